@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/net/poller.hpp"
+
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+
+#include "protocol/check.hpp"
+
+namespace culvert {
+
+namespace asio = boost::asio;
+
+Poller::Poller(asio::io_context& context, std::function<void()> end_of_turn)
+    : context_(context), end_of_turn_(std::move(end_of_turn)), epoll_(context), batch_{} {
+  UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll) throw std::system_error(errno, std::generic_category(), "epoll_create1");
+  epoll_.assign(epoll.release());
+}
+
+Poller::~Poller() = default;
+
+void Poller::add(int fd, std::uint32_t events, Pollable& who) {
+  epoll_event event{};
+  event.events = (events & EPOLLEXCLUSIVE) != 0 ? events : events | EPOLLET;
+  event.data.ptr = &who;
+  const int result = ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, fd, &event);
+  check(result == 0, "a new descriptor can be watched");
+}
+
+void Poller::remove(int fd, Pollable& who) {
+  ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_DEL, fd, nullptr);
+  for (epoll_event& event : undelivered_) {
+    if (event.data.ptr == &who) event.data.ptr = nullptr;
+  }
+}
+
+void Poller::start() {
+  stopped_ = false;
+  arm();
+}
+
+void Poller::stop() {
+  stopped_ = true;
+  epoll_.cancel();
+}
+
+void Poller::arm() {
+  epoll_.async_wait(asio::posix::stream_descriptor::wait_read, [this](const boost::system::error_code& error) {
+    if (error || stopped_) return;
+    turn();
+    if (!stopped_) arm();
+  });
+}
+
+void Poller::turn() {
+  const int count = ::epoll_wait(epoll_.native_handle(), batch_.data(), static_cast<int>(batch_.size()), 0);
+  undelivered_ = std::span(batch_).first(count > 0 ? static_cast<std::size_t>(count) : 0);
+  while (!undelivered_.empty()) {
+    const epoll_event event = undelivered_.front();
+    undelivered_ = undelivered_.subspan(1);
+    if (event.data.ptr != nullptr) static_cast<Pollable*>(event.data.ptr)->on_ready(event.events);
+  }
+  end_of_turn_();
+}
+
+void Poller::request_turn() {
+  if (std::exchange(turn_requested_, true)) return;
+  asio::post(context_, [this] {
+    turn_requested_ = false;
+    end_of_turn_();
+  });
+}
+
+}  // namespace culvert

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "common/base/error.hpp"
+#include "common/config/settings.hpp"
+
+namespace culvert::server {
+
+/// Table [tunnel]: where agents dial in. Keys listen, certificate, private_key, client_ca, trust_domain.
+struct TunnelSettings {
+  Endpoint listen{"0.0.0.0", 8042};
+  CredentialFiles credentials;  ///< `ca` is key client_ca: it signs agents.
+  std::string trust_domain;     ///< Of the agents' SPIFFE ids.
+  friend bool operator==(const TunnelSettings&, const TunnelSettings&) = default;
+};
+
+/// One [[service_mapping]]: what a virtual service name of an account leads to. account + service_id + each location is unique.
+struct ServiceMapping {
+  std::string account;
+  std::string service_id;
+  Endpoint internal_address;
+  std::vector<std::string> locations{""};  ///< "" is the default location.
+  friend bool operator==(const ServiceMapping&, const ServiceMapping&) = default;
+};
+
+/// One [[virtual_listener]]: a local port that leads to one virtual host of one account and location.
+struct VirtualListener {
+  ListenSettings port;
+  std::string account;
+  std::string location;
+  Endpoint virtual_host;
+  friend bool operator==(const VirtualListener&, const VirtualListener&) = default;
+};
+
+/// Table [deny]: identities whose live tunnels end within 5 s and that are refused from then on.
+struct DenyList {
+  std::vector<std::string> certificate_serials;  ///< Lower-case hex without colons and leading zeros, as `openssl x509 -serial` gives it but for case.
+  std::vector<std::string> agents;               ///< SPIFFE ids: spiffe://domain/account/a[/location/l]/agent/n.
+  friend bool operator==(const DenyList&, const DenyList&) = default;
+};
+
+struct Config {
+  TunnelSettings tunnel;
+  std::vector<ServiceMapping> service_mappings;
+  std::vector<VirtualListener> virtual_listeners;
+  DenyList deny;
+  LogSettings log;
+  AdminSettings admin;
+  MetricsSettings metrics;
+  LimitSettings limits;
+};
+
+/// Reads and checks the file and its drop-ins (`<file>.d/*.toml`, in name order; tables there add to lists and override values).
+/// The error's text has one line per fault, "file:line: key: what, and what to do", all faults at once. Relative paths are relative to the file
+/// that names them. Looks at certificate files only for being there and readable; TLS checks their content. May block: call it off the workers.
+Result<Config> load_config(const std::filesystem::path& file);
+
+}  // namespace culvert::server
