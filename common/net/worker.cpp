@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/net/worker.hpp"
+
+#include <pthread.h>
+
+#include <string>
+
+#include <boost/asio/executor_work_guard.hpp>
+
+namespace culvert {
+
+Worker::Worker(std::size_t index)
+    : index_(index), work_(boost::asio::make_work_guard(context_)), poller_(context_, [this] { end_turn(); }) {}
+
+Worker::~Worker() {
+  stop();
+  join();
+}
+
+bool Worker::is_current() const { return !thread_.joinable() || thread_.get_id() == std::this_thread::get_id(); }
+
+void Worker::start() {
+  poller_.start();
+  thread_ = std::thread([this] { context_.run(); });
+  pthread_setname_np(thread_.native_handle(), ("worker-" + std::to_string(index_)).c_str());
+}
+
+void Worker::stop() { context_.stop(); }
+
+void Worker::join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void Worker::at_end_of_turn(std::function<void()> task) {
+  end_of_turn_.push_back(std::move(task));
+  poller_.request_turn();
+}
+
+void Worker::end_turn() {
+  // A task may ask for another one (a tunnel that has more to send): that runs in the next turn, after new events were seen.
+  running_.swap(end_of_turn_);
+  for (auto& task : running_) task();
+  running_.clear();
+  auto dead = std::move(graves_);
+  graves_.clear();
+}
+
+}  // namespace culvert
