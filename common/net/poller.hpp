@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <sys/epoll.h>
-
 #include <array>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <cstdint>
 #include <functional>
 #include <span>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <sys/epoll.h>
 
 #include "common/net/unique_fd.hpp"
 
@@ -24,8 +24,8 @@ class Pollable {
   ~Pollable() = default;
 };
 
-/// The worker's edge-triggered epoll set for data sockets. Asio watches the set as one descriptor, so an event costs no epoll_ctl and no
-/// completion handler of its own (architecture 3). Lives in a Worker; used on its thread only.
+/// The worker's edge-triggered epoll set for data sockets. Asio watches the set as one descriptor, so an event costs no
+/// epoll_ctl and no completion handler of its own (architecture 3). Lives in a Worker; used on its thread only.
 class Poller {
  public:
   /// `end_of_turn` runs after each batch of events: the place where tunnels send what the batch made.
@@ -34,7 +34,8 @@ class Poller {
   Poller& operator=(const Poller&) = delete;
   ~Poller();
 
-  /// `fd` must be non-blocking and outlive its stay. `events` gets EPOLLET added unless it has EPOLLEXCLUSIVE (listeners shared by workers).
+  /// `fd` must be non-blocking and outlive its stay. `events` gets EPOLLET added unless it has EPOLLEXCLUSIVE
+  /// (listeners shared by workers).
   void add(int fd, std::uint32_t events, Pollable& who);
   /// After this `who` gets no event any more, not even one of the batch under way.
   void remove(int fd, Pollable& who);

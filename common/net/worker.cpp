@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/net/worker.hpp"
 
-#include <pthread.h>
-
 #include <string>
 
 #include <boost/asio/executor_work_guard.hpp>
+#include <pthread.h>
 
 namespace culvert {
 
@@ -17,7 +16,9 @@ Worker::~Worker() {
   join();
 }
 
-bool Worker::is_current() const { return !thread_.joinable() || thread_.get_id() == std::this_thread::get_id(); }
+bool Worker::is_current() const {
+  return !thread_.joinable() || thread_.get_id() == std::this_thread::get_id();
+}
 
 void Worker::start() {
   poller_.start();
@@ -25,7 +26,9 @@ void Worker::start() {
   pthread_setname_np(thread_.native_handle(), ("worker-" + std::to_string(index_)).c_str());
 }
 
-void Worker::stop() { context_.stop(); }
+void Worker::stop() {
+  context_.stop();
+}
 
 void Worker::join() {
   if (thread_.joinable()) thread_.join();
@@ -37,7 +40,8 @@ void Worker::at_end_of_turn(std::function<void()> task) {
 }
 
 void Worker::end_turn() {
-  // A task may ask for another one (a tunnel that has more to send): that runs in the next turn, after new events were seen.
+  // A task may ask for another one (a tunnel that has more to send): that runs in the next turn, after new events were
+  // seen.
   running_.swap(end_of_turn_);
   for (auto& task : running_) task();
   running_.clear();

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -11,12 +9,15 @@
 #include <utility>
 #include <vector>
 
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+
 #include "common/net/poller.hpp"
 
 namespace culvert {
 
-/// One core's world: a thread with an io_context and a set of data sockets of its own (architecture 3). What is made on a worker lives and dies on it.
-/// Other threads only post(). Life: construct, start(), post() ..., stop(), join().
+/// One core's world: a thread with an io_context and a set of data sockets of its own (architecture 3). What is made on
+/// a worker lives and dies on it. Other threads only post(). Life: construct, start(), post() ..., stop(), join().
 class Worker {
  public:
   explicit Worker(std::size_t index);

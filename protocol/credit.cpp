@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "protocol/credit.hpp"
+
+#include "protocol/check.hpp"
+
+namespace culvert::protocol {
+
+std::expected<SendCredit::Raise, Reason> SendCredit::raise_limit(std::uint64_t limit) {
+  if (limit <= limit_) return Raise::stale;
+  if (limit - sent_ > window_bytes_max) return std::unexpected(Reason::flow_control);
+  limit_ = limit;
+  return Raise::raised;
+}
+
+void SendCredit::spend(std::uint64_t bytes) {
+  check(bytes <= available(), "a stream never sends beyond its credit");
+  sent_ += bytes;
+}
+
+std::optional<Reason> ReceiveCredit::receive(std::uint64_t bytes) {
+  if (bytes > limit_ - received_) return Reason::flow_control;
+  received_ += bytes;
+  return std::nullopt;
+}
+
+bool ReceiveCredit::take(std::uint64_t bytes) {
+  check(bytes <= waiting(), "a stream takes only what it received");
+  taken_ += bytes;
+  return taken_ + window_ - limit_ >= window_ / 4;
+}
+
+std::uint64_t ReceiveCredit::announce() {
+  limit_ = taken_ + window_;
+  return limit_;
+}
+
+bool ReceiveCredit::wants_growth(Time now, std::optional<Time> round_trip) {
+  if (taken_ - epoch_taken_ < window_) return false;
+  const Time elapsed = now - epoch_started_;
+  epoch_taken_ = taken_;
+  epoch_started_ = now;
+  if (!round_trip || elapsed > 2 * *round_trip) return false;
+  return window_ < (*round_trip > far_round_trip ? window_bytes_max : window_bytes_near_max);
+}
+
+}  // namespace culvert::protocol

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+// Every maximum of the protocol, each with the section of SPEC.md that fixes it. Change one here, in SPEC 9, and
+// nowhere else.
+
+namespace culvert::protocol {
+
+// SPEC 4: frames.
+inline constexpr std::size_t frame_header_bytes = 12;
+inline constexpr std::size_t frame_payload_bytes_max = 65'536;
+inline constexpr std::size_t greeting_payload_bytes_max = 4'096;
+/// What we put into one DATA frame: with its header it fills four TLS records exactly.
+inline constexpr std::size_t data_payload_bytes_preferred = 65'536 - frame_header_bytes;
+
+// SPEC 5: messages.
+inline constexpr std::uint32_t message_depth_max = 16;
+inline constexpr std::uint32_t message_map_entries_max = 256;
+inline constexpr std::uint32_t message_array_entries_max = 1'024;
+inline constexpr std::uint32_t message_string_bytes_max = 4'096;
+inline constexpr std::uint32_t message_elements_max = 4'096;
+inline constexpr std::size_t name_bytes_max = 255;
+inline constexpr std::size_t text_bytes_max = 256;
+inline constexpr std::size_t capabilities_max = 32;
+inline constexpr std::size_t capability_bytes_max = 32;
+inline constexpr std::size_t instance_bytes = 16;
+
+// SPEC 6: streams.
+inline constexpr std::uint32_t stream_id_max = 0x7fff'ffff;
+inline constexpr std::uint32_t streams_max = 10'000;
+inline constexpr std::size_t optimistic_bytes_max = 16'384;
+inline constexpr std::uint32_t consecutive_empty_data_frames_max = 1;
+
+// SPEC 7: flow control.
+inline constexpr std::uint64_t window_bytes_min = 16'384;
+inline constexpr std::uint64_t window_bytes_start = 262'144;
+inline constexpr std::uint64_t window_bytes_near_max = 4ull << 20;
+inline constexpr std::uint64_t window_bytes_max = 16ull << 20;
+inline constexpr std::uint64_t tunnel_granted_bytes_max = 64ull << 20;
+inline constexpr std::chrono::milliseconds far_round_trip{5};
+
+// SPEC 8: liveness, floods.
+inline constexpr std::chrono::seconds ping_after_silence{4};
+inline constexpr std::chrono::seconds ping_interval_under_load{1};
+inline constexpr std::chrono::seconds dead_after_silence{12};
+inline constexpr std::chrono::seconds greeting_time_max{10};
+inline constexpr std::chrono::seconds round_trip_memory{30};
+inline constexpr std::uint32_t pings_per_second_max = 10;
+inline constexpr std::size_t control_frames_queued_max = 1'000;
+inline constexpr std::size_t control_frames_queued_hard_max = 20'000;
+inline constexpr std::chrono::seconds control_stall_max{10};
+
+}  // namespace culvert::protocol

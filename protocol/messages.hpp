@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "protocol/limits.hpp"
+#include "protocol/reason.hpp"
+
+// What travels as msgpack (SPEC 5), as plain values. Decoding is strict: one map of string keys and nothing behind it;
+// unknown keys are ignored, duplicate keys, ext types, long forms of short values, invalid UTF-8, depth and sizes
+// beyond limits.hpp are Reason::protocol.
+
+namespace culvert::protocol {
+
+using InstanceId = std::array<std::byte, instance_bytes>;
+
+/// SPEC 5.1, agent to server, the first frame.
+struct Hello {
+  std::uint32_t version_min = 1;
+  std::uint32_t version_max = 1;
+  std::vector<std::string> capabilities;
+  InstanceId instance{};       ///< Random, one per agent process.
+  std::uint64_t epoch = 0;     ///< Raised when the agent has lost every tunnel of the link.
+  std::uint32_t slot = 0;      ///< Which of the link's tunnels this is.
+  std::string wanted_replica;  ///< Empty: any.
+  std::string software;        ///< For logs only: "culvert-agent 0.1.0".
+  friend bool operator==(const Hello&, const Hello&) = default;
+};
+
+/// SPEC 5.2, the server's answer.
+struct Welcome {
+  std::uint32_t version = 1;
+  std::vector<std::string> capabilities;
+  InstanceId instance{};  ///< Random, one per server process.
+  std::string replica;    ///< The name of this server process among its replicas.
+  std::string software;
+  friend bool operator==(const Welcome&, const Welcome&) = default;
+};
+
+/// SPEC 5.3.
+struct Open {
+  enum class Kind : std::uint8_t {
+    service = 1,  ///< To a virtual service name; agent to server.
+    host = 2,     ///< To a virtual host and port; server to agent.
+  };
+  Kind kind = Kind::service;
+  std::string name;
+  std::uint16_t port = 0;                           ///< Kind::host only.
+  std::uint64_t credit = 0;                         ///< How much the acceptor may send, from offset 0.
+  std::chrono::milliseconds dial_time_max{10'000};  ///< How long the opener waits for the dial.
+  friend bool operator==(const Open&, const Open&) = default;
+};
+
+/// SPEC 5.4.
+struct Reject {
+  Reason reason = Reason::internal;
+  bool retryable = false;  ///< Another tunnel may take it.
+  std::string text;        ///< For the opener's log.
+  friend bool operator==(const Reject&, const Reject&) = default;
+};
+
+/// SPEC 5.5.
+struct Goaway {
+  enum class Kind : std::uint8_t { draining = 1, final = 2 };
+  Kind kind = Kind::draining;
+  Reason reason = Reason::none;
+  std::uint32_t last_stream = 0;       ///< final: the highest id of the receiver's that was handled; 0 is none.
+  std::chrono::milliseconds delay{0};  ///< draining: leave within this time, at a moment of your own choice.
+  std::string text;
+  friend bool operator==(const Goaway&, const Goaway&) = default;
+};
+
+std::vector<std::byte> encode(const Hello& message);
+std::vector<std::byte> encode(const Welcome& message);
+std::vector<std::byte> encode(const Open& message);
+std::vector<std::byte> encode(const Reject& message);
+std::vector<std::byte> encode(const Goaway& message);
+
+std::expected<Hello, Reason> decode_hello(std::span<const std::byte> payload);
+std::expected<Welcome, Reason> decode_welcome(std::span<const std::byte> payload);
+std::expected<Open, Reason> decode_open(std::span<const std::byte> payload);
+std::expected<Reject, Reason> decode_reject(std::span<const std::byte> payload);
+std::expected<Goaway, Reason> decode_goaway(std::span<const std::byte> payload);
+
+}  // namespace culvert::protocol

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "protocol/reason.hpp"
+
+#include <array>
+#include <utility>
+
+namespace culvert::protocol {
+namespace {
+
+using enum Reason;
+constexpr auto names = std::to_array<std::pair<Reason, std::string_view>>({
+    {none, "none"},
+    {protocol, "protocol"},
+    {flow_control, "flow_control"},
+    {frame_too_large, "frame_too_large"},
+    {version, "version"},
+    {wrong_replica, "wrong_replica"},
+    {stale_epoch, "stale_epoch"},
+    {replaced, "replaced"},
+    {denied, "denied"},
+    {timed_out, "timed_out"},
+    {flood, "flood"},
+    {shutdown, "shutdown"},
+    {internal, "internal"},
+    {ids_exhausted, "ids_exhausted"},
+    {configuration, "configuration"},
+    {not_exposed, "not_exposed"},
+    {no_such_service, "no_such_service"},
+    {no_agent, "no_agent"},
+    {target_refused, "target_refused"},
+    {target_unreachable, "target_unreachable"},
+    {target_timed_out, "target_timed_out"},
+    {target_name_unknown, "target_name_unknown"},
+    {target_tls_failed, "target_tls_failed"},
+    {overloaded, "overloaded"},
+    {draining, "draining"},
+    {cancelled, "cancelled"},
+    {target_reset, "target_reset"},
+    {aborted, "aborted"},
+    {tunnel_lost, "tunnel_lost"},
+    {stalled, "stalled"},
+    {kind_unknown, "kind_unknown"},
+});
+
+}  // namespace
+
+std::string_view to_string(Reason reason) {
+  for (const auto& [value, name] : names) {
+    if (value == reason) return name;
+  }
+  return "internal";
+}
+
+std::optional<Reason> reason_of(std::uint64_t number) {
+  for (const auto& [value, name] : names) {
+    if (std::to_underlying(value) == number) return value;
+  }
+  return std::nullopt;
+}
+
+}  // namespace culvert::protocol

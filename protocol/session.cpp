@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "protocol/session.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "protocol/check.hpp"
+
+namespace culvert::protocol {
+namespace {
+
+std::vector<std::byte> whole_frame(FrameType type, std::span<const std::byte> payload) {
+  std::vector<std::byte> frame(frame_header_bytes + payload.size());
+  encode_header({type, 0, 0, static_cast<std::uint32_t>(payload.size())}, std::span(frame).first<frame_header_bytes>());
+  std::ranges::copy(payload, frame.begin() + frame_header_bytes);
+  return frame;
+}
+
+}  // namespace
+
+Session::Session(SessionOptions options, Time now)
+    : options_(std::move(options)),
+      liveness_(now),
+      now_(now),
+      next_own_id_(options_.role == Role::agent ? 1 : 2),
+      control_progress_(now) {
+  if (options_.role == Role::agent) tunnel_frames_.push_back(whole_frame(FrameType::hello, encode(options_.hello)));
+}
+
+Session::~Session() = default;
+
+// ---- the tunnel
+
+void Session::welcome(const Welcome& message) {
+  check(options_.role == Role::server && hello_seen_ && !greeted_, "welcome() answers one HELLO");
+  if (ended_) return;
+  tunnel_frames_.push_back(whole_frame(FrameType::welcome, encode(message)));
+  greeted_ = true;
+}
+
+void Session::drain(Reason reason, std::chrono::milliseconds delay) {
+  if (draining_ || ended_ || !greeted_) return;
+  draining_ = true;
+  tunnel_frames_.push_back(whole_frame(
+      FrameType::goaway, encode(Goaway{Goaway::Kind::draining, reason, 0, delay, std::string(to_string(reason))})));
+}
+
+void Session::close(Reason reason, std::string text) {
+  end(reason, false, std::move(text));
+}
+
+void Session::end(Reason reason, bool by_peer, std::string text) {
+  if (ended_) return;
+  ended_ = true;
+  if (!by_peer) {
+    final_ =
+        whole_frame(FrameType::goaway,
+                    encode(Goaway{Goaway::Kind::final, reason, last_peer_id_, std::chrono::milliseconds(0), text}));
+  }
+  incoming_ = nullptr;
+  events_.push_back(Ended{reason, by_peer, std::move(text)});
+}
+
+void Session::on_time(Time now) {
+  now_ = now;
+  if (ended_) return;
+  switch (liveness_.due(now, greeted_)) {
+    case Liveness::Due::nothing: break;
+    case Liveness::Due::ping: ping_owed_ = now; break;
+    case Liveness::Due::dead:
+      end(Reason::timed_out, false,
+          greeted_ ? "no byte came for 12 s" : "the peer did not finish its greeting within 10 s");
+      return;
+  }
+  const std::size_t queued = control_frames_queued();
+  if (queued <= control_frames_queued_max) return;
+  if (now - control_progress_ >= control_stall_max) {
+    end(Reason::flood, false, "the peer causes answers and does not read them");
+  }
+}
+
+Time Session::deadline() const {
+  const Time next = liveness_.deadline(greeted_);
+  if (control_frames_queued() <= control_frames_queued_max) return next;
+  return std::min(next, control_progress_ + control_stall_max);
+}
+
+std::size_t Session::control_frames_queued() const {
+  return tunnel_frames_.size() + urgent_.size() + rejects_owed_;
+}
+
+// ---- streams
+
+Stream* Session::find(StreamId id) {
+  const auto found = streams_.find(id);
+  return found == streams_.end() ? nullptr : &found->second;
+}
+
+bool Session::is_ours(StreamId id) const {
+  return (id & 1) == (options_.role == Role::agent ? 1U : 0U);
+}
+
+/// Applies one event of ours, or of the peer, to the stream's state. False: the peer broke the protocol, the tunnel has
+/// ended.
+bool Session::step(Stream& stream, StreamEvent event) {
+  const Transition result = transition(stream.state, event);
+  switch (result.verdict) {
+    case Transition::Verdict::go: stream.state = result.next; return true;
+    case Transition::Verdict::discard: return true;
+    case Transition::Verdict::breach: breach("a frame that the stream's state does not allow"); return false;
+    case Transition::Verdict::defect: check(false, "we keep to the stream state table"); return false;
+  }
+  std::unreachable();
+}
+
+/// The stream's place in the scheduler follows from what it owes and may send.
+void Session::refresh(Stream& stream) {
+  const bool owes =
+      stream.owes_open || stream.owes_accept || stream.owes_reject || stream.owes_reset || stream.owes_aborted_fin;
+  const bool may_send = stream.readable && stream.send.available() > 0 && stream.state != StreamState::closed;
+  if (owes || may_send) {
+    scheduler_.activate(stream);
+  } else {
+    scheduler_.deactivate(stream);
+  }
+}
+
+/// The stream's life is over for the driver; what it still owes goes out without it.
+void Session::forget(Stream& stream) {
+  stream.state = StreamState::closed;
+  stream.readable = stream.owes_credit = stream.owes_stop = false;
+  if (incoming_ == &stream) incoming_ = nullptr;
+  window_bytes_ -= stream.receive.window();
+  events_.push_back(Forgotten{stream.id, std::exchange(stream.user, nullptr), stream.receive.window()});
+  refresh(stream);
+  erase_if_done(stream);
+}
+
+void Session::erase_if_done(Stream& stream) {
+  if (stream.state != StreamState::closed || stream.owes_open || stream.owes_accept || stream.owes_reject ||
+      stream.owes_reset || stream.owes_aborted_fin) {
+    return;
+  }
+  if (stream.by_peer) --peer_streams_;
+  scheduler_.remove(stream);
+  streams_.erase(stream.id);
+}
+
+std::optional<StreamId> Session::open(const Open& message, void* user) {
+  if (!may_open()) return std::nullopt;
+  const StreamId id = next_own_id_;
+  next_own_id_ += 2;
+  if (next_own_id_ > options_.stream_id_max - 2) {
+    // The last but one: from here on this tunnel only finishes what it has.
+    ids_exhausted_ = true;
+    drain(Reason::ids_exhausted, std::chrono::milliseconds(0));
+  }
+  Stream& stream =
+      streams_.try_emplace(id, id, StreamState::opening, optimistic_bytes_max, message.credit, now_).first->second;
+  stream.user = user;
+  stream.owed_message = encode(message);
+  stream.owes_open = true;
+  window_bytes_ += message.credit;
+  ++counters_.streams_opened;
+  refresh(stream);
+  return id;
+}
+
+void Session::attach(StreamId id, void* user) {
+  if (Stream* stream = find(id)) stream->user = user;
+}
+
+void Session::accept(StreamId id, std::uint64_t window) {
+  Stream* stream = find(id);
+  if (stream == nullptr || ended_ || !step(*stream, StreamEvent::send_accept)) return;
+  // Until now the peer lived on the optimistic window, which the new one replaces.
+  const std::uint64_t more = std::max(window, optimistic_bytes_max) - stream->receive.window();
+  stream->receive.grow(more);
+  window_bytes_ += more;
+  stream->owes_accept = true;
+  refresh(*stream);
+}
+
+void Session::reject(StreamId id, const Reject& message) {
+  Stream* stream = find(id);
+  if (stream == nullptr || ended_ || !step(*stream, StreamEvent::send_reject)) return;
+  stream->owed_message = encode(message);
+  stream->owes_reject = true;
+  ++rejects_owed_;
+  forget(*stream);
+}
+
+void Session::set_readable(StreamId id) {
+  Stream* stream = find(id);
+  if (stream == nullptr || stream->state == StreamState::closed) return;
+  stream->readable = true;
+  refresh(*stream);
+}
+
+void Session::take(StreamId id, std::uint64_t bytes) {
+  Stream* stream = find(id);
+  if (stream == nullptr || stream->state == StreamState::closed) return;
+  const bool due = stream->receive.take(bytes);
+  const bool done = stream->state == StreamState::received_fin;
+  if (done || stream->state == StreamState::offered || stream->state == StreamState::offered_finished) return;
+  if (stream->receive.wants_growth(now_, liveness_.round_trip_min()) && window_bytes_ < tunnel_granted_bytes_max) {
+    events_.push_back(WindowWanted{id, stream->receive.window()});
+  }
+  if (due && !stream->owes_credit) {
+    stream->owes_credit = true;
+    urgent_.push_back(id);
+  }
+}
+
+std::uint64_t Session::grow_window(StreamId id, std::uint64_t more_bytes) {
+  Stream* stream = find(id);
+  if (stream == nullptr || stream->state == StreamState::closed) return 0;
+  const std::uint64_t more = std::min(more_bytes, window_bytes_max - stream->receive.window());
+  stream->receive.grow(more);
+  window_bytes_ += more;
+  return more;
+}
+
+void Session::abort(StreamId id) {
+  Stream* stream = find(id);
+  if (stream == nullptr || ended_) return;
+  const Transition result = transition(stream->state, StreamEvent::send_fin);
+  if (result.verdict != Transition::Verdict::go) return;
+  stream->readable = false;
+  stream->owes_aborted_fin = true;
+  stream->state = result.next;
+  if (stream->state == StreamState::closed) {
+    forget(*stream);
+  } else {
+    refresh(*stream);
+  }
+}
+
+void Session::stop(StreamId id, Reason reason) {
+  Stream* stream = find(id);
+  if (stream == nullptr || ended_ || stream->discards) return;
+  if (stream->state != StreamState::open && stream->state != StreamState::sent_fin) return;
+  stream->discards = true;
+  stream->stop_reason = reason;
+  stream->owes_stop = true;
+  urgent_.push_back(id);
+}
+
+void Session::reset(StreamId id, Reason reason) {
+  Stream* stream = find(id);
+  if (stream == nullptr || ended_ || stream->state == StreamState::closed) return;
+  if (stream->state == StreamState::offered || stream->state == StreamState::offered_finished) {
+    reject(id, Reject{reason, false, std::string(to_string(reason))});
+    return;
+  }
+  if (!step(*stream, StreamEvent::send_reset)) return;
+  stream->owes_aborted_fin = false;
+  if (std::exchange(stream->owes_open, false)) {
+    // The peer never heard of it.
+    stream->owed_message = {};
+  } else {
+    stream->owes_reset = true;
+    stream->reset_reason = reason;
+  }
+  forget(*stream);
+}
+
+}  // namespace culvert::protocol

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// The sending half of Session: what goes out next, in which order (SPEC 7.4).
+#include <algorithm>
+#include <utility>
+
+#include "protocol/bytes.hpp"
+#include "protocol/check.hpp"
+#include "protocol/session.hpp"
+
+namespace culvert::protocol {
+namespace {
+
+/// A frame of at most 8 bytes of payload.
+template <typename T>
+std::size_t write_number(std::span<std::byte> room, FrameType type, std::uint8_t flags, StreamId id, T value) {
+  encode_header({type, flags, id, sizeof value}, room.first<frame_header_bytes>());
+  store<T>(room.subspan(frame_header_bytes), value);
+  return frame_header_bytes + sizeof value;
+}
+
+constexpr std::size_t number_frame_bytes = frame_header_bytes + sizeof(std::uint64_t);
+
+}  // namespace
+
+/// Frames of the tunnel, then CREDIT and STOP of all streams. Stops where the room ends.
+std::size_t Session::write_control(std::span<std::byte> room) {
+  std::size_t used = 0;
+  while (!tunnel_frames_.empty() && tunnel_frames_.front().size() <= room.size() - used) {
+    std::ranges::copy(tunnel_frames_.front(), room.begin() + static_cast<std::ptrdiff_t>(used));
+    used += tunnel_frames_.front().size();
+    tunnel_frames_.pop_front();
+  }
+  if (final_) {
+    if (!tunnel_frames_.empty() || final_->size() > room.size() - used) return used;
+    std::ranges::copy(*final_, room.begin() + static_cast<std::ptrdiff_t>(used));
+    used += final_->size();
+    final_.reset();
+    return used;
+  }
+  if (ended_ || !tunnel_frames_.empty()) return used;
+  if (pong_owed_ && room.size() - used >= number_frame_bytes) {
+    used += write_number(room.subspan(used), FrameType::ping, flag_pong, 0, *std::exchange(pong_owed_, std::nullopt));
+  }
+  if (ping_owed_ && room.size() - used >= number_frame_bytes) {
+    const auto stamp = static_cast<std::uint64_t>(std::exchange(ping_owed_, std::nullopt)->count());
+    used += write_number(room.subspan(used), FrameType::ping, 0, 0, stamp);
+  }
+  while (!urgent_.empty() && room.size() - used >= 2 * number_frame_bytes) {
+    Stream* stream = find(urgent_.front());
+    urgent_.pop_front();
+    // Nothing may come before ACCEPT: write_owed() queues the stream again.
+    if (stream == nullptr || stream->owes_accept) continue;
+    if (std::exchange(stream->owes_credit, false)) {
+      used += write_number(room.subspan(used), FrameType::credit, 0, stream->id, stream->receive.announce());
+    }
+    if (std::exchange(stream->owes_stop, false)) {
+      used += write_number(room.subspan(used), FrameType::stop, 0, stream->id, std::to_underlying(stream->stop_reason));
+    }
+  }
+  return used;
+}
+
+/// One of the frames that a stream owes. 0: the room is too small.
+std::size_t Session::write_owed(Stream& stream, std::span<std::byte> room) {
+  const StreamId id = stream.id;
+  if (stream.owes_open || stream.owes_reject) {
+    const std::size_t bytes = frame_header_bytes + stream.owed_message.size();
+    if (bytes > room.size()) return 0;
+    const FrameType type = stream.owes_open ? FrameType::open : FrameType::reject;
+    encode_header({type, 0, id, static_cast<std::uint32_t>(stream.owed_message.size())},
+                  room.first<frame_header_bytes>());
+    std::ranges::copy(stream.owed_message, room.begin() + frame_header_bytes);
+    stream.owed_message = {};
+    if (stream.owes_reject) --rejects_owed_;
+    stream.owes_open = stream.owes_reject = false;
+    return bytes;
+  }
+  if (number_frame_bytes > room.size()) return 0;
+  if (std::exchange(stream.owes_accept, false)) {
+    stream.owes_credit = false;
+    if (stream.owes_stop) urgent_.push_back(id);
+    return write_number(room, FrameType::accept, 0, id, stream.receive.announce());
+  }
+  if (std::exchange(stream.owes_aborted_fin, false)) {
+    encode_header({FrameType::fin, flag_aborted, id, 0}, room.first<frame_header_bytes>());
+    return frame_header_bytes;
+  }
+  check(std::exchange(stream.owes_reset, false), "a stream in the ring owes something");
+  return write_number(room, FrameType::reset, 0, id, std::to_underlying(stream.reset_reason));
+}
+
+Outgoing Session::next_outgoing(std::span<std::byte> room) {
+  check(filling_ == nullptr, "a slot is committed before the next one is asked for");
+  if (room.size() < 2 * number_frame_bytes) return {.kind = Outgoing::Kind::full};
+  if (const std::size_t bytes = write_control(room); bytes > 0) {
+    control_progress_ = now_;
+    return {Outgoing::Kind::frames, bytes, {}};
+  }
+  if (!tunnel_frames_.empty() || final_ || !urgent_.empty()) return {.kind = Outgoing::Kind::full};
+  if (ended_) return {};
+
+  Stream* stream = scheduler_.next();
+  if (stream == nullptr) return {};
+  const bool owes =
+      stream->owes_open || stream->owes_accept || stream->owes_reject || stream->owes_reset || stream->owes_aborted_fin;
+  if (owes) {
+    const std::size_t bytes = write_owed(*stream, room);
+    if (bytes == 0) return {.kind = Outgoing::Kind::full};
+    control_progress_ = now_;
+    scheduler_.charge(*stream, bytes);
+    refresh(*stream);
+    erase_if_done(*stream);
+    return {Outgoing::Kind::frames, bytes, {}};
+  }
+  // A frame for a few bytes only because the room ends here would cost more than it carries.
+  constexpr std::size_t worthwhile_bytes = 2'048;
+  const std::size_t credit = static_cast<std::size_t>(stream->send.available());
+  const std::size_t wanted = std::min(credit, data_payload_bytes_preferred);
+  if (room.size() < frame_header_bytes + std::min(wanted, worthwhile_bytes) + number_frame_bytes)
+    return {.kind = Outgoing::Kind::full};
+  filling_ = stream;
+  filling_room_ = room;
+  const std::size_t size = std::min(wanted, room.size() - 2 * frame_header_bytes);  // FIN may follow.
+  return {Outgoing::Kind::slot, 0, {stream->id, stream->user, room.subspan(frame_header_bytes, size)}};
+}
+
+std::size_t Session::commit(std::size_t bytes, Source source) {
+  check(filling_ != nullptr, "commit() answers a slot");
+  Stream& stream = *std::exchange(filling_, nullptr);
+  std::size_t used = 0;
+  if (bytes > 0) {
+    stream.send.spend(bytes);
+    encode_header({FrameType::data, 0, stream.id, static_cast<std::uint32_t>(bytes)},
+                  filling_room_.first<frame_header_bytes>());
+    used = frame_header_bytes + bytes;
+    scheduler_.charge(stream, used);
+  }
+  switch (source) {
+    case Source::more: break;
+    case Source::blocked: stream.readable = false; break;
+    case Source::ended: return used + end_sending(stream, filling_room_.subspan(used), false);
+    case Source::aborted: return used + end_sending(stream, filling_room_.subspan(used), true);
+  }
+  refresh(stream);
+  return used;
+}
+
+std::size_t Session::end_sending(Stream& stream, std::span<std::byte> room, bool aborted) {
+  (void)step(stream, StreamEvent::send_fin);
+  stream.readable = false;
+  encode_header({FrameType::fin, aborted ? flag_aborted : std::uint8_t{0}, stream.id, 0},
+                room.first<frame_header_bytes>());
+  scheduler_.charge(stream, frame_header_bytes);
+  if (stream.state == StreamState::closed) {
+    forget(stream);
+  } else {
+    refresh(stream);
+  }
+  return frame_header_bytes;
+}
+
+std::size_t Session::commit_reset(Reason reason) {
+  check(filling_ != nullptr, "commit_reset() answers a slot");
+  const StreamId id = std::exchange(filling_, nullptr)->id;
+  reset(id, reason);
+  return 0;
+}
+
+}  // namespace culvert::protocol
