@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <utility>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/experimental/parallel_group.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/system/system_error.hpp>
+
+namespace culvert {
+
+/// A point on the steady clock at which somebody stops waiting. Passed down, so that several steps share one bound.
+using Deadline = boost::asio::steady_timer::time_point;
+
+/// What a read or a write came to.
+struct IoResult {
+  boost::system::error_code error;
+  std::size_t size = 0;
+};
+
+/// Runs `op` (started with asio::deferred, completing with error and size) until `deadline` at the latest. `timer` is
+/// the caller's, one per direction. The result is never lost: bytes that arrive together with the timer are returned. A
+/// timeout is asio::error::timed_out; operation_aborted means that we ourselves are being stopped.
+template <typename DeferredOp>
+boost::asio::awaitable<IoResult> with_deadline(DeferredOp op, boost::asio::steady_timer& timer, Deadline deadline) {
+  namespace asio = boost::asio;
+  timer.expires_at(deadline);
+  auto race = asio::experimental::make_parallel_group(std::move(op), timer.async_wait(asio::deferred));
+  auto [order, error, size, timer_error] =
+      co_await race.async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
+  // A timer that was itself aborted did not run out: then it is a stop.
+  if (error == asio::error::operation_aborted && !timer_error) error = asio::error::timed_out;
+  co_return IoResult{error, size};
+}
+
+/// The same for at most `limit` from now on.
+template <typename DeferredOp>
+boost::asio::awaitable<IoResult> with_deadline(DeferredOp op, boost::asio::steady_timer& timer,
+                                               boost::asio::steady_timer::duration limit) {
+  return with_deadline(std::move(op), timer, boost::asio::steady_timer::clock_type::now() + limit);
+}
+
+/// Unwinds a coroutine that is being stopped (throws operation_aborted), where its own `co_await` came back with other
+/// news. Never suspends.
+inline boost::asio::awaitable<void> throw_if_stopped() {
+  auto state = co_await boost::asio::this_coro::cancellation_state;
+  if (state.cancelled() != boost::asio::cancellation_type::none) {
+    throw boost::system::system_error(boost::asio::error::operation_aborted);
+  }
+}
+
+}  // namespace culvert

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/net/socket_address.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include <boost/asio/ip/address.hpp>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+namespace culvert {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+
+tcp::endpoint endpoint_of(const sockaddr_storage& storage, socklen_t size) {
+  if (storage.ss_family != AF_INET && storage.ss_family != AF_INET6) return {};
+  tcp::endpoint endpoint;
+  const std::size_t bytes = std::min<std::size_t>(size, endpoint.capacity());
+  std::memcpy(endpoint.data(), &storage, bytes);
+  endpoint.resize(bytes);
+  const asio::ip::address address = endpoint.address();
+  if (!address.is_v6() || !address.to_v6().is_v4_mapped()) return endpoint;
+  return {asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()), endpoint.port()};
+}
+
+tcp::endpoint local_endpoint_of(int fd) {
+  sockaddr_storage storage{};
+  socklen_t size = sizeof storage;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return {};
+  return endpoint_of(storage, size);
+}
+
+std::string to_text(const tcp::endpoint& endpoint) {
+  const std::string address = endpoint.address().to_string();
+  const std::string host = endpoint.address().is_v6() ? "[" + address + "]" : address;
+  return host + ":" + std::to_string(endpoint.port());
+}
+
+UniqueFd make_tcp_socket(int family) {
+  UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+  if (fd) set_no_delay(fd.get());
+  return fd;
+}
+
+void set_no_delay(int fd) {
+  const int on = 1;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+}  // namespace culvert
