@@ -23,16 +23,18 @@ namespace {
 
 constexpr std::size_t answer_bytes_max = 16 * 1024;
 
-/// A text that is a secret: overwritten when it goes. Never grown after it was filled, since growing leaves a copy
-/// behind.
-struct WipedText {
+/// Overwrites a secret where it lies. Moving a short string leaves its letters behind, so nobody moves these.
+void wipe(std::string& secret) {
+  ::explicit_bzero(secret.data(), secret.size());
+}
+
+/// A request with credentials in it, wiped when it goes, however the coroutine ends.
+struct Request {
   std::string text;
-  WipedText() = default;
-  explicit WipedText(std::string secret) : text(std::move(secret)) {}
-  WipedText(const WipedText&) = delete;
-  WipedText& operator=(const WipedText&) = delete;
-  ~WipedText() { wipe(); }
-  void wipe() { ::explicit_bzero(text.data(), text.size()); }
+  Request() = default;
+  Request(const Request&) = delete;
+  Request& operator=(const Request&) = delete;
+  ~Request() { wipe(text); }
 };
 
 /// RFC 4648 4.
@@ -47,6 +49,7 @@ void append_base64(std::string& out, std::string_view bytes) {
   }
 }
 
+/// Reserves first: a text that grows leaves a copy behind.
 void write_request(std::string& out, const Endpoint& target, std::string_view credentials) {
   const std::string authority = to_string(target);
   out.reserve(128 + 2 * authority.size() + 2 * credentials.size());
@@ -132,8 +135,8 @@ Error malformed(const char* what, const ConnectProxy& proxy) {
 
 /// Reads the answer's head and judges it. Whatever comes with a refusal behind its head is of no interest; behind a
 /// consent it is an error, for the tunnel's first word is ours.
-asio::awaitable<Result<void>> read_answer(tcp::socket& socket, asio::steady_timer& timer,
-                                          const ConnectProxy& proxy, const Endpoint& target, Deadline deadline) {
+asio::awaitable<Result<void>> read_answer(tcp::socket& socket, asio::steady_timer& timer, const ConnectProxy& proxy,
+                                          const Endpoint& target, Deadline deadline) {
   std::string answer(answer_bytes_max, '\0');
   std::size_t size = 0;
   while (true) {
@@ -181,15 +184,15 @@ asio::awaitable<Result<DialedSocket>> dial_through_proxy(Dialer& dialer, const C
   auto dialed = co_await dialer.dial(std::move(proxy_target), deadline);
   if (!dialed) co_return std::unexpected(unreachable(dialed.error(), proxy));
 
-  WipedText credentials;
+  Request request;
   if (proxy.credentials) {
-    auto secret = proxy.credentials();
-    if (!secret) co_return std::unexpected(secret.error());
-    credentials.text.swap(*secret);
+    auto credentials = proxy.credentials();
+    if (!credentials) co_return std::unexpected(credentials.error());
+    write_request(request.text, target, *credentials);
+    wipe(*credentials);
+  } else {
+    write_request(request.text, target, {});
   }
-  WipedText request;
-  write_request(request.text, target, credentials.text);
-  credentials.wipe();
 
   const auto executor = co_await asio::this_coro::executor;
   asio::steady_timer timer(executor);
@@ -202,7 +205,7 @@ asio::awaitable<Result<DialedSocket>> dial_through_proxy(Dialer& dialer, const C
   const IoResult sent = co_await with_deadline(std::move(send), timer, deadline);
   co_await throw_if_stopped();
   if (sent.error) co_return std::unexpected(broken_off(sent.error, proxy, target));
-  request.wipe();
+  wipe(request.text);
   const auto consent = co_await read_answer(socket, timer, proxy, target, deadline);
   if (!consent) co_return std::unexpected(consent.error());
   dialed->fd = UniqueFd(socket.release());
