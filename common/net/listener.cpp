@@ -131,16 +131,13 @@ class ListenerEar final : public Pollable {
   ListenerEar& operator=(const ListenerEar&) = delete;
   ~ListenerEar() = default;
 
-  void listen() {
-    if (closed_) return;
+  void start_polling() {
     worker_.poller().add(socket_->fd.get(), EPOLLIN | EPOLLEXCLUSIVE, *this);
     polled_ = true;
   }
 
-  void let_go() {
-    closed_ = true;
-    pause_.cancel();
-    stop_polling();
+  void stop_polling() {
+    if (std::exchange(polled_, false)) worker_.poller().remove(socket_->fd.get(), *this);
   }
 
   void set_admits(Admits admits) { admits_ = std::move(admits); }
@@ -184,7 +181,7 @@ class ListenerEar final : public Pollable {
     stop_polling();
     pause_.expires_at(now + exhausted_pause);
     pause_.async_wait([ear = self](const boost::system::error_code&) {
-      if (const auto alive = ear.lock()) alive->listen();
+      if (const auto alive = ear.lock()) alive->start_polling();
     });
   }
 
@@ -201,10 +198,6 @@ class ListenerEar final : public Pollable {
     }
   }
 
-  void stop_polling() {
-    if (std::exchange(polled_, false)) worker_.poller().remove(socket_->fd.get(), *this);
-  }
-
   Worker& worker_;
   std::shared_ptr<ListenerSocket> socket_;
   Admits admits_;
@@ -213,7 +206,6 @@ class ListenerEar final : public Pollable {
   Clock::time_point exhausted_since_{};
   Clock::time_point exhausted_last_{};
   bool polled_ = false;
-  bool closed_ = false;
 };
 
 Result<std::unique_ptr<Listener>> Listener::open(const tcp::endpoint& local, std::span<Worker* const> workers,
@@ -231,13 +223,13 @@ Listener::Listener(std::shared_ptr<ListenerSocket> socket, std::span<Worker* con
   for (Worker* worker : workers) {
     auto ear = std::make_shared<ListenerEar>(*worker, socket_, admits);
     ear->self = ear;
-    worker->post([ear] { ear->listen(); });
+    worker->post([ear] { ear->start_polling(); });
     posts_.push_back({worker, std::move(ear)});
   }
 }
 
 void Listener::close() {
-  for (Post& post : posts_) post.worker->post([ear = std::move(post.ear)] { ear->let_go(); });
+  for (Post& post : posts_) post.worker->post([ear = std::move(post.ear)] { ear->stop_polling(); });
   posts_.clear();
   socket_.reset();
 }

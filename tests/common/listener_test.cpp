@@ -59,11 +59,12 @@ class ListenerTest : public ::testing::Test {
 
   /// Returns when the workers have run all that was posted to them.
   void settle() {
-    for (Worker* worker : workers_) {
-      std::promise<void> ran;
-      worker->post([&] { ran.set_value(); });
-      ASSERT_EQ(ran.get_future().wait_for(5s), std::future_status::ready);
-    }
+    for (Worker* worker : workers_) settle(worker);
+  }
+  void settle(Worker* worker) {
+    std::promise<void> ran;
+    worker->post([&] { ran.set_value(); });
+    ASSERT_EQ(ran.get_future().wait_for(5s), std::future_status::ready);
   }
 
   testing::Mailbox<Accepted> accepted_;
@@ -174,6 +175,23 @@ TEST_F(ListenerTest, frees_its_port_when_it_is_closed) {
   EXPECT_TRUE(Listener::open(endpoint_, workers_, {}));
 }
 
+TEST_F(ListenerTest, gives_nothing_to_a_worker_that_let_go_while_another_is_still_busy) {
+  open();
+  start();
+  settle();
+  std::promise<void> release;
+  second_.post([&] { release.get_future().wait(); });
+  listener_->close();
+  settle(&first_);
+  const UniqueFd client = connected_socket(endpoint_);
+  EXPECT_TRUE(client) << "the busy worker still holds the port";
+  settle(&first_);
+  EXPECT_EQ(accepted_.size(), 0u);
+  release.set_value();
+  settle();
+  EXPECT_FALSE(connected_socket(endpoint_));
+}
+
 TEST_F(ListenerTest, may_end_before_its_workers_start) {
   open();
   listener_.reset();
@@ -240,6 +258,8 @@ TEST_F(ListenerTest, neither_spins_nor_dies_without_descriptors_and_recovers_wit
     EXPECT_GT(listener_->exhausted_count(), 10u);
     // By now who comes is turned away, instead of waiting for what may never come.
     ASSERT_EQ(::connect(late.get(), endpoint_.data(), static_cast<socklen_t>(endpoint_.size())), 0);
+    const timeval bound{5, 0};
+    ::setsockopt(late.get(), SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof bound);
     char byte = 0;
     EXPECT_EQ(::recv(late.get(), &byte, 1, 0), 0);
   }
