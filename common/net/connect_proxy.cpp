@@ -87,14 +87,11 @@ Error refusal(int status, const ConnectProxy& proxy, const Endpoint& target) {
   const std::string name = to_string(proxy.endpoint);
   const std::string where = to_string(target);
   if (status == 407) {
-    return {
-        "proxy.authentication_required",
-        proxy.credentials
-            ? fmt::format("the proxy {} does not accept the user or the password (407): check the file that {} names",
-                          name, proxy.credentials_key)
-            : fmt::format(
-                  "the proxy {} wants a user and a password (407): write user:password in a file and name it in {}",
-                  name, proxy.credentials_key)};
+    const char* remedy = proxy.credentials
+                             ? "does not accept the user or the password (407): check proxy_user and the "
+                               "file that proxy_password_file names"
+                             : "wants a user and a password (407): set proxy_user and proxy_password_file";
+    return {"proxy.authentication_required", fmt::format("the proxy {} {}", name, remedy)};
   }
   if (status == 403) {
     return {"proxy.forbidden",

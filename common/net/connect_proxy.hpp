@@ -21,8 +21,6 @@ struct ConnectProxy {
   /// Yields "user:password" at each dial, so that a changed file counts; the text is wiped after use. Empty: none are
   /// sent.
   std::function<Result<std::string>()> credentials;
-  /// The key in the configuration that names the credentials, for error texts.
-  std::string credentials_key = "proxy_credentials";
 };
 
 /// Connects to `target` through `proxy`, all of it until `deadline`; the proxy resolves the name. The socket carries

@@ -133,16 +133,15 @@ TEST(ConnectProxy, tells_apart_what_a_proxy_answers) {
 TEST(ConnectProxy, names_the_proxy_the_status_and_the_key_to_set) {
   FakeProxy wants{{"HTTP/1.1 407 No\r\n\r\n"}};
   ConnectProxy proxy;
-  proxy.credentials_key = "server.proxy_credentials";
   const auto without = connect_through(wants, proxy);
   ASSERT_FALSE(without);
-  EXPECT_NE(without.error().text.find("name it in server.proxy_credentials"), std::string::npos)
+  EXPECT_NE(without.error().text.find("set proxy_user and proxy_password_file"), std::string::npos)
       << without.error().text;
   FakeProxy rejects{{"HTTP/1.1 407 No\r\n\r\n"}};
   proxy.credentials = [] { return Result<std::string>("user:hunter2"); };
   const auto with = connect_through(rejects, proxy);
   ASSERT_FALSE(with);
-  EXPECT_NE(with.error().text.find("check the file"), std::string::npos) << with.error().text;
+  EXPECT_NE(with.error().text.find("check proxy_user"), std::string::npos) << with.error().text;
   EXPECT_EQ(with.error().text.find("hunter2"), std::string::npos);
   EXPECT_EQ(with.error().text.find("user:h"), std::string::npos);
   FakeProxy broken{{"HTTP/1.1 503 No\r\n\r\n"}};
