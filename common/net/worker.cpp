@@ -8,6 +8,11 @@
 
 namespace culvert {
 
+namespace {
+/// Which worker this thread is. Not thread_.get_id(): start() still writes that while the new thread already runs.
+thread_local const Worker* current_worker = nullptr;
+}  // namespace
+
 Worker::Worker(std::size_t index)
     : index_(index), work_(boost::asio::make_work_guard(context_)), poller_(context_, [this] { end_turn(); }) {}
 
@@ -17,12 +22,16 @@ Worker::~Worker() {
 }
 
 bool Worker::is_current() const {
-  return !thread_.joinable() || thread_.get_id() == std::this_thread::get_id();
+  return !started_ || current_worker == this;
 }
 
 void Worker::start() {
   poller_.start();
-  thread_ = std::thread([this] { context_.run(); });
+  started_ = true;
+  thread_ = std::thread([this] {
+    current_worker = this;
+    context_.run();
+  });
   pthread_setname_np(thread_.native_handle(), ("worker-" + std::to_string(index_)).c_str());
 }
 
@@ -31,7 +40,9 @@ void Worker::stop() {
 }
 
 void Worker::join() {
-  if (thread_.joinable()) thread_.join();
+  if (!thread_.joinable()) return;
+  thread_.join();
+  started_ = false;
 }
 
 void Worker::at_end_of_turn(std::function<void()> task) {

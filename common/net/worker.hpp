@@ -62,6 +62,7 @@ class Worker {
   std::vector<std::shared_ptr<void>> graves_;
   Poller poller_;
   std::thread thread_;
+  bool started_ = false;
 };
 
 }  // namespace culvert
