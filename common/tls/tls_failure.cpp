@@ -174,10 +174,16 @@ Error describe(const SSL* ssl, int kind, unsigned long error) {
 
 Error describe_tls_failure(const ssl_st* ssl, int result) {
   const int kind = SSL_get_error(ssl, result);  // Looks at the queue, so it comes first.
-  // The oldest is the cause, what follows are its consequences.
-  Error error = describe(ssl, kind, ERR_peek_error());
+  // The cause is the oldest error that TLS itself noted: what stands before it tells how (a bad signature, say), and
+  // what follows are its consequences.
+  unsigned long cause = ERR_peek_error();
+  while (const unsigned long next = ERR_get_error()) {
+    if (ERR_GET_LIB(next) != ERR_LIB_SSL) continue;
+    cause = next;
+    break;
+  }
   ERR_clear_error();
-  return error;
+  return describe(ssl, kind, cause);
 }
 
 }  // namespace culvert
