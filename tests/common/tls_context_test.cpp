@@ -371,10 +371,17 @@ TEST_F(TlsContextTest, server_answers_a_resumption_attempt_with_a_full_handshake
   ASSERT_EQ(SSL_CTX_set_tlsext_ticket_keys(generous.get(), keys.data(), keys.size()), 1);
   ASSERT_EQ(SSL_CTX_set_tlsext_ticket_keys(SSL_get_SSL_CTX(acceptor.get()), keys.data(), keys.size()), 1);
   const RawContext context = ticket_client(good_agent_);
+  SSL_CTX_set_ciphersuites(context.get(), "TLS_AES_128_GCM_SHA256");  // Another hash than the ticket's would excuse us.
   const UniqueSsl first = dialling(context);
   const UniqueSsl issuer = accepting(generous);
   ASSERT_EQ(shake_hands(first.get(), issuer.get()).client_code(), "ok");
   ASSERT_NE(kept_session, nullptr);
+
+  const UniqueSsl elsewhere = dialling(context);
+  const UniqueSsl same_issuer = accepting(generous);
+  SSL_set_session(elsewhere.get(), kept_session);
+  ASSERT_EQ(shake_hands(elsewhere.get(), same_issuer.get()).client_code(), "ok");
+  ASSERT_EQ(SSL_session_reused(same_issuer.get()), 1) << "the ticket is good";
 
   const UniqueSsl again = dialling(context);
   SSL_set_session(again.get(), kept_session);

@@ -146,7 +146,8 @@ class MakeCertificatesTest(unittest.TestCase):
 
     def test_agent_certificate_takes_nothing_but_the_key_from_a_request(self):
         self.make_ca()
-        self.foreign_request("basicConstraints=CA:TRUE", "extendedKeyUsage=serverAuth", subject="/O=Evil/CN=server.example")
+        self.foreign_request("basicConstraints=CA:TRUE", "extendedKeyUsage=serverAuth",
+                             subject="/O=Evil/CN=server.example")
         self.make(*self.agent())
         self.verify("agent.crt", "sslclient")
         text = openssl("x509", "-in", self.base / "agent.crt", "-noout", "-text")
