@@ -48,7 +48,7 @@ class PemText {
   PemText& operator=(const PemText&) = delete;
   ~PemText() { OPENSSL_cleanse(bytes_.data(), bytes_.size()); }
 
-  std::unique_ptr<BIO, Free> bio() const {
+  [[nodiscard]] std::unique_ptr<BIO, Free> bio() const {
     return std::unique_ptr<BIO, Free>(BIO_new_mem_buf(bytes_.data(), static_cast<int>(bytes_.size())));
   }
 

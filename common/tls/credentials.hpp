@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 
 #include "common/base/error.hpp"
@@ -21,7 +22,7 @@ Result<CertificateFacts> use_certificate(ssl_ctx_st* context, const std::filesys
 
 /// What a CA file must hold: `authorities` only, or also single certificates that are trusted as they are (a back end
 /// that signed its own).
-enum class Anchors { authorities, any };
+enum class Anchors : std::uint8_t { authorities, any };
 
 /// Peers are trusted when a certificate of `ca` stands above them, be it a root or an intermediate. Codes:
 /// tls.file_unreadable, tls.not_pem, tls.ca_empty, tls.ca_not_an_authority, tls.certificate_expired (of all of them).

@@ -57,7 +57,7 @@ class Denials {
   /// Serials in hex, in any case, with or without colons and leading zeros; agents as SPIFFE ids, taken literally.
   Denials(std::span<const std::string> serials, std::span<const std::string> spiffe_ids);
 
-  bool denies(const AgentIdentity& identity) const {
+  [[nodiscard]] bool denies(const AgentIdentity& identity) const {
     return serials_.contains(identity.serial) || spiffe_ids_.contains(identity.spiffe_id);
   }
 

@@ -14,6 +14,7 @@
 #include <array>
 #include <cstddef>
 #include <new>
+#include <span>
 #include <string>
 #include <utility>
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "common/base/error.hpp"
 #include "common/config/settings.hpp"
@@ -54,10 +55,10 @@ class TlsContext {
 
   /// A fresh connection in this context's role (for_server accepts, the others dial), without a BIO. Throws
   /// std::bad_alloc only.
-  UniqueSsl make_ssl() const;
+  [[nodiscard]] UniqueSsl make_ssl() const;
 
   /// Our own certificate; none where for_backend was given none.
-  const std::optional<CertificateFacts>& own_certificate() const { return parts_->own_certificate; }
+  [[nodiscard]] const std::optional<CertificateFacts>& own_certificate() const { return parts_->own_certificate; }
 
  private:
   enum class Role : std::uint8_t { server, agent, backend };
@@ -65,7 +66,7 @@ class TlsContext {
     void operator()(ssl_ctx_st* context) const noexcept;
   };
   struct Parts {
-    Role role;
+    Role role = Role::backend;
     std::unique_ptr<ssl_ctx_st, ContextFree> context;
     std::optional<CertificateFacts> own_certificate;
   };

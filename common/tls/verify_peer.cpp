@@ -34,7 +34,8 @@ void keep_refusal(X509_STORE_CTX* chain) {
     kept->certificate = fmt::format("subject \"{}\", names \"{}\", serial {}, valid {} to {}", facts.subject,
                                     facts.names, facts.serial, to_text(facts.not_before), to_text(facts.not_after));
   }
-  if (SSL_set_ex_data(ssl, refusal_index(), kept.get()) == 1) static_cast<void>(kept.release());
+  Refusal* const given = kept.release();
+  if (SSL_set_ex_data(ssl, refusal_index(), given) != 1) kept.reset(given);
 }
 
 bool is_within_leeway(const X509_STORE_CTX* chain) {
