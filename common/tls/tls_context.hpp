@@ -46,7 +46,7 @@ class TlsContext {
   static Result<TlsContext> for_server(const CredentialFiles& files);
 
   /// The end of a tunnel that dials: TLS 1.3, demands serverAuth. Each connection needs `set_expected_server_name`
-  /// before its handshake, and `check_tunnel_protocol` after it.
+  /// before its handshake (else it takes nobody), and `check_tunnel_protocol` after it.
   static Result<TlsContext> for_agent(const CredentialFiles& files);
 
   /// The agent towards a back end: TLS 1.2 or 1.3, any application protocol. Each connection needs

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/tls/tls_failure.hpp"
 
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,15 +18,6 @@ namespace {
 
 std::string_view peer_of(const SSL* ssl) {
   return SSL_is_server(ssl) == 1 ? "client" : "server";
-}
-
-std::string expected_name(const SSL* ssl) {
-  // The parameter is not changed; OpenSSL only knows it as mutable.
-  X509_VERIFY_PARAM* const rules = SSL_get0_param(const_cast<SSL*>(ssl));
-  if (const char* const host = X509_VERIFY_PARAM_get0_host(rules, 0)) return host;
-  const std::unique_ptr<char, void (*)(char*)> address(X509_VERIFY_PARAM_get1_ip_asc(rules),
-                                                       [](char* text) { OPENSSL_free(text); });
-  return address ? address.get() : "";
 }
 
 /// We refuse the peer's certificate.
@@ -63,7 +53,7 @@ Error describe_refusal(const SSL* ssl, const Refusal& refused) {
           "tls.wrong_name",
           fmt::format("{} is not for \"{}\"; correct the address or the expected server name, or have a certificate "
                       "issued for that name",
-                      which, printable(expected_name(ssl)))};
+                      which, printable(refused.expected_name))};
     case X509_V_ERR_INVALID_PURPOSE:
       return {"tls.wrong_purpose", fmt::format("{} is not made for this: its extended key usage must name {}", which,
                                                from_client ? "clientAuth" : "serverAuth")};
@@ -160,7 +150,7 @@ Error describe(const SSL* ssl, int kind, unsigned long error) {
   if (ERR_GET_LIB(error) == ERR_LIB_SSL) {
     if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED) {
       return describe_refusal(
-          ssl, refusal(ssl).value_or(Refusal{static_cast<int>(SSL_get_verify_result(ssl)), 0, "unknown"}));
+          ssl, refusal(ssl).value_or(Refusal{static_cast<int>(SSL_get_verify_result(ssl)), 0, "", "unknown"}));
     }
     if (reason >= SSL_AD_REASON_OFFSET) return describe_alert(ssl, reason - SSL_AD_REASON_OFFSET);
     if (std::optional<Error> known = describe_reason(ssl, reason)) return *known;

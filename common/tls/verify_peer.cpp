@@ -5,6 +5,7 @@
 #include <memory>
 
 #include <fmt/format.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
@@ -23,11 +24,23 @@ int refusal_index() {
   return index;
 }
 
+/// "" where set_expected_server_name was not called.
+std::string expected_name(X509_STORE_CTX* chain) {
+  X509_VERIFY_PARAM* const rules = X509_STORE_CTX_get0_param(chain);
+  if (const char* const host = X509_VERIFY_PARAM_get0_host(rules, 0)) return host;
+  ERR_set_mark();  // OpenSSL calls it an error that there is no address.
+  const std::unique_ptr<char, void (*)(char*)> address(X509_VERIFY_PARAM_get1_ip_asc(rules),
+                                                       [](char* text) { OPENSSL_free(text); });
+  ERR_pop_to_mark();
+  return address ? address.get() : "";
+}
+
 void keep_refusal(X509_STORE_CTX* chain) {
   auto* const ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(chain, SSL_get_ex_data_X509_STORE_CTX_idx()));
   if (ssl == nullptr || SSL_get_ex_data(ssl, refusal_index()) != nullptr) return;
   auto kept = std::make_unique<Refusal>();
   kept->verify_error = X509_STORE_CTX_get_error(chain);
+  kept->expected_name = expected_name(chain);
   kept->depth = X509_STORE_CTX_get_error_depth(chain);
   if (const X509* const certificate = X509_STORE_CTX_get_current_cert(chain)) {
     const CertificateFacts facts = certificate_facts(certificate);
@@ -60,6 +73,14 @@ int verify(int accepted, X509_STORE_CTX* chain, std::optional<Purpose> purpose) 
   return accepted;
 }
 
+/// A dialler that was told no name would take the certificate of anybody whom the CA has signed.
+int verify_name(int accepted, X509_STORE_CTX* chain) {
+  if (accepted == 0 || !expected_name(chain).empty()) return accepted;
+  X509_STORE_CTX_set_error(chain, X509_V_ERR_HOSTNAME_MISMATCH);
+  keep_refusal(chain);
+  return 0;
+}
+
 }  // namespace
 
 bool has_purpose(x509_st* certificate, Purpose purpose) {
@@ -72,10 +93,10 @@ int verify_agent(int accepted, x509_store_ctx_st* chain) {
   return verify(accepted, chain, Purpose::agent);
 }
 int verify_server(int accepted, x509_store_ctx_st* chain) {
-  return verify(accepted, chain, Purpose::server);
+  return verify_name(verify(accepted, chain, Purpose::server), chain);
 }
 int verify_backend(int accepted, x509_store_ctx_st* chain) {
-  return verify(accepted, chain, std::nullopt);
+  return verify_name(verify(accepted, chain, std::nullopt), chain);
 }
 
 std::optional<Refusal> refusal(const ssl_st* ssl) {

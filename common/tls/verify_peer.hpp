@@ -25,14 +25,15 @@ enum class Purpose : std::uint8_t { agent, server };
 bool has_purpose(x509_st* certificate, Purpose purpose);
 
 int verify_agent(int accepted, x509_store_ctx_st* chain);    ///< Demands clientAuth.
-int verify_server(int accepted, x509_store_ctx_st* chain);   ///< Demands serverAuth.
-int verify_backend(int accepted, x509_store_ctx_st* chain);  ///< Demands what OpenSSL demands.
+int verify_server(int accepted, x509_store_ctx_st* chain);   ///< Demands serverAuth, and that a name was expected.
+int verify_backend(int accepted, x509_store_ctx_st* chain);  ///< Demands that a name was expected.
 
 /// Why one of the callbacks above refused the peer.
 struct Refusal {
-  int verify_error = 0;     ///< X509_V_ERR_…
-  int depth = 0;            ///< 0: the peer's own certificate.
-  std::string certificate;  ///< Subject, names, serial, validity, printable.
+  int verify_error = 0;       ///< X509_V_ERR_…
+  int depth = 0;              ///< 0: the peer's own certificate.
+  std::string expected_name;  ///< Of the server, DNS name or address; "" where none was expected.
+  std::string certificate;    ///< Subject, names, serial, validity, printable.
 };
 std::optional<Refusal> refusal(const ssl_st* ssl);
 

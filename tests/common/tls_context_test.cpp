@@ -277,6 +277,14 @@ TEST_F(TlsContextTest, agent_takes_only_the_name_that_it_asked_for) {
   EXPECT_EQ(server_shows(by_address, "127.0.0.2").client_code(), "tls.wrong_name");
 }
 
+TEST_F(TlsContextTest, who_dials_without_an_expected_name_takes_nobody) {
+  for (const TlsContext& context : {agent(), *TlsContext::for_backend(trusting(authority_))}) {
+    const UniqueSsl own = context.make_ssl();
+    const UniqueSsl peer = accepting(careless_server(good_server_));
+    EXPECT_EQ(shake_hands(own.get(), peer.get()).client_code(), "tls.wrong_name");
+  }
+}
+
 TEST_F(TlsContextTest, agent_does_not_take_a_name_from_the_subject) {
   CertificateRequest request = server_request();
   request.common_name = "tunnel.example";
