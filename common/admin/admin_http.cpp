@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/admin/admin_http.hpp"
 
-#include <algorithm>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -54,12 +53,6 @@ Result<tcp::acceptor> bind(asio::io_context& context, const Endpoint& listen) {
   if (error)
     return fail("listen.refused", fmt::format("metrics: cannot listen on {}: {}", to_string(listen), error.message()));
   return acceptor;
-}
-
-/// A reason comes from other parts; on the page it is one line.
-std::string one_line(std::string text) {
-  std::ranges::replace_if(text, [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
-  return text;
 }
 
 /// Lets the peer read the answer before its unread rest of the request turns the close into a reset.
@@ -182,7 +175,7 @@ asio::awaitable<AdminHttp::Reply> AdminHttp::answer(std::string target) {
     auto readiness = co_await ask<Readiness>(thread_.context(), pages_.readiness, limits_.answer);
     if (!readiness) co_return Reply(http::status::service_unavailable, "not ready: the workers do not answer\n");
     if (readiness->ready) co_return Reply(http::status::ok, "ready\n");
-    co_return Reply(http::status::service_unavailable, "not ready: " + one_line(std::move(readiness->reason)) + "\n");
+    co_return Reply(http::status::service_unavailable, "not ready: " + to_printable(readiness->reason) + "\n");
   }
   if (path == "/metrics") {
     auto page = co_await ask<std::string>(thread_.context(), pages_.metrics, limits_.answer);

@@ -138,6 +138,10 @@ std::string format_log_line(LogSettings::Format format, std::chrono::system_cloc
   return line;
 }
 
+std::string to_printable(std::string_view bytes) {
+  return escape(LogSettings::Format::text, bytes);
+}
+
 std::string_view to_string(LogSettings::Level level) {
   switch (level) {
     case LogSettings::Level::error: return "error";

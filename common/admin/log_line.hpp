@@ -55,6 +55,10 @@ std::string format_log_line(LogSettings::Format format, std::chrono::system_cloc
                             LogSettings::Level level, std::string_view event, LogFields fields,
                             std::optional<std::uint64_t> suppressed = {});
 
+/// Somebody else's words made fit for one line on a terminal, as the text form shows them, at most log_field_bytes_max.
+/// For `status` and the like.
+std::string to_printable(std::string_view bytes);
+
 /// "error", "warn", "info" or "debug".
 std::string_view to_string(LogSettings::Level level);
 /// The reverse; nothing else is a level.

@@ -100,7 +100,7 @@ TEST_F(AdminHttpTest, tells_in_one_line_why_it_is_not_ready) {
   serve();
   const std::string response = get("/readyz");
   EXPECT_EQ(status_of(response), "HTTP/1.1 503 Service Unavailable");
-  EXPECT_EQ(body_of(response), "not ready: no tunnel to erp\n");
+  EXPECT_EQ(body_of(response), "not ready: no tunnel\\x0ato erp\n");
 }
 
 TEST_F(AdminHttpTest, takes_an_answer_from_another_thread) {
