@@ -265,4 +265,12 @@ void Session::reset(StreamId id, Reason reason) {
   forget(*stream);
 }
 
+std::vector<Session::Survivor> Session::survivors() const {
+  std::vector<Survivor> all;
+  for (const auto& [id, stream] : streams_) {
+    if (stream.state != StreamState::closed) all.push_back({id, stream.user, stream.receive.window()});
+  }
+  return all;
+}
+
 }  // namespace culvert::protocol

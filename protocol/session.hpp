@@ -207,6 +207,14 @@ class Session {
   /// As commit(0, …), for a source that was reset: RESET.
   std::size_t commit_reset(Reason reason);
 
+  /// After Ended: the streams that got no Forgotten, for the driver to end.
+  struct Survivor {
+    StreamId id;
+    void* user;
+    std::uint64_t window_bytes;
+  };
+  std::vector<Survivor> survivors() const;
+
   // ---- what it is like now
   std::size_t streams() const { return streams_.size(); }
   std::uint64_t window_bytes() const { return window_bytes_; }

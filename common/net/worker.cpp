@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/net/worker.hpp"
 
+#include <algorithm>
 #include <string>
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -45,18 +46,24 @@ void Worker::join() {
   started_ = false;
 }
 
-void Worker::at_end_of_turn(std::function<void()> task) {
-  end_of_turn_.push_back(std::move(task));
+void Worker::at_end_of_turn(TurnEnd& who) {
+  end_of_turn_.push_back(&who);
   poller_.request_turn();
 }
 
+void Worker::forget(TurnEnd& who) {
+  std::ranges::replace(end_of_turn_, &who, nullptr);
+  std::ranges::replace(running_, &who, nullptr);
+}
+
 void Worker::end_turn() {
-  // A task may ask for another one (a tunnel that has more to send): that runs in the next turn, after new events were
-  // seen.
+  // Who asks for another turn meanwhile gets it after new events were seen.
   running_.swap(end_of_turn_);
-  for (auto& task : running_) task();
+  for (std::size_t i = 0; i < running_.size(); ++i) {
+    if (running_[i] != nullptr) running_[i]->on_turn_end();
+  }
   running_.clear();
-  auto dead = std::move(graves_);
+  const auto dead = std::move(graves_);
   graves_.clear();
 }
 

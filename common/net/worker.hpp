@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -15,6 +14,15 @@
 #include "common/net/poller.hpp"
 
 namespace culvert {
+
+/// Somebody who acts on what a batch of events made of him, once, when the batch is through: a tunnel that sends.
+class TurnEnd {
+ public:
+  virtual void on_turn_end() = 0;
+
+ protected:
+  ~TurnEnd() = default;
+};
 
 /// One core's world: a thread with an io_context and a set of data sockets of its own (architecture 3). What is made on
 /// a worker lives and dies on it. Other threads only post(). Life: construct, start(), post() ..., stop(), join().
@@ -41,8 +49,10 @@ class Worker {
   void stop();
   void join();
 
-  /// Runs `task` once at the end of this turn, after all events of the batch. On this worker.
-  void at_end_of_turn(std::function<void()> task);
+  /// Calls `who` once at the end of this turn, after all events of the batch; from inside on_turn_end(), in the next turn. On this worker.
+  void at_end_of_turn(TurnEnd& who);
+  /// `who` dies: it is not called any more.
+  void forget(TurnEnd& who);
 
   /// Keeps `corpse` alive until the turn ends, for objects that end inside their own callback. On this worker.
   template <typename T>
@@ -57,8 +67,8 @@ class Worker {
   std::size_t index_;
   boost::asio::io_context context_{1};
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;
-  std::vector<std::function<void()>> end_of_turn_;
-  std::vector<std::function<void()>> running_;
+  std::vector<TurnEnd*> end_of_turn_;
+  std::vector<TurnEnd*> running_;
   std::vector<std::shared_ptr<void>> graves_;
   Poller poller_;
   std::thread thread_;

@@ -1,3 +1,3 @@
 // SPDX-License-Identifier: Apache-2.0
-// Boost.JSON, compiled once for this folder's tests.
+// Boost.JSON, compiled once for the whole project.
 #include <boost/json/src.hpp>

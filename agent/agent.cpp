@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/agent.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <boost/json/array.hpp>
+#include <fmt/core.h>
+
+#include "common/base/instance.hpp"
+#include "common/tunnel/tunnel_statuses.hpp"
+
+namespace culvert::agent {
+namespace {
+
+constexpr std::chrono::seconds stop_time_max{5};
+constexpr std::chrono::seconds retire_time_max{30};
+
+std::vector<LocalPort::Settings> ports_of(const Config& config) {
+  std::vector<LocalPort::Settings> ports;
+  for (const Channel& channel : config.channels) {
+    LocalPort::Settings port;
+    port.port = channel.port;
+    port.key = channel.server;
+    port.open.kind = protocol::Open::Kind::service;
+    port.open.name = channel.service_id;
+    port.name = fmt::format("channel {}", channel.service_id);
+    ports.push_back(std::move(port));
+  }
+  return ports;
+}
+
+std::unique_ptr<AgentPlan> own(std::unique_ptr<Plan> plan) { return std::unique_ptr<AgentPlan>(static_cast<AgentPlan*>(plan.release())); }
+
+}  // namespace
+
+Result<std::unique_ptr<Plan>> AgentPlan::load(const std::filesystem::path& file) {
+  auto config = load_config(file);
+  if (!config) return std::unexpected(config.error());
+  auto plan = std::make_unique<AgentPlan>();
+  plan->config_ = std::move(*config);
+  const Config& checked = plan->config_;
+  for (const Server& server : checked.servers) {
+    auto tls = TlsContext::for_agent(server.credentials);
+    if (!tls) return fail(tls.error().code, fmt::format("{}: [[server]] {}: {}", file.string(), server.name, tls.error().text));
+    plan->tls_.push_back(std::move(*tls));
+  }
+  auto mappings = SystemMappings::load(checked.system_mappings);
+  if (!mappings) return fail(mappings.error().code, fmt::format("{}: {}", file.string(), mappings.error().text));
+  plan->mappings_ = std::make_shared<SystemMappings>(std::move(*mappings));
+  plan->settings_ = {checked.log, checked.admin, checked.metrics, checked.limits, files_of(checked)};
+  return plan;
+}
+
+AgentService::AgentService(const Surroundings& around, std::unique_ptr<Plan> plan)
+    : around_(around),
+      plan_(own(std::move(plan))),
+      directory_(around_.planes),
+      mappings_(plan_->mappings_),
+      link_surroundings_{around_.planes, directory_, around_.log, random_instance(), acceptors_, mappings_, plan_->settings_.limits.streams_per_link_max},
+      ports_(around_.planes, directory_, around_.log) {
+  for (std::size_t i = 0; i < around_.planes.size(); ++i) {
+    acceptors_.push_back(std::make_unique<StreamAcceptor>(around_.planes.plane(i), around_.log, plan_->settings_.limits.dials_max));
+  }
+}
+
+AgentService::~AgentService() = default;
+
+Result<void> AgentService::start() {
+  auto staged = ports_.stage(ports_of(plan_->config_));
+  if (!staged) return std::unexpected(staged.error());
+  ports_.commit(std::move(*staged));
+  take_links(*plan_);
+  return {};
+}
+
+/// A server whose settings stay keeps its tunnels, and takes its certificate anew; one that changed is another server.
+void AgentService::take_links(const AgentPlan& plan) {
+  std::map<std::string, std::unique_ptr<ServerLink>> kept;
+  for (std::size_t i = 0; i < plan.config_.servers.size(); ++i) {
+    const Server& server = plan.config_.servers[i];
+    const auto found = links_.find(server.name);
+    if (found != links_.end() && found->second->server() == server) {
+      found->second->change(plan.tls_[i]);
+      kept[server.name] = std::move(found->second);
+      continue;
+    }
+    auto link = std::make_unique<ServerLink>(link_surroundings_, server, plan.tls_[i]);
+    link->start();
+    kept[server.name] = std::move(link);
+  }
+  links_.swap(kept);
+  for (auto& [name, link] : kept) {
+    if (link) retire(std::move(link));
+  }
+}
+
+void AgentService::retire(std::unique_ptr<ServerLink> link) {
+  link->drain();
+  ServerLink* leaving = link.get();
+  retired_.push_back(std::move(link));
+  auto ids = leaving->status().tunnels;
+  const auto busy = [ids](DataPlane& plane) {
+    return std::ranges::any_of(ids, [&plane](TunnelId id) {
+      const Tunnel* tunnel = plane.find_tunnel(id);
+      return tunnel != nullptr && tunnel->streams() > 0;
+    });
+  };
+  around_.planes.when_idle(busy, std::chrono::steady_clock::now() + retire_time_max, [this, leaving] {
+    leaving->stop();
+    around_.planes.when_idle([leaving](DataPlane&) { return false; }, std::chrono::steady_clock::now(), [this] {
+      std::erase_if(retired_, [](const auto& link_over) { return link_over->is_over(); });
+    });
+  });
+}
+
+Result<void> AgentService::reload(std::unique_ptr<Plan> plan) {
+  auto fresh = own(std::move(plan));
+  auto staged = ports_.stage(ports_of(fresh->config_));
+  if (!staged) return std::unexpected(staged.error());
+  fresh->mappings_->inherit_counts(*plan_->mappings_);
+  mappings_.publish(fresh->mappings_);
+  take_links(*fresh);
+  ports_.commit(std::move(*staged));
+  std::erase_if(retired_, [](const auto& link) { return link->is_over(); });
+  plan_ = std::move(fresh);
+  return {};
+}
+
+void AgentService::drain(std::chrono::steady_clock::time_point deadline, std::function<void()> done) {
+  ports_.close();
+  for (auto& [name, link] : links_) link->drain();
+  around_.planes.when_idle([](DataPlane& plane) { return plane.ends() > 0; }, deadline, std::move(done));
+}
+
+void AgentService::stop(std::function<void()> done) {
+  ports_.close();
+  for (auto& [name, link] : links_) link->stop();
+  for (auto& link : retired_) link->stop();
+  around_.planes.on_each([this](DataPlane& plane) { acceptors_[plane.worker().index()]->request_stop(); });
+  around_.planes.when_idle(
+      [this](DataPlane& plane) {
+        const bool at_home = plane.worker().index() == 0;
+        const auto over = [](const auto& link) { return link->is_over(); };
+        const bool links_over = !at_home || (std::ranges::all_of(links_, [&over](const auto& link) { return over(link.second); }) &&
+                                             std::ranges::all_of(retired_, over));
+        return !plane.tunnels().empty() || acceptors_[plane.worker().index()]->size() > 0 || !links_over;
+      },
+      std::chrono::steady_clock::now() + stop_time_max, std::move(done));
+}
+
+void AgentService::status(std::function<void(boost::json::object)> done) {
+  boost::json::array ports;
+  for (const LocalPorts::Status& port : ports_.status()) {
+    ports.push_back({{"name", port.name}, {"listen", port.listen}, {"connections", port.connections}});
+  }
+  auto owners = std::make_shared<std::map<TunnelId, std::string>>();
+  auto servers = std::make_shared<boost::json::array>();
+  for (const auto& [name, link] : links_) {
+    const ServerLink::Status status = link->status();
+    for (const TunnelId id : status.tunnels) owners->emplace(id, name);
+    servers->push_back({{"name", name},
+                        {"address", to_string(link->server().address)},
+                        {"tunnels_wanted", link->server().tunnels},
+                        {"tunnels_up", link->tunnels_up()},
+                        {"last_error", status.last_error}});
+  }
+  gather_tunnels(
+      around_.planes,
+      [owners](const Tunnel& tunnel, boost::json::object& object) {
+        const auto owner = owners->find(tunnel.id());
+        object["server"] = owner == owners->end() ? "" : owner->second;
+      },
+      [ports = std::move(ports), servers, done = std::move(done)](boost::json::array tunnels) {
+        done({{"program", "culvert-agent"}, {"version", CULVERT_VERSION}, {"servers", *servers}, {"tunnels", std::move(tunnels)}, {"channels", ports}});
+      });
+}
+
+Readiness AgentService::readiness() {
+  for (const auto& [name, link] : links_) {
+    if (link->tunnels_up() == 0) return {false, fmt::format("no tunnel to server {}: {}", name, link->status().last_error)};
+  }
+  return {true, ""};
+}
+
+void AgentService::collect(MetricsPage&) {}
+
+}  // namespace culvert::agent

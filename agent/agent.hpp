@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/config.hpp"
+#include "agent/server_link.hpp"
+#include "agent/system_mappings.hpp"
+#include "common/admin/program.hpp"
+#include "common/tunnel/local_ports.hpp"
+#include "common/tunnel/tunnel_directory.hpp"
+
+namespace culvert::agent {
+
+/// The agent's configuration with its certificates loaded.
+class AgentPlan final : public Plan {
+ public:
+  static Result<std::unique_ptr<Plan>> load(const std::filesystem::path& file);
+
+  const ProgramSettings& settings() const override { return settings_; }
+
+ private:
+  friend class AgentService;
+  Config config_;
+  ProgramSettings settings_;
+  std::vector<TlsContext> tls_;  ///< One per server of config_.
+  std::shared_ptr<SystemMappings> mappings_;
+};
+
+/// culvert-agent: keeps its links, opens its channels, and leads what servers ask for to what its file exposes.
+class AgentService final : public Service {
+ public:
+  AgentService(const Surroundings& around, std::unique_ptr<Plan> plan);
+  ~AgentService() override;
+
+  Result<void> start() override;
+  Result<void> reload(std::unique_ptr<Plan> plan) override;
+  void drain(std::chrono::steady_clock::time_point deadline, std::function<void()> done) override;
+  void stop(std::function<void()> done) override;
+  void status(std::function<void(boost::json::object)> done) override;
+  Readiness readiness() override;
+  void collect(MetricsPage& page) override;
+
+ private:
+  void take_links(const AgentPlan& plan);
+  void retire(std::unique_ptr<ServerLink> link);
+
+  Surroundings around_;
+  std::unique_ptr<AgentPlan> plan_;
+  TunnelDirectory directory_;
+  std::vector<std::unique_ptr<StreamAcceptor>> acceptors_;
+  Snapshot<SystemMappings> mappings_;
+  LinkSurroundings link_surroundings_;
+  std::map<std::string, std::unique_ptr<ServerLink>> links_;  ///< By the server's name.
+  std::vector<std::unique_ptr<ServerLink>> retired_;          ///< Their last tunnels are ending.
+  LocalPorts ports_;
+};
+
+}  // namespace culvert::agent

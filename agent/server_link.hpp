@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <boost/asio/awaitable.hpp>
+
+#include "agent/config.hpp"
+#include "agent/system_mappings.hpp"
+#include "common/admin/log.hpp"
+#include "common/base/backoff.hpp"
+#include "common/base/snapshot.hpp"
+#include "common/net/dialer.hpp"
+#include "common/net/event.hpp"
+#include "common/net/task_group.hpp"
+#include "common/tls/tls_context.hpp"
+#include "common/tunnel/data_planes.hpp"
+#include "common/tunnel/stream_acceptor.hpp"
+#include "common/tunnel/tunnel.hpp"
+#include "common/tunnel/tunnel_directory.hpp"
+
+namespace culvert::agent {
+
+/// What every link of the process shares. Outlives them.
+struct LinkSurroundings {
+  DataPlanes& planes;
+  TunnelDirectory& directory;
+  Log& log;
+  protocol::InstanceId instance;
+  std::vector<std::unique_ptr<StreamAcceptor>>& acceptors;  ///< One per worker.
+  const Snapshot<SystemMappings>& mappings;
+  std::uint32_t streams_max;
+};
+
+/// The agent's link to one server: keeps so many tunnels up, for ever, and decides what the server's streams may reach. Owned at home, where its coroutines run; as a TunnelOwner it
+/// is called on each tunnel's worker and passes the news home.
+class ServerLink final : public TunnelOwner {
+ public:
+  ServerLink(const LinkSurroundings& surroundings, Server server, TlsContext tls);
+  ~ServerLink();
+
+  void start();
+  /// A new certificate, for the tunnels from now on.
+  void change(const TlsContext& tls) { tls_ = tls; }
+  /// Dials no more and tells the server to open nothing new.
+  void drain();
+  /// After drain(): closes the tunnels and ends the coroutines. Wait until is_over() before it ends.
+  void stop();
+  bool is_over() const { return keepers_.size() == 0 && tunnels_.empty(); }
+
+  const Server& server() const { return server_; }
+  std::size_t tunnels_up() const;
+  struct Status {
+    std::string last_error;
+    std::vector<TunnelId> tunnels;
+  };
+  Status status() const;
+
+ private:
+  /// One tunnel of the link as home knows it.
+  struct Known {
+    std::size_t plane = 0;
+    std::uint32_t slot = 0;
+    bool up = false;
+    bool leaving = false;  ///< Draining: it lives on, but a keeper wants another one.
+    std::chrono::milliseconds leave_within{0};
+  };
+
+  // TunnelOwner
+  Result<void> on_secured(Tunnel& tunnel) override;
+  void on_greeted(Tunnel& tunnel, const protocol::Hello& hello) override;
+  void on_welcomed(Tunnel& tunnel, const protocol::Welcome& welcome) override;
+  void on_opened(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open) override;
+  void on_draining(Tunnel& tunnel, std::chrono::milliseconds delay) override;
+  void on_closed(Tunnel& tunnel, const Error& why) override;
+
+  boost::asio::awaitable<void> keep();
+  boost::asio::awaitable<void> pause(std::chrono::milliseconds time);
+  boost::asio::awaitable<Result<DialedSocket>> reach();
+  Result<TunnelId> begin(DialedSocket dialed);
+  std::uint32_t free_slot() const;
+  void close_when_empty(DataPlane& plane, TunnelId id);
+  void note_failure(const Error& error);
+
+  void welcomed(TunnelId id, const std::string& peer);
+  void draining(TunnelId id, std::chrono::milliseconds delay);
+  void closed(TunnelId id, const Error& why);
+
+  const LinkSurroundings around_;
+  const Server server_;
+  TlsContext tls_;
+  Dialer dialer_;
+  std::map<TunnelId, Known> tunnels_;
+  std::uint64_t epoch_ = 1;
+  std::size_t next_plane_ = 0;
+  std::string last_error_;
+  std::string last_code_;
+  bool draining_ = false;
+  Event changed_;
+  TaskGroup keepers_;
+};
+
+}  // namespace culvert::agent

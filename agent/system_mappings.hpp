@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "agent/config.hpp"
+#include "common/tls/tls_context.hpp"
+#include "common/tunnel/stream_acceptor.hpp"
+
+namespace culvert::agent {
+
+/// The agent's access control: what the cloud side of each server may reach, and as what. Nothing else can be reached, whatever a server asks for. An immutable value (but for the
+/// count of open connections); looked up on the workers.
+class SystemMappings {
+ public:
+  /// Loads the certificates of tcps mappings, so it may block. Errors: tls.*, with the mapping's name.
+  static Result<SystemMappings> load(const std::vector<SystemMapping>& mappings);
+  /// Mappings that stand in `older` too keep their count of open connections.
+  void inherit_counts(const SystemMappings& older);
+
+  enum class Refusal : std::uint8_t { not_exposed, full };
+  /// Where a virtual host and port lead for this server, or why not. `host` in any case.
+  std::expected<StreamTarget, Refusal> find(std::string_view server, std::string_view host, std::uint16_t port) const;
+
+ private:
+  struct Mapping {
+    SystemMapping settings;
+    std::optional<TlsContext> tls;
+    std::shared_ptr<std::atomic<std::uint32_t>> connections;
+  };
+  std::vector<Mapping> mappings_;
+};
+
+}  // namespace culvert::agent

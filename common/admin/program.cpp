@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/admin/program.hpp"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <optional>
+#include <utility>
+
+#include <CLI/CLI.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/json/serialize.hpp>
+#include <fmt/core.h>
+
+#include "common/admin/control_socket.hpp"
+#include "common/admin/service_notify.hpp"
+#include "common/admin/status_text.hpp"
+#include "common/admin/stop_signal.hpp"
+#include "common/config/reloader.hpp"
+
+namespace culvert {
+namespace {
+
+namespace asio = boost::asio;
+
+constexpr std::chrono::seconds drain_time_max{30};
+
+int status_of(ExitStatus status) { return static_cast<int>(status); }
+
+void say(const Program& program, const std::string& text) { std::fprintf(stderr, "%s: %s\n", program.name.c_str(), text.c_str()); }
+
+/// A port that somebody else has may be free later; a wrong certificate will not mend itself.
+ExitStatus exit_of(const Error& error) {
+  return error.code.starts_with("listen.") || error.code.starts_with("admin.") ? ExitStatus::try_again : ExitStatus::configuration;
+}
+
+/// Each stream has a socket; the usual 1,024 are soon used up.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/// The program while it runs. Lives on main's thread, which serves signals and reloads; the service lives at home (worker 0).
+class Running {
+ public:
+  Running(const Program& program, std::filesystem::path file, const ProgramSettings& settings)
+      : program_(program),
+        file_(std::move(file)),
+        settings_(settings),
+        log_(settings.log),
+        planes_(settings.limits.workers, settings.limits.memory_budget_bytes),
+        notify_(ServiceNotify::from_environment()),
+        watchdog_(context_),
+        drain_limit_(context_) {}
+
+  ~Running() {
+    control_.reset();
+    http_.reset();
+    offload_.join();
+    planes_.stop();
+    service_.reset();
+  }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+
+  Result<void> start(std::unique_ptr<Plan> plan);
+  void run() { context_.run(); }
+
+ private:
+  Result<void> open_metrics(const MetricsSettings& settings);
+  Result<void> open_control();
+  std::vector<ControlCommand> commands();
+  void begin_reload(Result<std::unique_ptr<Plan>> loaded);
+  void end_reload(const Result<void>& applied, const ProgramSettings& settings);
+  void drain();
+  void stop();
+  void feed_watchdog();
+  /// Runs `task` with the service, at home.
+  template <typename Task>
+  void at_home(Task task) {
+    planes_.home().post([this, task = std::move(task)]() mutable { task(*service_); });
+  }
+
+  const Program& program_;
+  const std::filesystem::path file_;
+  ProgramSettings settings_;
+  Log log_;
+  Metrics metrics_;
+  DataPlanes planes_;
+  asio::io_context context_{1};
+  asio::thread_pool offload_{1};
+  ServiceNotify notify_;
+  asio::steady_timer watchdog_;
+  asio::steady_timer drain_limit_;
+  std::unique_ptr<Service> service_;
+  std::unique_ptr<AdminHttp> http_;
+  std::unique_ptr<ControlSocket> control_;
+  std::optional<Reloader> reloader_;
+  std::optional<StopSignal> signals_;
+  std::atomic<bool> draining_ = false;
+  bool stopping_ = false;
+  std::atomic<bool> last_reload_ok_ = true;
+};
+
+Result<void> Running::start(std::unique_ptr<Plan> plan) {
+  service_ = program_.make({log_, planes_}, std::move(plan));
+  if (auto started = service_->start(); !started) return started;
+  metrics_.add_collector([this](MetricsPage& page) {
+    planes_.collect(page);
+    service_->collect(page);
+    page.gauge("culvert_config_last_reload_success", "1 unless the last reload was refused.", {}, last_reload_ok_ ? 1 : 0);
+    page.counter("culvert_log_dropped_total", "Log lines lost because nobody read them.", {}, log_.dropped());
+  });
+  if (auto opened = open_metrics(settings_.metrics); !opened) return opened;
+  if (auto opened = open_control(); !opened) return opened;
+
+  signals_.emplace(context_.get_executor(), SignalActions{.drain = [this] { drain(); },
+                                                          .stop_now = [this] { stop(); },
+                                                          .reload = [this] { reloader_->request(); }});
+  reloader_.emplace(
+      context_, offload_, file_, [this] { return program_.load(file_); },
+      [this](Result<std::unique_ptr<Plan>> loaded) { begin_reload(std::move(loaded)); });
+  if (auto watched = reloader_->watch(settings_.files); !watched) {
+    log_.warn("reload.unwatched", {{"code", watched.error().code}, {"text", watched.error().text}});
+  }
+  planes_.start();
+  log_.info("started", {{"program", program_.name}, {"version", CULVERT_VERSION}, {"config", file_.string()}, {"workers", planes_.size()}});
+  notify_.ready();
+  feed_watchdog();
+  return {};
+}
+
+Result<void> Running::open_metrics(const MetricsSettings& settings) {
+  http_.reset();
+  if (!settings.listen) return {};
+  AdminPages pages;
+  pages.metrics = [this](std::function<void(std::string)> done) { done(metrics_.scrape()); };
+  pages.readiness = [this](std::function<void(Readiness)> done) {
+    if (draining_) return done({false, "draining"});
+    at_home([done](Service& service) { done(service.readiness()); });
+  };
+  auto opened = AdminHttp::open(*settings.listen, settings.allow_from, std::move(pages), log_);
+  if (!opened) return fail(opened.error().code, "metrics.listen: " + opened.error().text);
+  http_ = std::move(*opened);
+  return {};
+}
+
+Result<void> Running::open_control() {
+  std::filesystem::path path = settings_.admin.socket;
+  if (path.empty()) {
+    path = program_.default_socket;
+    if (::access(path.parent_path().c_str(), W_OK) != 0) return {};
+  }
+  auto opened = ControlSocket::open(path, commands(), log_);
+  if (!opened) return std::unexpected(opened.error());
+  control_ = std::move(*opened);
+  return {};
+}
+
+std::vector<ControlCommand> Running::commands() {
+  using Done = std::function<void(ControlCommand::Answer)>;
+  ControlCommand status{"status", "status [--json]: what runs, and how it is", [this](const std::string& arguments, Done done) {
+                          if (!arguments.empty() && arguments != "--json") return done(fail("admin.bad_argument", "status takes --json or nothing"));
+                          at_home([done, json = !arguments.empty()](Service& service) {
+                            service.status([done, json](const boost::json::object& object) {
+                              done(json ? boost::json::serialize(object) + "\n" : status_text(object));
+                            });
+                          });
+                        }};
+  ControlCommand reload{"reload", "reload: read the configuration again; the log tells the outcome", [this](const std::string&, Done done) {
+                          asio::post(context_, [this] { reloader_->request(); });
+                          done("requested\n");
+                        }};
+  std::vector<ControlCommand> all;
+  all.push_back(std::move(status));
+  all.push_back(std::move(reload));
+  all.push_back(log_level_command(log_));
+  return all;
+}
+
+void Running::begin_reload(Result<std::unique_ptr<Plan>> loaded) {
+  if (!loaded) {
+    last_reload_ok_ = false;
+    return log_.error("reload.refused", {{"code", loaded.error().code}, {"text", loaded.error().text}, {"hint", "nothing was changed"}});
+  }
+  if (draining_) return;
+  notify_.reloading();
+  const ProgramSettings settings = (*loaded)->settings();
+  // std::function wants copies; there is one plan.
+  auto plan = std::make_shared<std::unique_ptr<Plan>>(std::move(*loaded));
+  at_home([this, plan, settings](Service& service) {
+    Result<void> applied = service.reload(std::move(*plan));
+    asio::post(context_, [this, applied = std::move(applied), settings] { end_reload(applied, settings); });
+  });
+}
+
+void Running::end_reload(const Result<void>& applied, const ProgramSettings& settings) {
+  notify_.ready();
+  if (!applied) {
+    last_reload_ok_ = false;
+    return log_.error("reload.refused", {{"code", applied.error().code}, {"text", applied.error().text}, {"hint", "nothing was changed"}});
+  }
+  last_reload_ok_ = true;
+  log_.set_level(settings.log.level);
+  log_.set_format(settings.log.format);
+  planes_.budget().resize(settings.limits.memory_budget_bytes);
+  if (settings.metrics != settings_.metrics) {
+    if (auto opened = open_metrics(settings.metrics); !opened) {
+      last_reload_ok_ = false;
+      log_.error("reload.metrics_off", {{"code", opened.error().code}, {"text", opened.error().text}});
+    }
+  }
+  settings_ = settings;
+  if (auto watched = reloader_->watch(settings_.files); !watched) {
+    log_.warn("reload.unwatched", {{"code", watched.error().code}, {"text", watched.error().text}});
+  }
+  log_.info("reloaded", {{"config", file_.string()}});
+}
+
+void Running::drain() {
+  if (draining_.exchange(true)) return;
+  notify_.stopping();
+  log_.info("draining", {{"seconds_max", drain_time_max.count()}});
+  at_home([this](Service& service) {
+    service.drain(std::chrono::steady_clock::now() + drain_time_max, [this] { asio::post(context_, [this] { stop(); }); });
+  });
+}
+
+void Running::stop() {
+  if (std::exchange(stopping_, true)) return;
+  draining_ = true;
+  notify_.stopping();
+  at_home([this](Service& service) {
+    service.stop([this] {
+      asio::post(context_, [this] {
+        log_.info("stopped", {{"program", program_.name}});
+        context_.stop();
+      });
+    });
+  });
+}
+
+/// systemd hears from us only while home answers.
+void Running::feed_watchdog() {
+  const auto interval = notify_.watchdog_interval();
+  if (!interval) return;
+  watchdog_.expires_after(*interval);
+  watchdog_.async_wait([this](const boost::system::error_code& error) {
+    if (error) return;
+    at_home([this](Service&) { notify_.watchdog(); });
+    feed_watchdog();
+  });
+}
+
+int run_service(const Program& program, const std::filesystem::path& file, std::unique_ptr<Plan> plan) {
+  std::signal(SIGPIPE, SIG_IGN);
+  raise_descriptor_limit();
+  const ProgramSettings settings = plan->settings();
+  Running running(program, file, settings);
+  if (auto started = running.start(std::move(plan)); !started) {
+    say(program, started.error().text);
+    return status_of(exit_of(started.error()));
+  }
+  running.run();
+  return status_of(ExitStatus::stopped);
+}
+
+/// `culvert-agent status` and the like: asks the program that runs with this configuration.
+int ask_running(const Program& program, const ProgramSettings& settings, const std::string& command) {
+  const auto& path = settings.admin.socket.empty() ? program.default_socket : settings.admin.socket;
+  auto answer = ask_control_socket(path, command);
+  if (!answer) {
+    say(program, answer.error().text);
+    return status_of(ExitStatus::try_again);
+  }
+  std::fputs(answer->c_str(), stdout);
+  return 0;
+}
+
+}  // namespace
+
+int run_program(const Program& program, int argc, char** argv) {
+  CLI::App app{program.description, program.name};
+  std::filesystem::path file = program.default_config;
+  bool check_only = false;
+  bool json = false;
+  std::string level;
+  app.add_option("-c,--config", file, "The configuration file")->capture_default_str();
+  app.add_flag("--check", check_only, "Check the configuration and all that it names, and end");
+  app.set_version_flag("--version", program.name + " " CULVERT_VERSION);
+  app.require_subcommand(0, 1);
+  app.fallthrough();
+  CLI::App* status = app.add_subcommand("status", "Ask the running program how it is");
+  status->add_flag("--json", json, "For machines");
+  CLI::App* reload = app.add_subcommand("reload", "Make the running program read its configuration again");
+  CLI::App* log_level = app.add_subcommand("log-level", "Show or change the running program's log level");
+  log_level->add_option("level", level, "error, warn, info or debug");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : status_of(ExitStatus::usage);
+  }
+
+  auto plan = program.load(file);
+  if (!plan) {
+    say(program, plan.error().text);
+    return status_of(ExitStatus::configuration);
+  }
+  if (check_only) {
+    std::printf("%s: ok\n", file.c_str());
+    return 0;
+  }
+  if (status->parsed()) return ask_running(program, (*plan)->settings(), json ? "status --json" : "status");
+  if (reload->parsed()) return ask_running(program, (*plan)->settings(), "reload");
+  if (log_level->parsed()) return ask_running(program, (*plan)->settings(), "log-level " + level);
+  return run_service(program, file, std::move(*plan));
+}
+
+}  // namespace culvert

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <random>
+
+#include "protocol/messages.hpp"
+
+namespace culvert {
+
+/// 128 bits that tell this process from every other.
+inline protocol::InstanceId random_instance() {
+  std::random_device source;
+  protocol::InstanceId id;
+  for (std::byte& byte : id) byte = static_cast<std::byte>(source());
+  return id;
+}
+
+}  // namespace culvert

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/tunnel/data_planes.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+#include <utility>
+
+#include "common/tunnel/tunnel.hpp"
+
+namespace culvert {
+
+DataPlanes::DataPlanes(std::size_t count, std::uint64_t memory_budget_bytes) : budget_(memory_budget_bytes) {
+  if (count == 0) count = std::max(1U, std::thread::hardware_concurrency());
+  for (std::size_t i = 0; i < count; ++i) {
+    auto worker = std::make_unique<Worker>(i);
+    auto plane = std::make_unique<DataPlane>(*worker, budget_);
+    cores_.push_back({std::move(worker), std::move(plane)});
+  }
+}
+
+DataPlanes::~DataPlanes() { stop(); }
+
+std::vector<Worker*> DataPlanes::workers() {
+  std::vector<Worker*> all;
+  for (const Core& core : cores_) all.push_back(core.worker.get());
+  return all;
+}
+
+void DataPlanes::start() {
+  for (const Core& core : cores_) core.worker->start();
+}
+
+void DataPlanes::stop() {
+  for (const Core& core : cores_) core.worker->stop();
+  for (const Core& core : cores_) core.worker->join();
+}
+
+void DataPlanes::on_each(std::function<void(DataPlane&)> task, std::function<void()> done) {
+  struct Shared {
+    std::function<void(DataPlane&)> task;
+    std::function<void()> done;
+    std::atomic<std::size_t> left;
+  };
+  auto shared = std::make_shared<Shared>(std::move(task), std::move(done), cores_.size());
+  for (const Core& core : cores_) {
+    core.worker->post([this, shared, plane = core.plane.get()] {
+      shared->task(*plane);
+      if (--shared->left == 0 && shared->done) home().post([shared] { shared->done(); });
+    });
+  }
+}
+
+void DataPlanes::when_idle(std::function<bool(DataPlane&)> busy, std::chrono::steady_clock::time_point deadline,
+                           std::function<void()> done) {
+  constexpr std::chrono::milliseconds interval{20};
+  auto any = std::make_shared<std::atomic<bool>>(false);
+  const auto ask = [any, busy](DataPlane& plane) {
+    if (busy(plane)) any->store(true);
+  };
+  on_each(ask, [this, any, busy, deadline, done] {
+    if (!any->load() || std::chrono::steady_clock::now() >= deadline) return done();
+    auto timer = std::make_shared<boost::asio::steady_timer>(home().context(), interval);
+    timer->async_wait([this, timer, busy, deadline, done](const boost::system::error_code&) { when_idle(busy, deadline, done); });
+  });
+}
+
+void DataPlanes::collect(MetricsPage& page) const {
+  for (const Core& core : cores_) {
+    const DataPlaneCounters& c = core.plane->counters();
+    const auto gauge = [&page](std::string_view name, std::string_view help, const Gauge& value) {
+      page.gauge(name, help, {}, static_cast<double>(value.value()));
+    };
+    gauge("culvert_tunnels", "Tunnels that stand, in any state.", c.tunnels);
+    gauge("culvert_streams", "Streams that live.", c.streams);
+    gauge("culvert_relays", "Sockets joined with streams, and those being dialled.", c.relays);
+    gauge("culvert_stream_buffer_bytes", "Bytes that wait for slow sockets.", c.buffered_bytes);
+    gauge("culvert_stream_window_bytes", "Bytes that peers have been granted.", c.window_bytes);
+    gauge("culvert_dials_in_flight", "Connections to targets under way.", c.dials);
+    page.counter("culvert_tunnel_bytes_total", "Bytes on tunnels, TLS included.", {{"direction", "in"}}, c.tunnel_bytes_in.value());
+    page.counter("culvert_tunnel_bytes_total", "Bytes on tunnels, TLS included.", {{"direction", "out"}}, c.tunnel_bytes_out.value());
+    page.counter("culvert_stream_bytes_total", "Bytes of streams.", {{"direction", "in"}}, c.stream_bytes_in.value());
+    page.counter("culvert_stream_bytes_total", "Bytes of streams.", {{"direction", "out"}}, c.stream_bytes_out.value());
+    page.counter("culvert_streams_total", "Streams since the start, by who opened them.", {{"opener", "self"}}, c.streams_opened.value());
+    page.counter("culvert_streams_total", "Streams since the start, by who opened them.", {{"opener", "peer"}}, c.streams_accepted.value());
+    page.counter("culvert_streams_rejected_total", "Streams that were refused, by either side.", {}, c.streams_rejected.value());
+    page.counter("culvert_streams_reset_total", "Streams that the peer reset.", {}, c.streams_reset.value());
+  }
+}
+
+}  // namespace culvert

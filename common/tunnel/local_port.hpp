@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "common/admin/log.hpp"
+#include "common/base/error.hpp"
+#include "common/base/snapshot.hpp"
+#include "common/config/settings.hpp"
+#include "common/net/listener.hpp"
+#include "common/tunnel/relay.hpp"
+#include "common/tunnel/tunnel_directory.hpp"
+
+namespace culvert {
+
+/// A local port that leads into a tunnel: an agent's channel, a server's virtual listener. Each connection becomes a stream on the tunnel with the least to do; one that is
+/// refused for a reason that another tunnel need not share is tried there. Owned at home; what it does, it does on the workers.
+class LocalPort {
+ public:
+  struct Settings {
+    ListenSettings port;
+    std::string key;      ///< Of the tunnel directory.
+    protocol::Open open;  ///< Where to.
+    std::string name;     ///< For logs: "channel web", "virtual_listener erp:443".
+  };
+  /// Binds at once; accepts from then on. Errors: the listener's.
+  static Result<std::unique_ptr<LocalPort>> open(DataPlanes& planes, TunnelDirectory& directory, Log& log, Settings settings);
+  LocalPort(const LocalPort&) = delete;
+  LocalPort& operator=(const LocalPort&) = delete;
+  /// Accepts no more. Connections that stand are untouched.
+  ~LocalPort();
+
+  /// For the connections from now on; the address stays.
+  void change(Settings settings);
+  Settings settings() const;
+  std::uint32_t connections() const;
+
+ private:
+  struct Shared;
+  explicit LocalPort(std::shared_ptr<Shared> shared);
+
+  std::shared_ptr<Shared> shared_;
+  std::unique_ptr<Listener> listener_;
+};
+
+}  // namespace culvert

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/tunnel/relay.hpp"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "protocol/check.hpp"
+
+namespace culvert {
+
+using protocol::Reason;
+using protocol::Source;
+
+Relay::Relay(Tunnel& tunnel) : plane_(tunnel.plane()), tunnel_(&tunnel) {}
+
+Relay::~Relay() {
+  if (socket_) plane_.worker().poller().remove(socket_.fd(), *this);
+  queue_.clear();
+  count_queue();
+}
+
+bool Relay::open(Tunnel& tunnel, OpenAttempt& attempt) {
+  auto relay = std::make_unique<Relay>(tunnel);
+  const auto stream = tunnel.open(attempt.open, *relay);
+  if (!stream) return false;
+  Relay& opened = *relay;
+  opened.stream_ = *stream;
+  opened.socket_ = RelaySocket(std::move(attempt.socket));
+  attempt.tried.push_back(tunnel.id());
+  opened.attempt_ = std::make_unique<OpenAttempt>(std::move(attempt));
+  opened.id_ = opened.plane_.add(std::move(relay));
+  opened.watch();
+  if (!opened.attempt_->replay.empty()) tunnel.set_readable(*stream);
+  return true;
+}
+
+EndId Relay::accept(Tunnel& tunnel, protocol::StreamId stream, std::shared_ptr<void> token) {
+  auto relay = std::make_unique<Relay>(tunnel);
+  Relay& accepted = *relay;
+  accepted.stream_ = stream;
+  accepted.token_ = std::move(token);
+  accepted.id_ = accepted.plane_.add(std::move(relay));
+  tunnel.attach(stream, accepted);
+  return accepted.id_;
+}
+
+void Relay::connect(RelaySocket socket) {
+  if (tunnel_ == nullptr) return;
+  socket_ = std::move(socket);
+  tunnel_->accept(stream_);
+  watch();
+  flush();
+}
+
+void Relay::give_up(protocol::Reject reject) {
+  if (tunnel_ != nullptr) tunnel_->reject(stream_, std::move(reject));
+}
+
+void Relay::watch() { plane_.worker().poller().add(socket_.fd(), EPOLLIN | EPOLLOUT | EPOLLRDHUP, *this); }
+
+void Relay::count_queue() {
+  const std::size_t size = queue_.size();
+  if (size == counted_) return;
+  plane_.counters().buffered_bytes.add(static_cast<std::int64_t>(size) - static_cast<std::int64_t>(counted_));
+  counted_ = size;
+}
+
+// ---- the socket
+
+void Relay::on_ready(std::uint32_t events) {
+  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) socket_.note_hangup();
+  if ((events & EPOLLERR) != 0) {
+    // Said at once, also where nobody reads: the other end must not wait for credit to learn it.
+    return socket_failed(Reason::target_reset);
+  }
+  if ((events & EPOLLOUT) != 0 && (!queue_.empty() || finishing_ || socket_.has_unsent())) flush();
+  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0 && tunnel_ != nullptr) tunnel_->set_readable(stream_);
+}
+
+void Relay::socket_failed(Reason reason) {
+  drop_socket(true);
+  if (tunnel_ != nullptr) {
+    tunnel_->reset(stream_, reason);
+  } else {
+    plane_.bury_end(id_);
+  }
+}
+
+void Relay::drop_socket(bool by_reset) {
+  queue_.clear();
+  count_queue();
+  if (!socket_) return;
+  plane_.worker().poller().remove(socket_.fd(), *this);
+  if (by_reset) {
+    socket_.reset();
+  } else {
+    socket_.close();
+  }
+}
+
+/// Gives the queue to the socket, then what follows from its being empty.
+void Relay::flush() {
+  const auto outcome = socket_.write(queue_.bytes());
+  if (outcome.bytes > 0) {
+    queue_.drop(outcome.bytes);
+    count_queue();
+    if (tunnel_ != nullptr) tunnel_->take(stream_, outcome.bytes);
+  }
+  if (outcome.state == RelaySocket::State::failed) return socket_failed(Reason::target_reset);
+  finish_if_flushed();
+}
+
+void Relay::finish_if_flushed() {
+  if (!finishing_ || !queue_.empty() || socket_.has_unsent()) return;
+  if (!std::exchange(finished_, true)) socket_.finish();
+  if (tunnel_ != nullptr) return;
+  drop_socket(false);
+  plane_.bury_end(id_);
+}
+
+// ---- the stream
+
+StreamEnd::Pull Relay::pull(std::span<std::byte> room) {
+  if (!socket_) return {0, Source::blocked};
+  if (attempt_ && replayed_ < attempt_->replay.size()) return {pull_replay(room), Source::more};
+  const auto outcome = socket_.read(room);
+  if (attempt_) {
+    attempt_->replay.insert(attempt_->replay.end(), room.begin(), room.begin() + static_cast<std::ptrdiff_t>(outcome.bytes));
+    replayed_ = attempt_->replay.size();
+  }
+  switch (outcome.state) {
+    case RelaySocket::State::ready: return {outcome.bytes, Source::more};
+    case RelaySocket::State::blocked: return {outcome.bytes, Source::blocked};
+    case RelaySocket::State::ended: return {outcome.bytes, Source::ended};
+    case RelaySocket::State::cut:
+      drop_socket(true);
+      return {0, Source::aborted, Reason::aborted};
+    case RelaySocket::State::failed:
+      drop_socket(true);
+      return {0, Source::aborted, Reason::target_reset};
+  }
+  std::unreachable();
+}
+
+std::size_t Relay::pull_replay(std::span<std::byte> room) {
+  const auto rest = std::span(attempt_->replay).subspan(replayed_);
+  const std::size_t bytes = std::min(rest.size(), room.size());
+  std::ranges::copy(rest.first(bytes), room.begin());
+  replayed_ += bytes;
+  return bytes;
+}
+
+void Relay::push(std::span<const std::byte> bytes) {
+  if (tunnel_ == nullptr) return;
+  std::size_t sent = 0;
+  if (socket_ && queue_.empty()) {
+    const auto outcome = socket_.write(bytes);
+    if (outcome.state == RelaySocket::State::failed) return socket_failed(Reason::target_reset);
+    sent = outcome.bytes;
+    if (sent > 0) tunnel_->take(stream_, sent);
+  }
+  if (sent == bytes.size()) return;
+  queue_.append(bytes.subspan(sent));
+  count_queue();
+}
+
+void Relay::on_accepted() {
+  token_ = std::move(attempt_->token);
+  attempt_.reset();
+}
+
+void Relay::on_rejected(const protocol::Reject& reject) {
+  if (!attempt_) return;
+  plane_.worker().poller().remove(socket_.fd(), *this);
+  attempt_->socket = socket_.release();
+  auto attempt = std::move(*std::exchange(attempt_, nullptr));
+  auto on_rejected = attempt.on_rejected;
+  on_rejected(plane_, std::move(attempt), reject);
+}
+
+void Relay::on_finished(bool aborted) {
+  if (aborted) return socket_failed(Reason::aborted);
+  finishing_ = true;
+  if (socket_) finish_if_flushed();
+}
+
+void Relay::on_reset(Reason) { drop_socket(true); }
+
+void Relay::on_stopped(Reason) {}
+
+void Relay::on_forgotten() {
+  tunnel_ = nullptr;
+  // The stream's last bytes may still be waiting for a slow socket; they are its own now.
+  if (socket_ && finishing_ && !finished_) return;
+  drop_socket(false);
+  plane_.bury_end(id_);
+}
+
+}  // namespace culvert

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "common/net/poller.hpp"
+#include "common/tunnel/byte_queue.hpp"
+#include "common/tunnel/relay_socket.hpp"
+#include "common/tunnel/stream_end.hpp"
+#include "common/tunnel/tunnel.hpp"
+
+namespace culvert {
+
+/// An accepted connection that wants to become a stream, until the peer has answered. What was sent on it is kept, so that a refusal that another tunnel might not
+/// share can be tried again there with the same bytes (SPEC 6.1).
+struct OpenAttempt {
+  UniqueFd socket;
+  protocol::Open open;
+  std::vector<std::byte> replay;
+  std::vector<TunnelId> tried;
+  std::shared_ptr<void> token;  ///< Counts the connection while it lives.
+  /// Called where the attempt failed for now: try again elsewhere, or give up and close.
+  std::function<void(DataPlane&, OpenAttempt, protocol::Reject)> on_rejected;
+};
+
+/// A TCP connection joined with a stream. Holds no buffer while idle: bytes wait in the kernel until the tunnel pulls, and what the socket refuses is bounded by the
+/// stream's credit. A FIN is a FIN, and a reset a reset, on the other side (threats C5, C6). Owned by its DataPlane; buries itself.
+class Relay final : public StreamEnd, public Pollable {
+ public:
+  /// The opener's: `attempt` has the socket. Registers with the plane and opens the stream; false: the tunnel refused, and `attempt` is as it was.
+  static bool open(Tunnel& tunnel, OpenAttempt& attempt);
+  /// The acceptor's: joined with the stream at once, so that early bytes have a place; connect() or give_up() follows. `token` lives as long as the relay.
+  static EndId accept(Tunnel& tunnel, protocol::StreamId stream, std::shared_ptr<void> token);
+
+  explicit Relay(Tunnel& tunnel);
+  ~Relay() override;
+
+  /// The target is connected: accepts the stream.
+  void connect(RelaySocket socket);
+  /// It cannot be: rejects the stream.
+  void give_up(protocol::Reject reject);
+
+ private:
+  // StreamEnd
+  Pull pull(std::span<std::byte> room) override;
+  void push(std::span<const std::byte> bytes) override;
+  void on_accepted() override;
+  void on_rejected(const protocol::Reject& reject) override;
+  void on_finished(bool aborted) override;
+  void on_reset(protocol::Reason reason) override;
+  void on_stopped(protocol::Reason reason) override;
+  void on_forgotten() override;
+  // Pollable
+  void on_ready(std::uint32_t events) override;
+
+  std::size_t pull_replay(std::span<std::byte> room);
+  void watch();
+  void flush();
+  void finish_if_flushed();
+  void drop_socket(bool by_reset);
+  void socket_failed(protocol::Reason reason);
+  void count_queue();
+
+  DataPlane& plane_;
+  Tunnel* tunnel_;  ///< nullptr once the stream is forgotten.
+  protocol::StreamId stream_ = 0;
+  EndId id_ = 0;
+  RelaySocket socket_;
+  ByteQueue queue_;
+  std::size_t counted_ = 0;
+  std::unique_ptr<OpenAttempt> attempt_;  ///< The opener's, until the answer.
+  std::size_t replayed_ = 0;
+  std::shared_ptr<void> token_;
+  bool finishing_ = false;  ///< The stream's last byte is here: half-close once the queue is empty.
+  bool finished_ = false;
+};
+
+}  // namespace culvert

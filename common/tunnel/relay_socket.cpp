@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/tunnel/relay_socket.hpp"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "common/net/socket_options.hpp"
+
+namespace culvert {
+namespace {
+
+/// How much is sealed at once: the output buffer of a TLS back end never holds more.
+constexpr std::size_t seal_bytes_max = 64 << 10;
+
+}  // namespace
+
+RelaySocket::Outcome RelaySocket::receive(std::span<std::byte> room) {
+  for (;;) {
+    const ssize_t size = ::recv(fd_.get(), room.data(), room.size(), 0);
+    if (size > 0) {
+      const auto bytes = static_cast<std::size_t>(size);
+      // What comes after a short read makes a new event, unless it is an end that was announced already.
+      return {bytes, bytes < room.size() && !hangup_ ? State::blocked : State::ready};
+    }
+    if (size == 0) return {0, State::ended};
+    if (errno == EAGAIN) return {0, State::blocked};
+    if (errno != EINTR) return {0, State::failed};
+  }
+}
+
+RelaySocket::Outcome RelaySocket::read(std::span<std::byte> room) { return tls_ ? read_tls(room) : receive(room); }
+
+RelaySocket::Outcome RelaySocket::read_tls(std::span<std::byte> room) {
+  // No more ciphertext at a time than there is room: what is left over then is a record at most, and rare.
+  std::array<std::byte, 16 << 10> ciphertext;
+  State socket = State::ready;
+  for (;;) {
+    tls_->engine->set_output(tls_->output);
+    tls_->engine->feed(tls_->unread);
+    const TlsEngine::Read read = tls_->engine->read(room);
+    const auto rest = tls_->engine->unread();
+    tls_->unread.assign(rest.begin(), rest.end());
+    if (read.step == TlsEngine::Step::done) return {read.bytes, State::ready};
+    if (read.step == TlsEngine::Step::closed) return {0, State::ended};
+    if (read.step == TlsEngine::Step::failed) return {0, State::failed};
+    if (socket == State::blocked) return {0, State::blocked};
+    const Outcome got = receive(std::span(ciphertext).first(std::min(ciphertext.size(), room.size())));
+    if (got.state == State::ended) return {0, State::cut};
+    if (got.state == State::failed) return got;
+    socket = got.state;
+    tls_->unread.assign(ciphertext.begin(), ciphertext.begin() + static_cast<std::ptrdiff_t>(got.bytes));
+  }
+}
+
+RelaySocket::Outcome RelaySocket::write(std::span<const std::byte> bytes) {
+  if (tls_) return write_tls(bytes);
+  std::size_t sent = 0;
+  while (sent < bytes.size()) {
+    const ssize_t size = ::send(fd_.get(), bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
+    if (size >= 0) {
+      sent += static_cast<std::size_t>(size);
+    } else if (errno == EAGAIN) {
+      return {sent, State::blocked};
+    } else if (errno != EINTR) {
+      return {sent, State::failed};
+    }
+  }
+  return {sent, State::ready};
+}
+
+RelaySocket::Outcome RelaySocket::write_tls(std::span<const std::byte> bytes) {
+  std::size_t sealed = 0;
+  for (;;) {
+    const State state = flush_tls();
+    if (state != State::ready || sealed == bytes.size()) return {sealed, state};
+    const auto piece = bytes.subspan(sealed, std::min(bytes.size() - sealed, seal_bytes_max));
+    tls_->engine->set_output(tls_->output);
+    if (!tls_->engine->write(piece)) return {sealed, State::failed};
+    sealed += piece.size();
+  }
+}
+
+RelaySocket::State RelaySocket::flush_tls() {
+  while (!tls_->output.empty()) {
+    const auto bytes = tls_->output.bytes();
+    const ssize_t size = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (size > 0) {
+      tls_->output.drop(static_cast<std::size_t>(size));
+    } else if (errno == EAGAIN) {
+      return State::blocked;
+    } else if (errno != EINTR) {
+      return State::failed;
+    }
+  }
+  tls_->output = SendBuffer(0);
+  return State::ready;
+}
+
+void RelaySocket::finish() {
+  if (tls_) {
+    tls_->engine->set_output(tls_->output);
+    tls_->engine->shutdown();
+    (void)flush_tls();
+  }
+  ::shutdown(fd_.get(), SHUT_WR);
+}
+
+void RelaySocket::reset() {
+  if (fd_) reset_on_close(fd_.get());
+  fd_.close();
+}
+
+}  // namespace culvert

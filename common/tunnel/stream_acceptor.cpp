@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/tunnel/stream_acceptor.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <boost/asio/ip/address.hpp>
+
+#include "common/admin/defect.hpp"
+#include "common/tls/tls_connect.hpp"
+
+namespace culvert {
+
+using protocol::Reason;
+using protocol::Reject;
+
+namespace {
+
+/// A name may lead anywhere its DNS says, but not into this host or its link (threats B13). An address that the configuration itself names is meant.
+bool is_outside(const boost::asio::ip::address& address) {
+  if (address.is_loopback() || address.is_multicast() || address.is_unspecified()) return false;
+  if (address.is_v6()) {
+    const auto v6 = address.to_v6();
+    if (v6.is_v4_mapped()) return is_outside(boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, v6));
+    return !v6.is_link_local() && !v6.is_v4_compatible();
+  }
+  const auto bytes = address.to_v4().to_bytes();
+  return bytes[0] != 0 && !(bytes[0] == 169 && bytes[1] == 254);
+}
+
+bool names_an_address(const std::string& host) {
+  boost::system::error_code not_a_literal;
+  (void)boost::asio::ip::make_address(host, not_a_literal);
+  return !not_a_literal || host == "localhost";
+}
+
+/// What the opener learns: a reason of the closed list, and no internal host name.
+Reject reject_of(const Error& error) {
+  if (error.code == "dial.refused") return {Reason::target_refused, false, "the target refused the connection"};
+  if (error.code == "dial.timed_out" || error.code == "tls.timed_out") return {Reason::target_timed_out, false, "the target did not answer in time"};
+  if (error.code == "dial.name_not_found" || error.code == "dial.dns_failed") return {Reason::target_name_unknown, false, "the target's name cannot be resolved"};
+  if (error.code == "dial.address_denied") return {Reason::not_exposed, false, "the target's name leads to a forbidden address"};
+  if (error.code == "dial.no_descriptors" || error.code == "dial.no_local_port") return {Reason::overloaded, true, "out of local ports or descriptors"};
+  if (error.code.starts_with("tls.")) return {Reason::target_tls_failed, false, "TLS to the target failed"};
+  return {Reason::target_unreachable, false, "the target cannot be reached"};
+}
+
+}  // namespace
+
+StreamAcceptor::StreamAcceptor(DataPlane& plane, Log& log, std::uint32_t dials_max)
+    : plane_(plane),
+      log_(log),
+      dials_max_(dials_max),
+      dialer_(plane.worker().context().get_executor()),
+      dials_(plane.worker().context().get_executor(), report_defect(log, "dial")) {}
+
+void StreamAcceptor::dial(Tunnel& tunnel, protocol::StreamId stream, StreamTarget target) {
+  if (dials_.is_stopping()) return tunnel.reject(stream, {Reason::draining, true, "shutting down"});
+  if (dials_.size() >= dials_max_) return tunnel.reject(stream, {Reason::overloaded, true, "too many dials under way"});
+  const EndId end = Relay::accept(tunnel, stream, target.token);
+  plane_.counters().dials.add();
+  dials_.spawn(connect(end, std::move(target)));
+}
+
+boost::asio::awaitable<void> StreamAcceptor::connect(EndId end, StreamTarget target) {
+  struct Counted {
+    Gauge& dials;
+    ~Counted() { dials.sub(); }
+  };
+  const Counted counted{plane_.counters().dials};
+  auto reached = co_await reach(target);
+  if (!reached) {
+    log_.limited(Log::Level::warn, "target.failed", {{"target", target.name}, {"code", reached.error().code}, {"text", reached.error().text}});
+  }
+  // The opener may have gone meanwhile. An EndId that accept() gave is a Relay's.
+  auto* relay = static_cast<Relay*>(plane_.find_end(end));
+  if (relay == nullptr) co_return;
+  if (reached) {
+    relay->connect(std::move(*reached));
+  } else {
+    relay->give_up(reject_of(reached.error()));
+  }
+}
+
+boost::asio::awaitable<Result<RelaySocket>> StreamAcceptor::reach(const StreamTarget& target) {
+  const auto deadline = std::chrono::steady_clock::now() + target.connect_time_max;
+  DialTarget where{target.endpoint, {}};
+  if (!names_an_address(target.endpoint.host)) where.allows = is_outside;
+  auto dialed = co_await dialer_.dial(std::move(where), deadline);
+  if (!dialed) co_return std::unexpected(dialed.error());
+  if (!target.tls) co_return RelaySocket(std::move(dialed->fd));
+  UniqueSsl ssl = target.tls->context.make_ssl();
+  auto connected = co_await tls_connect(std::move(dialed->fd), std::move(ssl), target.tls->server_name, deadline);
+  if (!connected) co_return std::unexpected(connected.error());
+  co_return RelaySocket(std::move(*connected));
+}
+
+}  // namespace culvert

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "common/admin/log.hpp"
+#include "common/net/dialer.hpp"
+#include "common/net/endpoint.hpp"
+#include "common/net/task_group.hpp"
+#include "common/tls/tls_context.hpp"
+#include "common/tunnel/relay.hpp"
+
+namespace culvert {
+
+/// Where an opened stream goes, decided by the program's own table and by nothing the peer says.
+struct StreamTarget {
+  struct Tls {
+    TlsContext context;
+    std::string server_name;
+  };
+  Endpoint endpoint;
+  std::string name;  ///< For logs: the mapping.
+  std::chrono::milliseconds connect_time_max{10'000};
+  std::optional<Tls> tls;
+  std::shared_ptr<void> token;  ///< Counts the connection while it lives.
+};
+
+/// One worker's dialling: an OPEN that was authorised becomes a connection to its target, then an ACCEPT; or a REJECT that says why not.
+class StreamAcceptor {
+ public:
+  /// At most `dials_max` are under way at once; what exceeds them is refused as overloaded, retryable.
+  StreamAcceptor(DataPlane& plane, Log& log, std::uint32_t dials_max);
+
+  void dial(Tunnel& tunnel, protocol::StreamId stream, StreamTarget target);
+
+  /// On the worker. Wait until size() is 0 before it ends.
+  void request_stop() { dials_.request_stop(); }
+  std::size_t size() const { return dials_.size(); }
+
+ private:
+  boost::asio::awaitable<void> connect(EndId end, StreamTarget target);
+  boost::asio::awaitable<Result<RelaySocket>> reach(const StreamTarget& target);
+
+  DataPlane& plane_;
+  Log& log_;
+  std::uint32_t dials_max_;
+  Dialer dialer_;
+  TaskGroup dials_;
+};
+
+}  // namespace culvert

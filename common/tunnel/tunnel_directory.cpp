@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/tunnel/tunnel_directory.hpp"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+namespace culvert {
+
+TunnelDirectory::TunnelDirectory(DataPlanes& planes) : planes_(planes), published_(std::make_shared<const Table>()) {}
+
+void TunnelDirectory::add(std::string key, Entry entry) {
+  planes_.home().post([this, key = std::move(key), entry = std::move(entry)] {
+    table_[key].push_back(entry);
+    publish_soon();
+  });
+}
+
+void TunnelDirectory::remove(std::string key, TunnelId id) {
+  planes_.home().post([this, key = std::move(key), id] {
+    const auto found = table_.find(key);
+    if (found == table_.end()) return;
+    std::erase_if(found->second, [id](const Entry& entry) { return entry.id == id; });
+    if (found->second.empty()) table_.erase(found);
+    publish_soon();
+  });
+}
+
+/// A thousand agents that come back at once make a few tables, not a thousand.
+void TunnelDirectory::publish_soon() {
+  if (std::exchange(publishing_, true)) return;
+  planes_.home().post([this] {
+    publishing_ = false;
+    published_.publish(std::make_shared<const Table>(table_));
+  });
+}
+
+std::optional<TunnelDirectory::Entry> TunnelDirectory::pick(const std::string& key, std::size_t plane,
+                                                            std::span<const TunnelId> tried) const {
+  const auto table = published_.get();
+  const auto found = table->find(key);
+  if (found == table->end()) return std::nullopt;
+  const Entry* best = nullptr;
+  std::tuple<std::uint64_t, std::uint32_t, bool> best_cost;
+  for (const Entry& entry : found->second) {
+    if (std::ranges::find(tried, entry.id) != tried.end()) continue;
+    const std::tuple cost{entry.load->queued_bytes.load(std::memory_order_relaxed),
+                          entry.load->streams.load(std::memory_order_relaxed), entry.plane != plane};
+    if (best != nullptr && best_cost <= cost) continue;
+    best = &entry;
+    best_cost = cost;
+  }
+  return best == nullptr ? std::nullopt : std::optional(*best);
+}
+
+std::size_t TunnelDirectory::count(const std::string& key) const {
+  const auto table = published_.get();
+  const auto found = table->find(key);
+  return found == table->end() ? 0 : found->second.size();
+}
+
+}  // namespace culvert

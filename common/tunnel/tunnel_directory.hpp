@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/base/snapshot.hpp"
+#include "common/tunnel/data_planes.hpp"
+#include "common/tunnel/tunnel.hpp"
+
+namespace culvert {
+
+/// Which tunnels lead where: the agent's by server name, the server's by account and location. Changed at home, read on any worker.
+class TunnelDirectory {
+ public:
+  struct Entry {
+    TunnelId id;
+    std::size_t plane;  ///< The index of the tunnel's worker.
+    std::shared_ptr<const TunnelLoad> load;
+  };
+  explicit TunnelDirectory(DataPlanes& planes);
+
+  // From any thread; takes effect soon.
+  void add(std::string key, Entry entry);
+  void remove(std::string key, TunnelId id);
+
+  /// The tunnel with the least outstanding work; among equals one on `plane`. Not one of `tried`. On any worker.
+  std::optional<Entry> pick(const std::string& key, std::size_t plane, std::span<const TunnelId> tried) const;
+  /// How many tunnels stand for `key`.
+  std::size_t count(const std::string& key) const;
+
+ private:
+  using Table = std::unordered_map<std::string, std::vector<Entry>>;
+  void publish_soon();
+
+  DataPlanes& planes_;
+  Table table_;  ///< At home.
+  bool publishing_ = false;
+  Snapshot<Table> published_;
+};
+
+}  // namespace culvert

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/admin/program.hpp"
+#include "server/server.hpp"
+
+int main(int argc, char** argv) {
+  using namespace culvert;
+  Program program;
+  program.name = "culvert-server";
+  program.description = "The cloud end of Culvert's tunnels: accepts agents, and leads workloads to what they expose.";
+  program.default_config = "/etc/culvert/server.toml";
+  program.default_socket = "/run/culvert/server.sock";
+  program.load = server::ServerPlan::load;
+  program.make = [](const Surroundings& around, std::unique_ptr<Plan> plan) -> std::unique_ptr<Service> {
+    return std::make_unique<server::ServerService>(around, std::move(plan));
+  };
+  return run_program(program, argc, argv);
+}

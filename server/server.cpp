@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/server.hpp"
+
+#include <utility>
+
+#include <boost/json/array.hpp>
+#include <fmt/core.h>
+
+#include "common/tunnel/tunnel_statuses.hpp"
+
+namespace culvert::server {
+namespace {
+
+/// Agents that are asked to leave spread themselves over this time.
+constexpr std::chrono::milliseconds leave_within{5'000};
+
+std::vector<LocalPort::Settings> ports_of(const Config& config) {
+  std::vector<LocalPort::Settings> ports;
+  for (const VirtualListener& listener : config.virtual_listeners) {
+    LocalPort::Settings port;
+    port.port = listener.port;
+    port.key = AgentAcceptor::key_of(listener.account, listener.location);
+    port.open.kind = protocol::Open::Kind::host;
+    port.open.name = listener.virtual_host.host;
+    port.open.port = listener.virtual_host.port;
+    port.name = fmt::format("virtual_listener {}", to_string(listener.virtual_host));
+    ports.push_back(std::move(port));
+  }
+  return ports;
+}
+
+ServerPlan& plan_of(Plan& plan) { return static_cast<ServerPlan&>(plan); }
+
+std::unique_ptr<ServerPlan> own(std::unique_ptr<Plan> plan) { return std::unique_ptr<ServerPlan>(&plan_of(*plan.release())); }
+
+}  // namespace
+
+Result<std::unique_ptr<Plan>> ServerPlan::load(const std::filesystem::path& file) {
+  auto config = load_config(file);
+  if (!config) return std::unexpected(config.error());
+  auto tls = TlsContext::for_server(config->tunnel.credentials);
+  if (!tls) return fail(tls.error().code, fmt::format("{}: [tunnel]: {}", file.string(), tls.error().text));
+  auto plan = std::make_unique<ServerPlan>();
+  plan->config_ = std::move(*config);
+  const Config& checked = plan->config_;
+  plan->settings_ = {checked.log, checked.admin, checked.metrics, checked.limits, files_of(checked)};
+  plan->policy_ = std::make_shared<const TunnelPolicy>(TunnelPolicy{
+      std::move(*tls), checked.tunnel.trust_domain, Denials(checked.deny.certificate_serials, checked.deny.agents),
+      ServiceMappings(checked.service_mappings), checked.limits.streams_per_link_max});
+  return plan;
+}
+
+ServerService::ServerService(const Surroundings& around, std::unique_ptr<Plan> plan)
+    : around_(around),
+      plan_(own(std::move(plan))),
+      directory_(around_.planes),
+      agents_(around_.planes, directory_, around_.log, plan_->policy_, plan_->settings_.limits.dials_max),
+      ports_(around_.planes, directory_, around_.log) {}
+
+Result<void> ServerService::start() {
+  auto staged = ports_.stage(ports_of(plan_->config_));
+  if (!staged) return std::unexpected(staged.error());
+  if (auto listening = agents_.listen(plan_->config_.tunnel.listen); !listening) return listening;
+  ports_.commit(std::move(*staged));
+  return {};
+}
+
+Result<void> ServerService::reload(std::unique_ptr<Plan> plan) {
+  auto fresh = own(std::move(plan));
+  auto staged = ports_.stage(ports_of(fresh->config_));
+  if (!staged) return std::unexpected(staged.error());
+  if (fresh->config_.tunnel.listen != plan_->config_.tunnel.listen) {
+    if (auto listening = agents_.listen(fresh->config_.tunnel.listen); !listening) return listening;
+  }
+  ports_.commit(std::move(*staged));
+  agents_.change(fresh->policy_);
+  plan_ = std::move(fresh);
+  return {};
+}
+
+void ServerService::drain(std::chrono::steady_clock::time_point deadline, std::function<void()> done) {
+  ports_.close();
+  agents_.drain(leave_within);
+  around_.planes.when_idle([](DataPlane& plane) { return plane.ends() > 0 || !plane.tunnels().empty(); }, deadline, std::move(done));
+}
+
+void ServerService::stop(std::function<void()> done) {
+  ports_.close();
+  agents_.stop(std::move(done));
+}
+
+void ServerService::status(std::function<void(boost::json::object)> done) {
+  boost::json::array ports;
+  for (const LocalPorts::Status& port : ports_.status()) {
+    ports.push_back({{"name", port.name}, {"listen", port.listen}, {"connections", port.connections}});
+  }
+  gather_tunnels(
+      around_.planes,
+      [this](const Tunnel& tunnel, boost::json::object& object) {
+        const AgentIdentity* identity = agents_.identity_of(tunnel);
+        if (identity == nullptr) return;
+        object["agent"] = identity->spiffe_id;
+        object["account"] = identity->account;
+        object["location"] = identity->location;
+      },
+      [ports = std::move(ports), done = std::move(done)](boost::json::array tunnels) {
+        done({{"program", "culvert-server"}, {"version", CULVERT_VERSION}, {"tunnels", std::move(tunnels)}, {"virtual_listeners", ports}});
+      });
+}
+
+Readiness ServerService::readiness() { return {true, ""}; }
+
+void ServerService::collect(MetricsPage& page) {
+  page.counter("culvert_tunnels_refused_total", "Connections to the tunnel port that proved no welcome identity.", {}, agents_.refused_handshakes());
+}
+
+}  // namespace culvert::server

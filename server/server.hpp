@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "common/admin/program.hpp"
+#include "common/tunnel/local_ports.hpp"
+#include "common/tunnel/tunnel_directory.hpp"
+#include "server/agent_acceptor.hpp"
+#include "server/config.hpp"
+
+namespace culvert::server {
+
+/// The server's configuration with its certificates loaded.
+class ServerPlan final : public Plan {
+ public:
+  static Result<std::unique_ptr<Plan>> load(const std::filesystem::path& file);
+
+  const ProgramSettings& settings() const override { return settings_; }
+
+ private:
+  friend class ServerService;
+  Config config_;
+  ProgramSettings settings_;
+  std::shared_ptr<const TunnelPolicy> policy_;
+};
+
+/// culvert-server: agents come in by the tunnel listener, workloads by virtual listeners.
+class ServerService final : public Service {
+ public:
+  ServerService(const Surroundings& around, std::unique_ptr<Plan> plan);
+
+  Result<void> start() override;
+  Result<void> reload(std::unique_ptr<Plan> plan) override;
+  void drain(std::chrono::steady_clock::time_point deadline, std::function<void()> done) override;
+  void stop(std::function<void()> done) override;
+  void status(std::function<void(boost::json::object)> done) override;
+  Readiness readiness() override;
+  void collect(MetricsPage& page) override;
+
+ private:
+  Surroundings around_;
+  std::unique_ptr<ServerPlan> plan_;
+  TunnelDirectory directory_;
+  AgentAcceptor agents_;
+  LocalPorts ports_;
+};
+
+}  // namespace culvert::server
