@@ -53,7 +53,7 @@ struct LimitSettings {
 /// [[server]] of the agent.
 struct CredentialFiles {
   std::filesystem::path certificate;  ///< Leaf first, then intermediates.
-  std::filesystem::path private_key;  ///< Not readable by group or others.
+  std::filesystem::path private_key;  ///< Others have no access; the group may read.
   std::filesystem::path ca;
   friend bool operator==(const CredentialFiles&, const CredentialFiles&) = default;
 };

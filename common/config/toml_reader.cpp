@@ -259,7 +259,8 @@ Result<TomlReader> TomlReader::open(const fs::path& file) {
 
   std::optional<Error> failure;
   for (const fs::path& path : paths) {
-    document.files.push_back({path.string(), fs::absolute(path).parent_path()});
+    std::error_code error;
+    document.files.push_back({path.string(), fs::absolute(path, error).parent_path()});
     auto text = read_text(path);
     auto node = text ? parse(*text, path.string(), document.files.size() - 1) : std::unexpected(text.error());
     if (node) {
@@ -285,9 +286,13 @@ Result<void> TomlReader::finish() {
   std::vector<TomlDocument::Fault>& faults = document_->faults;
   find_unknown_keys(document_->root, "", faults);
   if (faults.empty()) return {};
-  std::ranges::sort(faults, {}, [](const TomlDocument::Fault& fault) {
+  const auto in_order = [](const TomlDocument::Fault& fault) {
     return std::tie(fault.position.file, fault.position.line, fault.text);
-  });
+  };
+  std::ranges::sort(faults, {}, in_order);
+  // A table that two readers open tells its fault twice.
+  const auto repeated = std::ranges::unique(faults, {}, in_order);
+  faults.erase(repeated.begin(), repeated.end());
   std::string text;
   for (const auto& [position, what] : faults) {
     if (!text.empty()) text += '\n';
