@@ -71,33 +71,37 @@ struct SyntaxFault {
   std::string what;
 };
 
+/// The parser's words without its own function's name and final full stop.
+std::string plain_words(std::string text) {
+  if (const std::size_t name = text.find("toml::"); name != text.npos) {
+    const std::size_t colon = text.find(':', name + 6);
+    text.erase(0, colon == text.npos ? text.size() : std::min(colon + 2, text.size()));
+  }
+  if (constexpr std::string_view mark = "[error] "; text.starts_with(mark)) text.erase(0, mark.size());
+  while (text.ends_with('.') || text.ends_with(' ')) text.pop_back();
+  return text == "here" ? "" : text;
+}
+
 /// toml11 draws a picture of several lines: "[error] toml::parse_x: what", then for each place "12 | the line" and " |
 /// ^--- comment". Of that, the last place (for a key written twice: the second) and the words.
 SyntaxFault read_picture(const std::string& picture, std::uint32_t line) {
   std::istringstream lines(picture);
   std::string text;
-  std::string what;
+  std::getline(lines, text);
+  const std::string what = plain_words(text);
   std::string comment;
   while (std::getline(lines, text)) {
-    if (what.empty()) {
-      const std::size_t colon = text.find(": ");
-      what = colon == text.npos ? text.substr(text.find(' ') + 1) : text.substr(colon + 2);
-      continue;
-    }
     const std::size_t bar = text.find(" | ");
+    const std::size_t first = text.find_first_not_of(' ');
     if (bar == text.npos) continue;
-    const std::size_t digits = text.find_first_not_of(' ');
-    if (digits < bar &&
-        std::all_of(
-            text.begin() + static_cast<std::ptrdiff_t>(digits), text.begin() + static_cast<std::ptrdiff_t>(bar),
-            [](char c) { return c >= '0' && c <= '9'; })) {
-      line = static_cast<std::uint32_t>(std::stoul(text.substr(digits, bar - digits)));
+    if (first < bar && text.find_first_not_of("0123456789", first) == bar) {
+      line = static_cast<std::uint32_t>(std::stoul(text.substr(first, bar - first)));
     } else if (const std::size_t mark = text.find_first_of("^~", bar); mark != text.npos) {
       const std::size_t words = text.find_first_not_of("^~- ", mark);
-      comment = words == text.npos ? "" : text.substr(words);
+      comment = words == text.npos ? "" : plain_words(text.substr(words));
     }
   }
-  return {line, comment.empty() ? what : what + ": " + comment};
+  return {line, what + (what.empty() || comment.empty() ? "" : ": ") + comment};
 }
 
 TomlNode convert(const ParsedValue& value, std::size_t file) {
@@ -140,7 +144,7 @@ Result<TomlNode> parse(const std::string& text, const std::string& label, std::s
     return convert(toml::parse<toml::discard_comments, std::map, std::vector>(stream, "-"), file);
   } catch (const toml::exception& error) {
     const SyntaxFault fault = read_picture(error.what(), error.location().line());
-    return syntax_fault(fault.line, fault.what);
+    return syntax_fault(fault.line, fmt::format("not TOML: {}", fault.what));
   } catch (const std::exception& error) {
     return syntax_fault(1, fmt::format("not TOML: {}", error.what()));
   }
