@@ -35,8 +35,10 @@ struct Server {
 /// One [[channel]]: a local port that leads to a virtual service name behind one server.
 struct Channel {
   ListenSettings port;
-  std::string server;      ///< A Server's name. In the file: `server`, or the host and port of `endpoint`, or the only server there is.
-  std::string service_id;  ///< In the file: `service_id`, or the path of `endpoint` = "[protocol://]host[:port]/serviceId" (default port 443).
+  std::string server;      ///< A Server's name. In the file: `server`, or the host and port of `endpoint`, or the only
+                           ///< server there is.
+  std::string service_id;  ///< In the file: `service_id`, or the path of `endpoint` =
+                           ///< "[protocol://]host[:port]/serviceId" (default port 443).
   friend bool operator==(const Channel&, const Channel&) = default;
 };
 
@@ -69,5 +71,9 @@ struct Config {
 
 /// As server::load_config. A channel whose endpoint matches no [[server]] is an error that says what to add.
 Result<Config> load_config(const std::filesystem::path& file);
+
+/// As server::files_of and server::config_keys.
+std::vector<std::filesystem::path> files_of(const Config& config);
+std::vector<std::string> config_keys();
 
 }  // namespace culvert::agent

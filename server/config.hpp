@@ -18,7 +18,8 @@ struct TunnelSettings {
   friend bool operator==(const TunnelSettings&, const TunnelSettings&) = default;
 };
 
-/// One [[service_mapping]]: what a virtual service name of an account leads to. account + service_id + each location is unique.
+/// One [[service_mapping]]: what a virtual service name of an account leads to. account + service_id + each location is
+/// unique.
 struct ServiceMapping {
   std::string account;
   std::string service_id;
@@ -38,7 +39,8 @@ struct VirtualListener {
 
 /// Table [deny]: identities whose live tunnels end within 5 s and that are refused from then on.
 struct DenyList {
-  std::vector<std::string> certificate_serials;  ///< Lower-case hex without colons and leading zeros, as `openssl x509 -serial` gives it but for case.
+  std::vector<std::string> certificate_serials;  ///< Lower-case hex without colons and leading zeros, as `openssl x509
+                                                 ///< -serial` gives it but for case.
   std::vector<std::string> agents;               ///< SPIFFE ids: spiffe://domain/account/a[/location/l]/agent/n.
   friend bool operator==(const DenyList&, const DenyList&) = default;
 };
@@ -54,9 +56,17 @@ struct Config {
   LimitSettings limits;
 };
 
-/// Reads and checks the file and its drop-ins (`<file>.d/*.toml`, in name order; tables there add to lists and override values).
-/// The error's text has one line per fault, "file:line: key: what, and what to do", all faults at once. Relative paths are relative to the file
-/// that names them. Looks at certificate files only for being there and readable; TLS checks their content. May block: call it off the workers.
+/// Reads and checks the file and its drop-ins (`<file>.d/*.toml`, in name order; tables there add to lists and override
+/// values). The error's text has one line per fault, "file:line: key: what, and what to do", all faults at once; a line
+/// that begins with a space continues the one before it. Codes: "config.unreadable", "config.syntax", "config.invalid".
+/// Relative paths are relative to the file that names them. Looks at certificate files only for being there and
+/// readable; TLS checks their content. May block: call it off the workers.
 Result<Config> load_config(const std::filesystem::path& file);
+
+/// The files that `config` names, whose change is a reason to load again. May repeat.
+std::vector<std::filesystem::path> files_of(const Config& config);
+
+/// Every key that load_config knows, dotted and sorted: "tunnel.listen".
+std::vector<std::string> config_keys();
 
 }  // namespace culvert::server

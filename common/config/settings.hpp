@@ -10,7 +10,8 @@
 #include "common/net/allow_list.hpp"
 #include "common/net/endpoint.hpp"
 
-// The parts of a configuration that both programs share. Plain values with their defaults; docs/configure.md has a table of the keys.
+// The parts of a configuration that both programs share. Plain values with their defaults; docs/configure.md has a
+// table of the keys.
 
 namespace culvert {
 
@@ -25,30 +26,34 @@ struct LogSettings {
 
 /// Table [admin]: the local control socket.
 struct AdminSettings {
-  std::filesystem::path socket;  ///< Empty: /run/culvert/server.sock or agent.sock by program, if that directory can be written; else none.
+  std::filesystem::path socket;  ///< Empty: /run/culvert/server.sock or agent.sock by program, if that directory can be
+                                 ///< written; else none.
   friend bool operator==(const AdminSettings&, const AdminSettings&) = default;
 };
 
 /// Table [metrics]: /metrics, /healthz and /readyz.
 struct MetricsSettings {
-  std::optional<Endpoint> listen;  ///< Server: 127.0.0.1:9494 unless set (listen = "off" turns it off). Agent: off unless set.
-  AllowList allow_from;            ///< Required when `listen` is not loopback.
+  std::optional<Endpoint>
+      listen;            ///< Server: 127.0.0.1:9494 unless set (listen = "off" turns it off). Agent: off unless set.
+  AllowList allow_from;  ///< Required when `listen` is not loopback.
   friend bool operator==(const MetricsSettings&, const MetricsSettings&) = default;
 };
 
 /// Table [limits].
 struct LimitSettings {
-  std::uint64_t memory_budget_bytes = 512ull << 20;  ///< What streams may be granted, of the whole process. Key: memory_budget = "512MiB".
-  std::uint32_t streams_per_link_max = 10'000;       ///< Concurrent streams that one peer process may open.
-  std::uint32_t dials_max = 256;                     ///< Dials under way at once, per peer process.
-  std::uint32_t workers = 0;                         ///< 0: as many as cores. Needs a restart.
+  std::uint64_t memory_budget_bytes =
+      512ull << 20;  ///< What streams may be granted, of the whole process. Key: memory_budget = "512MiB".
+  std::uint32_t streams_per_link_max = 10'000;  ///< Concurrent streams that one peer process may open.
+  std::uint32_t dials_max = 256;                ///< Dials under way at once, per peer process.
+  std::uint32_t workers = 0;                    ///< 0: as many as cores. Needs a restart.
   friend bool operator==(const LimitSettings&, const LimitSettings&) = default;
 };
 
-/// The files that prove who we are, and the authority that proves the peer. PEM. Tables [tunnel] of the server and [[server]] of the agent.
+/// The files that prove who we are, and the authority that proves the peer. PEM. Tables [tunnel] of the server and
+/// [[server]] of the agent.
 struct CredentialFiles {
   std::filesystem::path certificate;  ///< Leaf first, then intermediates.
-  std::filesystem::path private_key;  ///< Not readable by group or others.
+  std::filesystem::path private_key;  ///< Others have no access; the group may read.
   std::filesystem::path ca;
   friend bool operator==(const CredentialFiles&, const CredentialFiles&) = default;
 };

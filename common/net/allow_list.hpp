@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <boost/asio/ip/address.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <boost/asio/ip/address.hpp>
 
 #include "common/base/error.hpp"
 
@@ -13,8 +14,8 @@ namespace culvert {
 /// Who may connect to a listener: a list of networks. Pure value; an empty list allows loopback sources only.
 class AllowList {
  public:
-  /// Adds "10.0.0.0/8", "fd00::/8" or a single address. Host bits beyond the prefix are an error (code "allow_from.malformed"): somebody
-  /// meant something else.
+  /// Adds "10.0.0.0/8", "fd00::/8" or a single address. Host bits beyond the prefix are an error (code
+  /// "allow_from.malformed"): somebody meant something else.
   Result<void> add(std::string_view cidr);
   /// An IPv4-mapped IPv6 source counts as its IPv4 address.
   bool allows(const boost::asio::ip::address& source) const;

@@ -9,8 +9,8 @@
 
 namespace culvert {
 
-/// A host and a port as somebody wrote them; nothing is resolved here. `host` is a lower-case name without trailing dot, or an IP
-/// literal without brackets.
+/// A host and a port as somebody wrote them; nothing is resolved here. `host` is a lower-case name without trailing
+/// dot, or an IP literal in its canonical form ("::1", not "0:0::1"), without brackets.
 struct Endpoint {
   std::string host;
   std::uint16_t port = 0;
@@ -18,8 +18,14 @@ struct Endpoint {
   friend bool operator==(const Endpoint&, const Endpoint&) = default;
 };
 
-/// "host:port", "1.2.3.4:80" or "[::1]:80". Refuses an empty host, port 0 (unless `allow_port_zero`, for tests that bind any port), userinfo, white space and anything behind the port:
-/// code "endpoint.malformed".
+/// A name or an IP literal without brackets, brought to the form that Endpoint::host has. Refuses zone ids
+/// ("fe80::1%eth0"), what only a lenient resolver takes for an address ("127.1", "0x7f.1", "2130706433") and whatever
+/// is not `[A-Za-z0-9_-]` between dots: code "endpoint.malformed".
+Result<std::string> parse_host(std::string_view text);
+
+/// "host:port", "1.2.3.4:80" or "[::1]:80". Refuses an empty host, port 0 (unless `allow_port_zero`: for a listener,
+/// the system chooses), userinfo, white space and anything behind the port: code "endpoint.malformed". A text with
+/// userinfo is not repeated in the error.
 Result<Endpoint> parse_endpoint(std::string_view text, bool allow_port_zero = false);
 
 /// The reverse of parse_endpoint; an IPv6 literal gets its brackets.

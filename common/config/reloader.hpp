@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+
+#include "common/base/error.hpp"
+#include "common/config/file_watcher.hpp"
+
+namespace culvert {
+
+/// The one way by which a program's configuration is read again: on request (SIGHUP), or when the file, its drop-ins or
+/// a file that it names changes. Reads off the loop, one load at a time; a change during a load makes another follow.
+/// Applies nothing itself. Lives on the thread of its io_context. The pool must be joined before the io_context goes;
+/// this may go at any time between.
+class Reloader {
+ public:
+  /// `parse`: Result<T>(), runs on `pool`, must not throw nor touch what it shares with other threads.
+  /// `deliver`: void(Result<T>), runs on `context`; may call watch() and request(), and may destroy this.
+  template <typename Parse, typename Deliver>
+  Reloader(boost::asio::io_context& context, boost::asio::thread_pool& pool, std::filesystem::path file, Parse parse,
+           Deliver deliver)
+      : Reloader(context, pool, std::move(file), type_erased(std::move(parse), std::move(deliver))) {}
+  Reloader(const Reloader&) = delete;
+  Reloader& operator=(const Reloader&) = delete;
+  ~Reloader();
+
+  /// From now on watches the configuration, its drop-in directory, and these files. Call it at the start and after each
+  /// good load. What changed between that load and this call goes unseen: call request() where that matters. Code
+  /// "reload.unwatched": log it; request() works all the same.
+  Result<void> watch(std::vector<std::filesystem::path> files);
+  /// Load now, or once more after the load that is under way.
+  void request();
+
+ private:
+  /// Hands over what was loaded, on the io_context.
+  using Delivery = std::function<void()>;
+  /// Loads, on the pool.
+  using Load = std::function<Delivery()>;
+
+  template <typename Parse, typename Deliver>
+  static Load type_erased(Parse parse, Deliver deliver);
+
+  Reloader(boost::asio::io_context& context, boost::asio::thread_pool& pool, std::filesystem::path file, Load load);
+  void changed();
+  void start_load();
+  void finish_load(const Delivery& delivery);
+
+  boost::asio::io_context& context_;
+  boost::asio::thread_pool& pool_;
+  std::filesystem::path file_;
+  Load load_;
+  enum class State { idle, settling, loading, loading_stale } state_ = State::idle;
+  boost::asio::steady_timer settle_timer_;
+  FileWatcher watcher_;
+  std::shared_ptr<bool> alive_ =
+      std::make_shared<bool>(true);  // Handlers that are queued when this goes hold it weakly.
+};
+
+template <typename Parse, typename Deliver>
+Reloader::Load Reloader::type_erased(Parse parse, Deliver deliver) {
+  using Loaded = std::invoke_result_t<Parse&>;
+  return [parse = std::move(parse), deliver = std::make_shared<Deliver>(std::move(deliver))]() mutable -> Delivery {
+    auto loaded = std::make_shared<Loaded>(parse());
+    return [loaded, deliver] { (*deliver)(std::move(*loaded)); };
+  };
+}
+
+}  // namespace culvert

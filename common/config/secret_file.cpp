@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/config/secret_file.hpp"
+
+#include <cerrno>
+#include <system_error>
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <string.h>  // explicit_bzero
+#include <sys/stat.h>
+
+#include "common/net/unique_fd.hpp"
+
+namespace culvert {
+
+namespace {
+constexpr std::size_t secret_bytes_max = std::size_t{64} << 10;
+
+std::unexpected<Error> unreadable(const std::filesystem::path& path, int error) {
+  return fail("secret.unreadable",
+              fmt::format("cannot read {}: {}", path.string(), std::generic_category().message(error)));
+}
+
+/// Into one allocation that never moves, so that no copy stays behind. One byte more than allowed is read to see the
+/// excess.
+Result<std::vector<char>> read_all(int fd, const std::filesystem::path& path) {
+  std::vector<char> bytes(secret_bytes_max + 1);
+  std::size_t size = 0;
+  while (size < bytes.size()) {
+    const ssize_t count = ::read(fd, bytes.data() + size, bytes.size() - size);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) {
+      const int error = errno;
+      ::explicit_bzero(bytes.data(), bytes.size());
+      return unreadable(path, error);
+    }
+    if (count == 0) break;
+    size += static_cast<std::size_t>(count);
+  }
+  bytes.resize(size);
+  return bytes;
+}
+
+}  // namespace
+
+Secret& Secret::operator=(Secret&& other) noexcept {
+  if (this != &other) {
+    wipe();
+    bytes_ = std::exchange(other.bytes_, {});
+  }
+  return *this;
+}
+
+void Secret::wipe() {
+  // The whole allocation: what was cut off its end (a newline) is still there.
+  if (bytes_.capacity() == 0) return;
+  bytes_.resize(bytes_.capacity());
+  ::explicit_bzero(bytes_.data(), bytes_.size());
+}
+
+Result<Secret> read_secret_file(const std::filesystem::path& path) {
+  // Non-blocking, since opening a pipe that nobody writes to would wait for ever.
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!file) return unreadable(path, errno);
+  struct stat status{};
+  if (::fstat(file.get(), &status) != 0) return unreadable(path, errno);
+  if (!S_ISREG(status.st_mode))
+    return fail("secret.unreadable", fmt::format("{} is not a regular file", path.string()));
+  // Others never; the group may, because a Kubernetes secret with fsGroup and a service's own group need it.
+  if ((status.st_mode & 0007) != 0) {
+    return fail("secret.mode", fmt::format("{} is open to every user of this machine (mode {:04o}); chmod o-rwx it",
+                                           path.string(), status.st_mode & 07777));
+  }
+  auto bytes = read_all(file.get(), path);
+  if (!bytes) return std::unexpected(std::move(bytes.error()));
+  Secret whole(std::move(*bytes));
+  std::string_view text = whole.reveal();
+  if (text.size() > secret_bytes_max) {
+    return fail("secret.too_large", fmt::format("{} has more than 64 KiB; is it the right file?", path.string()));
+  }
+  if (text.ends_with('\n')) text.remove_suffix(text.ends_with("\r\n") ? 2 : 1);
+  if (text.empty()) return fail("secret.empty", fmt::format("{} is empty", path.string()));
+  return Secret(std::vector<char>(text.begin(), text.end()));
+}
+
+}  // namespace culvert

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "common/base/error.hpp"
+
+namespace culvert {
+
+/// A password or a key in memory. Cannot be printed or copied; its bytes are wiped when it goes.
+class Secret {
+ public:
+  /// Takes the bytes over; the caller must not have left copies of them.
+  explicit Secret(std::vector<char> bytes) : bytes_(std::move(bytes)) {}
+  Secret(Secret&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+  Secret& operator=(Secret&& other) noexcept;
+  Secret(const Secret&) = delete;
+  Secret& operator=(const Secret&) = delete;
+  ~Secret() { wipe(); }
+
+  /// The bytes themselves, valid while this lives. Never for a log, an error or an argument.
+  std::string_view reveal() const { return {bytes_.data(), bytes_.size()}; }
+
+ private:
+  void wipe();
+  std::vector<char> bytes_;
+};
+
+/// Reads a file that holds one secret, without its final newline. Blocks. Codes: "secret.unreadable" (missing, no
+/// permission, not a regular file), "secret.mode" (others may read or write it), "secret.empty", "secret.too_large"
+/// (above 64 KiB). No text shows any content.
+Result<Secret> read_secret_file(const std::filesystem::path& path);
+
+}  // namespace culvert

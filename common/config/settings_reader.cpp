@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/config/settings_reader.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+
+#include <boost/asio/ip/address.hpp>
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/stat.h>
+
+#include "common/config/secret_file.hpp"
+#include "common/net/unique_fd.hpp"
+
+namespace culvert {
+
+namespace {
+
+constexpr std::size_t name_length_max = 255;         // SPIFFE ID 2.1 allows 255 for the longest part.
+constexpr std::size_t socket_path_length_max = 107;  // sockaddr_un::sun_path, without its final zero.
+constexpr TomlTable::NumberRange connections_range{1, 1'000'000};
+
+AllowList read_allow_from(const TomlTable& table) {
+  AllowList allowed;
+  // The list keeps what is right; the texts themselves are of no further use.
+  table.parsed_list("allow_from", [&](std::string_view cidr) -> Result<bool> {
+    auto added = allowed.add(cidr);
+    if (!added) return std::unexpected(added.error());
+    return true;
+  });
+  return allowed;
+}
+
+void require_allow_from(const TomlTable& table, const Endpoint& listen, const AllowList& allowed) {
+  if (is_loopback(listen.host) || !allowed.empty()) return;
+  table.fault("listen", fmt::format("{} can be reached from other machines; add allow_from = [\"…\"] with the networks "
+                                    "that may connect, or listen at 127.0.0.1",
+                                    to_string(listen)));
+}
+
+bool is_name_character(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+}
+
+}  // namespace
+
+LogSettings read_log(const TomlTable& root) {
+  using enum LogSettings::Level;
+  using enum LogSettings::Format;
+  const TomlTable table = root.table("log");
+  LogSettings log;
+  log.level =
+      table.word<LogSettings::Level>("level", {{"error", error}, {"warn", warn}, {"info", info}, {"debug", debug}})
+          .value_or(log.level);
+  log.format = table.word<LogSettings::Format>("format", {{"text", text}, {"json", json}}).value_or(log.format);
+  return log;
+}
+
+AdminSettings read_admin(const TomlTable& root) {
+  const TomlTable table = root.table("admin");
+  AdminSettings admin;
+  admin.socket = table.path("socket").value_or("");
+  if (admin.socket.native().size() > socket_path_length_max) {
+    table.fault("socket", fmt::format("is a path of {} bytes; a socket's name has at most {}",
+                                      admin.socket.native().size(), socket_path_length_max));
+  }
+  return admin;
+}
+
+MetricsSettings read_metrics(const TomlTable& root, std::optional<Endpoint> usual) {
+  const TomlTable table = root.table("metrics");
+  MetricsSettings metrics;
+  metrics.listen = std::move(usual);
+  const auto listen = table.parsed("listen", [](std::string_view text) -> Result<std::optional<Endpoint>> {
+    if (text == "off") return std::optional<Endpoint>();
+    return parse_listen(text, "127.0.0.1");
+  });
+  if (listen) metrics.listen = *listen;
+  metrics.allow_from = read_allow_from(table);
+  if (metrics.listen) require_allow_from(table, *metrics.listen, metrics.allow_from);
+  return metrics;
+}
+
+LimitSettings read_limits(const TomlTable& root) {
+  const TomlTable table = root.table("limits");
+  LimitSettings limits;
+  const auto number = [&](std::string_view key, TomlTable::NumberRange range, std::uint32_t& setting) {
+    if (const auto written = table.number(key, range)) setting = static_cast<std::uint32_t>(*written);
+  };
+  limits.memory_budget_bytes =
+      table.size("memory_budget", {8ull << 20, 1ull << 40}).value_or(limits.memory_budget_bytes);
+  number("streams_per_link_max", {1, 1'000'000}, limits.streams_per_link_max);
+  number("dials_max", {1, 65'536}, limits.dials_max);
+  number("workers", {0, 1024}, limits.workers);
+  return limits;
+}
+
+ListenSettings read_listen_settings(const TomlTable& table) {
+  ListenSettings settings;
+  table.require({"listen"});
+  const auto listen = table.parsed("listen", [](std::string_view text) { return parse_listen(text, "127.0.0.1"); });
+  settings.allow_from = read_allow_from(table);
+  if (listen) {
+    settings.listen = *listen;
+    require_allow_from(table, settings.listen, settings.allow_from);
+  }
+  if (const auto count = table.number("connections_max", connections_range))
+    settings.connections_max = static_cast<std::uint32_t>(*count);
+  return settings;
+}
+
+Result<Endpoint> parse_listen(std::string_view text, std::string_view usual_host) {
+  const std::string_view port = text.starts_with(':') ? text.substr(1) : text;
+  const bool only_port = !port.empty() && std::ranges::all_of(port, [](char c) { return c >= '0' && c <= '9'; });
+  auto listen = parse_endpoint(only_port ? fmt::format("{}:{}", usual_host, port) : std::string(text), true);
+  if (!listen) return listen;
+  if (listen->host == "localhost") listen->host = "127.0.0.1";
+  boost::system::error_code error;
+  boost::asio::ip::make_address(listen->host, error);
+  if (error) {
+    return fail("config.malformed",
+                fmt::format("\"{}\": a listener needs one of this machine's IP addresses, not a name", text));
+  }
+  return listen;
+}
+
+void check_listeners(const std::vector<PlacedListener>& listeners) {
+  const auto is_wildcard = [](const Endpoint& listen) { return listen.host == "0.0.0.0" || listen.host == "::"; };
+  const auto is_v6 = [](const Endpoint& listen) { return listen.host.find(':') != std::string::npos; };
+  const auto collide = [&](const Endpoint& left, const Endpoint& right) {
+    if (left.port != right.port || left.port == 0 || is_v6(left) != is_v6(right)) return false;
+    return left.host == right.host || is_wildcard(left) || is_wildcard(right);
+  };
+  for (auto later = listeners.begin(); later != listeners.end(); ++later) {
+    const auto earlier = std::find_if(
+        listeners.begin(), later, [&](const PlacedListener& other) { return collide(other.listen, later->listen); });
+    if (earlier == later) continue;
+    later->table.fault("listen",
+                       fmt::format("{} is already taken by {} ({}); choose another port", to_string(later->listen),
+                                   to_string(earlier->listen), earlier->table.where("listen")));
+  }
+}
+
+std::filesystem::path read_file_path(const TomlTable& table, std::string_view key) {
+  const auto path = table.path(key);
+  if (!path) return {};
+  const UniqueFd file(::open(path->c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  struct stat status{};
+  if (!file || ::fstat(file.get(), &status) != 0) {
+    table.fault(key, fmt::format("cannot read {}: {}", path->string(), std::generic_category().message(errno)));
+  } else if (!S_ISREG(status.st_mode)) {
+    table.fault(key, fmt::format("{} is not a regular file", path->string()));
+  }
+  return *path;
+}
+
+std::filesystem::path read_secret_path(const TomlTable& table, std::string_view key) {
+  const auto path = table.path(key);
+  if (!path) return {};
+  if (const auto secret = read_secret_file(*path); !secret) table.fault(key, secret.error().text);
+  return *path;
+}
+
+CredentialFiles read_credentials(const TomlTable& table, std::string_view ca_key) {
+  table.require({"certificate", "private_key", ca_key});
+  return {.certificate = read_file_path(table, "certificate"),
+          .private_key = read_secret_path(table, "private_key"),
+          .ca = read_file_path(table, ca_key)};
+}
+
+Result<std::string> parse_name(std::string_view text) {
+  if (!text.empty() && text.size() <= name_length_max && text != "." && text != ".." &&
+      std::ranges::all_of(text, is_name_character))
+    return std::string(text);
+  return fail("config.malformed", "must be 1 to 255 letters, digits, '.', '_' or '-', and neither \".\" nor \"..\"");
+}
+
+Result<std::string> parse_location(std::string_view text) {
+  if (text.empty()) return std::string();
+  return parse_name(text);
+}
+
+}  // namespace culvert

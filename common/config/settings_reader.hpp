@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/error.hpp"
+#include "common/config/settings.hpp"
+#include "common/config/toml_table.hpp"
+
+// Reads and checks what the configurations of both programs share. Each function notes its faults in the table, and
+// answers the defaults in the place of what is wrong; so the answer is of use only when TomlReader::finish() finds no
+// fault.
+
+namespace culvert {
+
+LogSettings read_log(const TomlTable& root);
+AdminSettings read_admin(const TomlTable& root);
+/// `listen` = "off", or an address; `usual` where it is not written.
+MetricsSettings read_metrics(const TomlTable& root, std::optional<Endpoint> usual);
+LimitSettings read_limits(const TomlTable& root);
+
+/// Keys listen, allow_from and connections_max of a [[channel]] or [[virtual_listener]].
+ListenSettings read_listen_settings(const TomlTable& table);
+/// An address to listen at: an IP literal or "localhost", and a port (0: the system chooses). Only "port" or ":port":
+/// at `usual_host`.
+Result<Endpoint> parse_listen(std::string_view text, std::string_view usual_host);
+
+/// A listener and the table that asked for it, in its key `listen`.
+struct PlacedListener {
+  Endpoint listen;
+  TomlTable table;
+};
+/// A fault at each listener that an earlier one leaves no place for: the same port, at the same address or at all
+/// addresses.
+void check_listeners(const std::vector<PlacedListener>& listeners);
+
+/// The file that `key` names must be there and readable.
+std::filesystem::path read_file_path(const TomlTable& table, std::string_view key);
+/// The same for a file that read_secret_file() must accept.
+std::filesystem::path read_secret_path(const TomlTable& table, std::string_view key);
+/// Keys certificate, private_key and the one named `ca_key`; all are required.
+CredentialFiles read_credentials(const TomlTable& table, std::string_view ca_key);
+
+/// The name of an account, a location or a service: `[A-Za-z0-9._-]+`, since it is a segment of a path in a certificate
+/// or an endpoint. Code "config.malformed".
+Result<std::string> parse_name(std::string_view text);
+/// As parse_name, or "" for the default location.
+Result<std::string> parse_location(std::string_view text);
+
+}  // namespace culvert

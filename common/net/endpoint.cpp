@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/net/endpoint.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <utility>
+
+#include <boost/asio/ip/address.hpp>
+#include <fmt/core.h>
+
+namespace culvert {
+
+namespace ip = boost::asio::ip;
+
+namespace {
+
+constexpr std::size_t name_length_max = 253;  // RFC 1035 2.3.4, without the trailing dot.
+constexpr std::size_t label_length_max = 63;
+constexpr std::size_t shown_length_max = 300;
+
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+bool is_letter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+std::unexpected<Error> malformed(std::string_view text, std::string_view why) {
+  // Userinfo may hold a password, and odd bytes do not belong in a log.
+  const bool showable = text.size() <= shown_length_max && text.find('@') == text.npos &&
+                        std::ranges::all_of(text, [](char c) { return c >= ' ' && c <= '~'; });
+  if (!showable) return fail("endpoint.malformed", std::string(why));
+  return fail("endpoint.malformed", fmt::format("\"{}\": {}", text, why));
+}
+
+bool is_label(std::string_view label) {
+  return !label.empty() && label.size() <= label_length_max && label.front() != '-' && label.back() != '-' &&
+         std::ranges::all_of(label, [](char c) { return is_digit(c) || is_letter(c) || c == '-' || c == '_'; });
+}
+
+// As the WHATWG URL standard has it: a host whose last label is a number is an IPv4 address or nothing. inet_aton() and
+// its kin would take "127.1" and "0x7f000001" for loopback, past every check by name.
+bool ends_in_number(std::string_view name) {
+  const std::string_view last = name.substr(name.find_last_of('.') + 1);
+  return std::ranges::all_of(last, is_digit) || last.starts_with("0x");
+}
+
+struct Parts {
+  std::string host;
+  std::string_view port;
+};
+
+Result<Parts> split(std::string_view text) {
+  if (text.find('@') != text.npos) return malformed(text, "a user name has no place here; write host:port");
+  if (text.starts_with('[')) {
+    const std::size_t close = text.find(']');
+    if (close == text.npos) return malformed(text, "the bracket is not closed; write [::1]:80");
+    boost::system::error_code error;
+    const std::string_view literal = text.substr(1, close - 1);
+    ip::make_address_v6(std::string(literal), error);
+    if (error) return malformed(text, "no IPv6 address between the brackets; write [::1]:80");
+    auto host = parse_host(literal);
+    if (!host) return malformed(text, host.error().text);
+    if (close + 1 == text.size() || text[close + 1] != ':')
+      return malformed(text, "a colon and a port must follow the bracket");
+    return Parts{std::move(*host), text.substr(close + 2)};
+  }
+  const std::size_t colon = text.find(':');
+  if (colon == text.npos) return malformed(text, "the port is missing; write host:port");
+  if (text.find(':', colon + 1) != text.npos)
+    return malformed(text, "more than one colon; write an IPv6 address in brackets: [::1]:80");
+  auto host = parse_host(text.substr(0, colon));
+  if (!host) return std::unexpected(host.error());
+  return Parts{std::move(*host), text.substr(colon + 1)};
+}
+
+std::optional<std::uint16_t> parse_port(std::string_view text) {
+  std::uint16_t port = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  if (text.size() > 1 && text.front() == '0') return std::nullopt;
+  return port;
+}
+
+constexpr std::string_view port_expected = "the port must be a number from 1 to 65535, and nothing may follow it";
+
+std::string bracketed(const std::string& host) {
+  return host.find(':') == host.npos ? host : "[" + host + "]";
+}
+
+}  // namespace
+
+Result<std::string> parse_host(std::string_view text) {
+  if (text.empty()) return malformed(text, "the host is missing");
+  if (text.find('%') != text.npos) return malformed(text, "an address with a zone (%) cannot be used here");
+  boost::system::error_code error;
+  const ip::address address = ip::make_address(std::string(text), error);
+  // inet_pton() reads a C string: it would overlook what stands behind a zero byte.
+  if (!error && text.find('\0') == text.npos) return address.to_string();
+
+  std::string name(text);
+  if (name.ends_with('.')) name.pop_back();
+  if (name.size() > name_length_max) return malformed(text, "a host name has at most 253 characters");
+  for (std::string_view rest = name;;) {
+    const std::size_t dot = rest.find('.');
+    if (!is_label(rest.substr(0, dot)))
+      return malformed(text, "not a host name: letters, digits, '-' and '_' between dots, at most 63 of them");
+    if (dot == rest.npos) break;
+    rest.remove_prefix(dot + 1);
+  }
+  std::ranges::transform(name, name.begin(), lower);
+  if (ends_in_number(name)) return malformed(text, "neither an IP address in its usual form nor a name");
+  return name;
+}
+
+Result<Endpoint> parse_endpoint(std::string_view text, bool allow_port_zero) {
+  auto parts = split(text);
+  if (!parts) return std::unexpected(parts.error());
+  const auto port = parse_port(parts->port);
+  if (!port || (*port == 0 && !allow_port_zero)) return malformed(text, port_expected);
+  return Endpoint{std::move(parts->host), *port};
+}
+
+std::string to_string(const Endpoint& endpoint) {
+  return fmt::format("{}:{}", bracketed(endpoint.host), endpoint.port);
+}
+
+bool is_loopback(std::string_view host) {
+  if (host == "localhost") return true;
+  boost::system::error_code error;
+  const ip::address address = ip::make_address(std::string(host), error);
+  if (error) return false;
+  if (address.is_v6() && address.to_v6().is_v4_mapped())
+    return ip::make_address_v4(ip::v4_mapped, address.to_v6()).is_loopback();
+  return address.is_loopback();
+}
+
+Result<EndpointRange> parse_endpoint_range(std::string_view text) {
+  auto parts = split(text);
+  if (!parts) return std::unexpected(parts.error());
+  const std::size_t dash = parts->port.find('-');
+  const auto low = parse_port(parts->port.substr(0, dash));
+  const auto high = dash == parts->port.npos ? low : parse_port(parts->port.substr(dash + 1));
+  if (!low || !high || *low == 0 || *high == 0)
+    return malformed(text, "the port must be a number from 1 to 65535, or two of them as low-high");
+  if (*low > *high) return malformed(text, "the range of ports runs backwards");
+  return EndpointRange{std::move(parts->host), {*low, *high}};
+}
+
+std::string to_string(const EndpointRange& range) {
+  if (range.ports.low == range.ports.high) return fmt::format("{}:{}", bracketed(range.host), range.ports.low);
+  return fmt::format("{}:{}-{}", bracketed(range.host), range.ports.low, range.ports.high);
+}
+
+}  // namespace culvert
