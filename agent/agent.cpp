@@ -97,7 +97,7 @@ void AgentService::take_links(const AgentPlan& plan) {
 
 void AgentService::retire(std::unique_ptr<ServerLink> link) {
   link->drain();
-  ServerLink* leaving = link.get();
+  ServerLink* leaving = link.get();  // It stays until a later reload, or the end, finds it over.
   retired_.push_back(std::move(link));
   auto ids = leaving->status().tunnels;
   const auto busy = [ids](DataPlane& plane) {
@@ -106,12 +106,7 @@ void AgentService::retire(std::unique_ptr<ServerLink> link) {
       return tunnel != nullptr && tunnel->streams() > 0;
     });
   };
-  around_.planes.when_idle(busy, std::chrono::steady_clock::now() + retire_time_max, [this, leaving] {
-    leaving->stop();
-    around_.planes.when_idle([leaving](DataPlane&) { return false; }, std::chrono::steady_clock::now(), [this] {
-      std::erase_if(retired_, [](const auto& link_over) { return link_over->is_over(); });
-    });
-  });
+  around_.planes.when_idle(busy, std::chrono::steady_clock::now() + retire_time_max, [leaving] { leaving->stop(); });
 }
 
 Result<void> AgentService::reload(std::unique_ptr<Plan> plan) {

@@ -83,12 +83,11 @@ boost::asio::awaitable<Result<DialedSocket>> ServerLink::reach() {
   }
   ConnectProxy proxy;
   proxy.endpoint = server_.proxy->address;
-  proxy.credentials_key = "proxy_user and proxy_password_file";
   if (!server_.proxy->user.empty()) {
     proxy.credentials = [settings = *server_.proxy]() -> Result<std::string> {
       auto password = read_secret_file(settings.password_file);
       if (!password) return std::unexpected(password.error());
-      return fmt::format("{}:{}", settings.user, password->view());
+      return fmt::format("{}:{}", settings.user, password->reveal());
     };
   }
   co_return co_await dial_through_proxy(dialer_, proxy, server_.address, deadline);
@@ -215,7 +214,12 @@ void ServerLink::closed(TunnelId id, const Error& why) {
   tunnels_.erase(found);
   if (was_up) {
     last_error_ = left ? "" : fmt::format("{}: {}", why.code, why.text);
-    around_.log.write(left ? Log::Level::info : Log::Level::warn, "tunnel.down", {{"server", server_.name}, {"tunnel", id}, {"code", why.code}, {"text", why.text}});
+    const LogFields fields{{"server", server_.name}, {"tunnel", id}, {"code", why.code}, {"text", why.text}};
+    if (left) {
+      around_.log.info("tunnel.down", fields);
+    } else {
+      around_.log.warn("tunnel.down", fields);
+    }
   } else {
     note_failure(why);
   }

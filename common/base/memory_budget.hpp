@@ -9,7 +9,7 @@ namespace culvert {
 /// One number for the process: how many bytes may wait for slow readers, over all streams of all workers. Any thread.
 class MemoryBudget {
  public:
-  explicit MemoryBudget(std::uint64_t bytes) : total_(static_cast<std::int64_t>(bytes)), left_(total_) {}
+  explicit MemoryBudget(std::uint64_t bytes) : total_(static_cast<std::int64_t>(bytes)), left_(static_cast<std::int64_t>(bytes)) {}
 
   /// Takes `bytes`, all or nothing.
   bool take(std::int64_t bytes) {

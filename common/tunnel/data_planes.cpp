@@ -10,6 +10,10 @@
 
 namespace culvert {
 
+namespace {
+constexpr std::chrono::milliseconds idle_poll_interval{20};
+}  // namespace
+
 DataPlanes::DataPlanes(std::size_t count, std::uint64_t memory_budget_bytes) : budget_(memory_budget_bytes) {
   if (count == 0) count = std::max(1U, std::thread::hardware_concurrency());
   for (std::size_t i = 0; i < count; ++i) {
@@ -53,14 +57,13 @@ void DataPlanes::on_each(std::function<void(DataPlane&)> task, std::function<voi
 
 void DataPlanes::when_idle(std::function<bool(DataPlane&)> busy, std::chrono::steady_clock::time_point deadline,
                            std::function<void()> done) {
-  constexpr std::chrono::milliseconds interval{20};
   auto any = std::make_shared<std::atomic<bool>>(false);
   const auto ask = [any, busy](DataPlane& plane) {
     if (busy(plane)) any->store(true);
   };
   on_each(ask, [this, any, busy, deadline, done] {
     if (!any->load() || std::chrono::steady_clock::now() >= deadline) return done();
-    auto timer = std::make_shared<boost::asio::steady_timer>(home().context(), interval);
+    auto timer = std::make_shared<boost::asio::steady_timer>(home().context(), idle_poll_interval);
     timer->async_wait([this, timer, busy, deadline, done](const boost::system::error_code&) { when_idle(busy, deadline, done); });
   });
 }

@@ -22,7 +22,7 @@ bool is_outside(const boost::asio::ip::address& address) {
   if (address.is_v6()) {
     const auto v6 = address.to_v6();
     if (v6.is_v4_mapped()) return is_outside(boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, v6));
-    return !v6.is_link_local() && !v6.is_v4_compatible();
+    return !v6.is_link_local();
   }
   const auto bytes = address.to_v4().to_bytes();
   return bytes[0] != 0 && !(bytes[0] == 169 && bytes[1] == 254);
