@@ -19,12 +19,12 @@ class MessageWriter {
 
   MessageWriter& put(std::string_view key, std::uint64_t value) {
     put_string(key);
-    packer_.pack(value);
+    packer_.pack_uint64(value);
     return *this;
   }
   MessageWriter& put(std::string_view key, bool value) {
     put_string(key);
-    packer_.pack(value);
+    value ? packer_.pack_true() : packer_.pack_false();
     return *this;
   }
   MessageWriter& put(std::string_view key, std::string_view value) {
