@@ -96,6 +96,12 @@ Stream* Session::find(StreamId id) {
   return found == streams_.end() ? nullptr : &found->second;
 }
 
+/// The stream that a call of the driver names; nullptr when its life is over, or the tunnel's.
+Stream* Session::live(StreamId id) {
+  Stream* stream = find(id);
+  return stream == nullptr || ended_ || stream->state == StreamState::closed ? nullptr : stream;
+}
+
 bool Session::is_ours(StreamId id) const {
   return (id & 1) == (options_.role == Role::agent ? 1U : 0U);
 }
@@ -167,12 +173,12 @@ std::optional<StreamId> Session::open(const Open& message, void* user) {
 }
 
 void Session::attach(StreamId id, void* user) {
-  if (Stream* stream = find(id)) stream->user = user;
+  if (Stream* stream = live(id)) stream->user = user;
 }
 
 void Session::accept(StreamId id, std::uint64_t window) {
-  Stream* stream = find(id);
-  if (stream == nullptr || ended_ || !step(*stream, StreamEvent::send_accept)) return;
+  Stream* stream = live(id);
+  if (stream == nullptr || !step(*stream, StreamEvent::send_accept)) return;
   // Until now the peer lived on the optimistic window, which the new one replaces.
   const std::uint64_t more = std::max(window, optimistic_bytes_max) - stream->receive.window();
   stream->receive.grow(more);
@@ -182,8 +188,8 @@ void Session::accept(StreamId id, std::uint64_t window) {
 }
 
 void Session::reject(StreamId id, const Reject& message) {
-  Stream* stream = find(id);
-  if (stream == nullptr || ended_ || !step(*stream, StreamEvent::send_reject)) return;
+  Stream* stream = live(id);
+  if (stream == nullptr || !step(*stream, StreamEvent::send_reject)) return;
   stream->owed_message = encode(message);
   stream->owes_reject = true;
   ++rejects_owed_;
@@ -191,15 +197,15 @@ void Session::reject(StreamId id, const Reject& message) {
 }
 
 void Session::set_readable(StreamId id) {
-  Stream* stream = find(id);
-  if (stream == nullptr || stream->state == StreamState::closed) return;
+  Stream* stream = live(id);
+  if (stream == nullptr) return;
   stream->readable = true;
   refresh(*stream);
 }
 
 void Session::take(StreamId id, std::uint64_t bytes) {
-  Stream* stream = find(id);
-  if (stream == nullptr || stream->state == StreamState::closed) return;
+  Stream* stream = live(id);
+  if (stream == nullptr) return;
   const bool due = stream->receive.take(bytes);
   const bool done = stream->state == StreamState::received_fin;
   if (done || stream->state == StreamState::offered || stream->state == StreamState::offered_finished) return;
@@ -213,8 +219,8 @@ void Session::take(StreamId id, std::uint64_t bytes) {
 }
 
 std::uint64_t Session::grow_window(StreamId id, std::uint64_t more_bytes) {
-  Stream* stream = find(id);
-  if (stream == nullptr || stream->state == StreamState::closed) return 0;
+  Stream* stream = live(id);
+  if (stream == nullptr) return 0;
   const std::uint64_t more = std::min(more_bytes, window_bytes_max - stream->receive.window());
   stream->receive.grow(more);
   window_bytes_ += more;
@@ -222,8 +228,8 @@ std::uint64_t Session::grow_window(StreamId id, std::uint64_t more_bytes) {
 }
 
 void Session::abort(StreamId id) {
-  Stream* stream = find(id);
-  if (stream == nullptr || ended_) return;
+  Stream* stream = live(id);
+  if (stream == nullptr) return;
   const Transition result = transition(stream->state, StreamEvent::send_fin);
   if (result.verdict != Transition::Verdict::go) return;
   stream->readable = false;
@@ -237,8 +243,8 @@ void Session::abort(StreamId id) {
 }
 
 void Session::stop(StreamId id, Reason reason) {
-  Stream* stream = find(id);
-  if (stream == nullptr || ended_ || stream->discards) return;
+  Stream* stream = live(id);
+  if (stream == nullptr || stream->discards) return;
   if (stream->state != StreamState::open && stream->state != StreamState::sent_fin) return;
   stream->discards = true;
   stream->stop_reason = reason;
@@ -247,8 +253,8 @@ void Session::stop(StreamId id, Reason reason) {
 }
 
 void Session::reset(StreamId id, Reason reason) {
-  Stream* stream = find(id);
-  if (stream == nullptr || ended_ || stream->state == StreamState::closed) return;
+  Stream* stream = live(id);
+  if (stream == nullptr) return;
   if (stream->state == StreamState::offered || stream->state == StreamState::offered_finished) {
     reject(id, Reject{reason, false, std::string(to_string(reason))});
     return;

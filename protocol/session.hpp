@@ -197,8 +197,8 @@ class Session {
   void stop(StreamId id, Reason reason);
   /// Ends both directions. Before our ACCEPT it is a REJECT.
   void reset(StreamId id, Reason reason);
-  /// Nothing is known of the stream (any more): calls that name it do nothing.
-  bool knows(StreamId id) const { return streams_.contains(id); }
+  /// False: it was forgotten, or the tunnel has ended; calls that name the stream do nothing.
+  bool knows(StreamId id) { return live(id) != nullptr; }
 
   // ---- out
   Outgoing next_outgoing(std::span<std::byte> room);
@@ -220,6 +220,7 @@ class Session {
   // session.cpp
   void end(Reason reason, bool by_peer, std::string text);
   Stream* find(StreamId id);
+  Stream* live(StreamId id);
   bool is_ours(StreamId id) const;
   bool step(Stream& stream, StreamEvent event);
   void refresh(Stream& stream);
