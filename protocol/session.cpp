@@ -123,7 +123,8 @@ bool Session::step(Stream& stream, StreamEvent event) {
 void Session::refresh(Stream& stream) {
   const bool owes =
       stream.owes_open || stream.owes_accept || stream.owes_reject || stream.owes_reset || stream.owes_aborted_fin;
-  const bool may_send = stream.readable && stream.send.available() > 0 && stream.state != StreamState::closed;
+  const bool may_send = stream.readable && stream.send.available() > 0 &&
+                        transition(stream.state, StreamEvent::send_data).verdict == Transition::Verdict::go;
   if (owes || may_send) {
     scheduler_.activate(stream);
   } else {

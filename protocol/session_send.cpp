@@ -131,6 +131,7 @@ std::size_t Session::commit(std::size_t bytes, Source source) {
   if (ended_) return 0;
   std::size_t used = 0;
   if (bytes > 0) {
+    (void)step(stream, StreamEvent::send_data);
     stream.send.spend(bytes);
     encode_header({FrameType::data, 0, stream.id, static_cast<std::uint32_t>(bytes)},
                   filling_room_.first<frame_header_bytes>());
