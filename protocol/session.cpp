@@ -61,8 +61,14 @@ void Session::end(Reason reason, bool by_peer, std::string text) {
   events_.push_back(Ended{reason, by_peer, std::move(text)});
 }
 
-void Session::on_time(Time now) {
+/// The clock of a peer that does not read its answers starts when too many of them wait, not with the last one sent.
+void Session::set_time(Time now) {
   now_ = now;
+  if (control_frames_queued() <= control_frames_queued_max) control_progress_ = now;
+}
+
+void Session::on_time(Time now) {
+  set_time(now);
   if (ended_) return;
   switch (liveness_.due(now, greeted_)) {
     case Liveness::Due::nothing: break;
@@ -72,8 +78,6 @@ void Session::on_time(Time now) {
           greeted_ ? "no byte came for 12 s" : "the peer did not finish its greeting within 10 s");
       return;
   }
-  const std::size_t queued = control_frames_queued();
-  if (queued <= control_frames_queued_max) return;
   if (now - control_progress_ >= control_stall_max) {
     end(Reason::flood, false, "the peer causes answers and does not read them");
   }

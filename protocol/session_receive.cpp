@@ -10,7 +10,7 @@
 namespace culvert::protocol {
 
 void Session::feed(std::span<const std::byte> bytes, Time now) {
-  now_ = now;
+  set_time(now);
   if (ended_ || bytes.empty()) return;
   liveness_.received(now);
   reader_.feed(bytes);
