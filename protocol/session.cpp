@@ -84,6 +84,7 @@ void Session::on_time(Time now) {
 }
 
 Time Session::deadline() const {
+  if (ended_) return Time::max();
   const Time next = liveness_.deadline(greeted_);
   if (control_frames_queued() <= control_frames_queued_max) return next;
   return std::min(next, control_progress_ + control_stall_max);

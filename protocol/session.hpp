@@ -165,6 +165,7 @@ class Session {
   void feed(std::span<const std::byte> bytes, Time now);
   std::optional<Event> next_event();
   void on_time(Time now);
+  /// When on_time() is due; Time::max() once the tunnel has ended.
   Time deadline() const;
 
   // ---- the tunnel
