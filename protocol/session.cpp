@@ -186,7 +186,8 @@ void Session::accept(StreamId id, std::uint64_t window) {
   Stream* stream = live(id);
   if (stream == nullptr || !step(*stream, StreamEvent::send_accept)) return;
   // Until now the peer lived on the optimistic window, which the new one replaces.
-  const std::uint64_t more = std::max(window, optimistic_bytes_max) - stream->receive.window();
+  const std::uint64_t wanted = std::clamp<std::uint64_t>(window, optimistic_bytes_max, window_bytes_max);
+  const std::uint64_t more = wanted - std::min(wanted, stream->receive.window());
   stream->receive.grow(more);
   window_bytes_ += more;
   stream->owes_accept = true;
@@ -227,7 +228,8 @@ void Session::take(StreamId id, std::uint64_t bytes) {
 std::uint64_t Session::grow_window(StreamId id, std::uint64_t more_bytes) {
   Stream* stream = live(id);
   if (stream == nullptr) return 0;
-  const std::uint64_t more = std::min(more_bytes, window_bytes_max - stream->receive.window());
+  const std::uint64_t tunnel_left = tunnel_granted_bytes_max - std::min(window_bytes_, tunnel_granted_bytes_max);
+  const std::uint64_t more = std::min({more_bytes, window_bytes_max - stream->receive.window(), tunnel_left});
   stream->receive.grow(more);
   window_bytes_ += more;
   return more;

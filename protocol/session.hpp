@@ -189,8 +189,8 @@ class Session {
   void set_readable(StreamId id);
   /// The sink took so many bytes of Data.
   void take(StreamId id, std::uint64_t bytes);
-  /// Returns how much was used: nothing when the stream ended meanwhile, less at window_bytes_max. The rest goes back
-  /// to the budget.
+  /// Returns how much was used: nothing when the stream ended meanwhile, less at window_bytes_max and at
+  /// tunnel_granted_bytes_max. The rest goes back to the budget.
   std::uint64_t grow_window(StreamId id, std::uint64_t more_bytes);
   /// The source failed without having been asked: FIN(ABORTED).
   void abort(StreamId id);
