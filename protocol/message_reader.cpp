@@ -90,6 +90,8 @@ class StrictVisitor : public msgpack::null_visitor {
     if (depth_ == 1)
       fields_.back().value =
           kind == Kind::array ? MessageReader::Value(MessageReader::Strings{}) : MessageReader::Other{};
+    // An array that holds more than strings is no Strings.
+    if (depth_ == 2) fields_.back().value = MessageReader::Other{};
     levels_[depth_++] = Level{kind, keys_.size()};
     return true;
   }

@@ -19,12 +19,12 @@ class MessageWriter {
 
   MessageWriter& put(std::string_view key, std::uint64_t value) {
     put_string(key);
-    packer_.pack(value);
+    packer_.pack_uint64(value);
     return *this;
   }
   MessageWriter& put(std::string_view key, bool value) {
     put_string(key);
-    packer_.pack(value);
+    value ? packer_.pack_true() : packer_.pack_false();
     return *this;
   }
   MessageWriter& put(std::string_view key, std::string_view value) {
@@ -63,8 +63,16 @@ class MessageWriter {
   msgpack::packer<Sink> packer_;
 };
 
-std::string_view clipped(const std::string& text) {
-  return std::string_view(text).substr(0, text_bytes_max);
+/// A text as the peer will take it: well-formed UTF-8, cut between two characters. Texts carry what systems and peers
+/// said, and a REJECT that is malformed would cost the tunnel.
+std::string sendable(std::string text) {
+  const bool well_formed = is_utf8(text);
+  const auto is_continuation = [](char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; };
+  std::size_t end = std::min(text.size(), text_bytes_max);
+  while (well_formed && end < text.size() && is_continuation(text[end])) --end;
+  text.resize(end);
+  if (!well_formed) std::ranges::replace_if(text, [](char c) { return static_cast<unsigned char>(c) >= 0x80; }, '?');
+  return text;
 }
 
 InstanceId instance_of(MessageReader::Binary bytes) {
@@ -171,7 +179,7 @@ std::vector<std::byte> encode(const Reject& message) {
   return MessageWriter(3)
       .put("reason", std::uint64_t{std::to_underlying(message.reason)})
       .put("retry", message.retryable)
-      .put("text", clipped(message.text))
+      .put("text", std::string_view(sendable(message.text)))
       .take();
 }
 
@@ -193,7 +201,7 @@ std::vector<std::byte> encode(const Goaway& message) {
       .put("reason", std::uint64_t{std::to_underlying(message.reason)})
       .put("last", std::uint64_t{message.last_stream})
       .put("delay_ms", static_cast<std::uint64_t>(message.delay.count()))
-      .put("text", clipped(message.text))
+      .put("text", std::string_view(sendable(message.text)))
       .take();
 }
 

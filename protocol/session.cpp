@@ -61,8 +61,14 @@ void Session::end(Reason reason, bool by_peer, std::string text) {
   events_.push_back(Ended{reason, by_peer, std::move(text)});
 }
 
-void Session::on_time(Time now) {
+/// The clock of a peer that does not read its answers starts when too many of them wait, not with the last one sent.
+void Session::set_time(Time now) {
   now_ = now;
+  if (control_frames_queued() <= control_frames_queued_max) control_progress_ = now;
+}
+
+void Session::on_time(Time now) {
+  set_time(now);
   if (ended_) return;
   switch (liveness_.due(now, greeted_)) {
     case Liveness::Due::nothing: break;
@@ -72,14 +78,13 @@ void Session::on_time(Time now) {
           greeted_ ? "no byte came for 12 s" : "the peer did not finish its greeting within 10 s");
       return;
   }
-  const std::size_t queued = control_frames_queued();
-  if (queued <= control_frames_queued_max) return;
   if (now - control_progress_ >= control_stall_max) {
     end(Reason::flood, false, "the peer causes answers and does not read them");
   }
 }
 
 Time Session::deadline() const {
+  if (ended_) return Time::max();
   const Time next = liveness_.deadline(greeted_);
   if (control_frames_queued() <= control_frames_queued_max) return next;
   return std::min(next, control_progress_ + control_stall_max);
@@ -94,6 +99,12 @@ std::size_t Session::control_frames_queued() const {
 Stream* Session::find(StreamId id) {
   const auto found = streams_.find(id);
   return found == streams_.end() ? nullptr : &found->second;
+}
+
+/// The stream that a call of the driver names; nullptr when its life is over, or the tunnel's.
+Stream* Session::live(StreamId id) {
+  Stream* stream = find(id);
+  return stream == nullptr || ended_ || stream->state == StreamState::closed ? nullptr : stream;
 }
 
 bool Session::is_ours(StreamId id) const {
@@ -117,7 +128,8 @@ bool Session::step(Stream& stream, StreamEvent event) {
 void Session::refresh(Stream& stream) {
   const bool owes =
       stream.owes_open || stream.owes_accept || stream.owes_reject || stream.owes_reset || stream.owes_aborted_fin;
-  const bool may_send = stream.readable && stream.send.available() > 0 && stream.state != StreamState::closed;
+  const bool may_send = stream.readable && stream.send.available() > 0 &&
+                        transition(stream.state, StreamEvent::send_data).verdict == Transition::Verdict::go;
   if (owes || may_send) {
     scheduler_.activate(stream);
   } else {
@@ -167,14 +179,15 @@ std::optional<StreamId> Session::open(const Open& message, void* user) {
 }
 
 void Session::attach(StreamId id, void* user) {
-  if (Stream* stream = find(id)) stream->user = user;
+  if (Stream* stream = live(id)) stream->user = user;
 }
 
 void Session::accept(StreamId id, std::uint64_t window) {
-  Stream* stream = find(id);
-  if (stream == nullptr || ended_ || !step(*stream, StreamEvent::send_accept)) return;
+  Stream* stream = live(id);
+  if (stream == nullptr || !step(*stream, StreamEvent::send_accept)) return;
   // Until now the peer lived on the optimistic window, which the new one replaces.
-  const std::uint64_t more = std::max(window, optimistic_bytes_max) - stream->receive.window();
+  const std::uint64_t wanted = std::clamp<std::uint64_t>(window, optimistic_bytes_max, window_bytes_max);
+  const std::uint64_t more = wanted - std::min(wanted, stream->receive.window());
   stream->receive.grow(more);
   window_bytes_ += more;
   stream->owes_accept = true;
@@ -182,8 +195,8 @@ void Session::accept(StreamId id, std::uint64_t window) {
 }
 
 void Session::reject(StreamId id, const Reject& message) {
-  Stream* stream = find(id);
-  if (stream == nullptr || ended_ || !step(*stream, StreamEvent::send_reject)) return;
+  Stream* stream = live(id);
+  if (stream == nullptr || !step(*stream, StreamEvent::send_reject)) return;
   stream->owed_message = encode(message);
   stream->owes_reject = true;
   ++rejects_owed_;
@@ -191,15 +204,15 @@ void Session::reject(StreamId id, const Reject& message) {
 }
 
 void Session::set_readable(StreamId id) {
-  Stream* stream = find(id);
-  if (stream == nullptr || stream->state == StreamState::closed) return;
+  Stream* stream = live(id);
+  if (stream == nullptr) return;
   stream->readable = true;
   refresh(*stream);
 }
 
 void Session::take(StreamId id, std::uint64_t bytes) {
-  Stream* stream = find(id);
-  if (stream == nullptr || stream->state == StreamState::closed) return;
+  Stream* stream = live(id);
+  if (stream == nullptr) return;
   const bool due = stream->receive.take(bytes);
   const bool done = stream->state == StreamState::received_fin;
   if (done || stream->state == StreamState::offered || stream->state == StreamState::offered_finished) return;
@@ -213,17 +226,18 @@ void Session::take(StreamId id, std::uint64_t bytes) {
 }
 
 std::uint64_t Session::grow_window(StreamId id, std::uint64_t more_bytes) {
-  Stream* stream = find(id);
-  if (stream == nullptr || stream->state == StreamState::closed) return 0;
-  const std::uint64_t more = std::min(more_bytes, window_bytes_max - stream->receive.window());
+  Stream* stream = live(id);
+  if (stream == nullptr) return 0;
+  const std::uint64_t tunnel_left = tunnel_granted_bytes_max - std::min(window_bytes_, tunnel_granted_bytes_max);
+  const std::uint64_t more = std::min({more_bytes, window_bytes_max - stream->receive.window(), tunnel_left});
   stream->receive.grow(more);
   window_bytes_ += more;
   return more;
 }
 
 void Session::abort(StreamId id) {
-  Stream* stream = find(id);
-  if (stream == nullptr || ended_) return;
+  Stream* stream = live(id);
+  if (stream == nullptr) return;
   const Transition result = transition(stream->state, StreamEvent::send_fin);
   if (result.verdict != Transition::Verdict::go) return;
   stream->readable = false;
@@ -237,8 +251,8 @@ void Session::abort(StreamId id) {
 }
 
 void Session::stop(StreamId id, Reason reason) {
-  Stream* stream = find(id);
-  if (stream == nullptr || ended_ || stream->discards) return;
+  Stream* stream = live(id);
+  if (stream == nullptr || stream->discards) return;
   if (stream->state != StreamState::open && stream->state != StreamState::sent_fin) return;
   stream->discards = true;
   stream->stop_reason = reason;
@@ -247,8 +261,8 @@ void Session::stop(StreamId id, Reason reason) {
 }
 
 void Session::reset(StreamId id, Reason reason) {
-  Stream* stream = find(id);
-  if (stream == nullptr || ended_ || stream->state == StreamState::closed) return;
+  Stream* stream = live(id);
+  if (stream == nullptr) return;
   if (stream->state == StreamState::offered || stream->state == StreamState::offered_finished) {
     reject(id, Reject{reason, false, std::string(to_string(reason))});
     return;

@@ -165,6 +165,7 @@ class Session {
   void feed(std::span<const std::byte> bytes, Time now);
   std::optional<Event> next_event();
   void on_time(Time now);
+  /// When on_time() is due; Time::max() once the tunnel has ended.
   Time deadline() const;
 
   // ---- the tunnel
@@ -188,8 +189,8 @@ class Session {
   void set_readable(StreamId id);
   /// The sink took so many bytes of Data.
   void take(StreamId id, std::uint64_t bytes);
-  /// Returns how much was used: nothing when the stream ended meanwhile, less at window_bytes_max. The rest goes back
-  /// to the budget.
+  /// Returns how much was used: nothing when the stream ended meanwhile, less at window_bytes_max and at
+  /// tunnel_granted_bytes_max. The rest goes back to the budget.
   std::uint64_t grow_window(StreamId id, std::uint64_t more_bytes);
   /// The source failed without having been asked: FIN(ABORTED).
   void abort(StreamId id);
@@ -197,8 +198,8 @@ class Session {
   void stop(StreamId id, Reason reason);
   /// Ends both directions. Before our ACCEPT it is a REJECT.
   void reset(StreamId id, Reason reason);
-  /// Nothing is known of the stream (any more): calls that name it do nothing.
-  bool knows(StreamId id) const { return streams_.contains(id); }
+  /// False: it was forgotten, or the tunnel has ended; calls that name the stream do nothing.
+  bool knows(StreamId id) { return live(id) != nullptr; }
 
   // ---- out
   Outgoing next_outgoing(std::span<std::byte> room);
@@ -226,8 +227,10 @@ class Session {
 
  private:
   // session.cpp
+  void set_time(Time now);
   void end(Reason reason, bool by_peer, std::string text);
   Stream* find(StreamId id);
+  Stream* live(StreamId id);
   bool is_ours(StreamId id) const;
   bool step(Stream& stream, StreamEvent event);
   void refresh(Stream& stream);

@@ -10,7 +10,7 @@
 namespace culvert::protocol {
 
 void Session::feed(std::span<const std::byte> bytes, Time now) {
-  now_ = now;
+  set_time(now);
   if (ended_ || bytes.empty()) return;
   liveness_.received(now);
   reader_.feed(bytes);
@@ -124,6 +124,10 @@ void Session::receive_ping(const FrameReader::Part& part) {
 Stream* Session::stream_of(const FrameReader::Part& part) {
   const StreamId id = part.header.stream;
   if (Stream* stream = find(id)) {
+    if (stream->owes_open) {
+      breach("an answer to a stream that was not opened yet");
+      return nullptr;
+    }
     if (stream->state != StreamState::closed) return stream;
   } else if (is_ours(id) ? id >= next_own_id_ : id > last_peer_id_) {
     breach("a frame for a stream that was never opened");

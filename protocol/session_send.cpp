@@ -96,8 +96,9 @@ Outgoing Session::next_outgoing(std::span<std::byte> room) {
     control_progress_ = now_;
     return {Outgoing::Kind::frames, bytes, {}};
   }
-  if (!tunnel_frames_.empty() || final_ || !urgent_.empty()) return {.kind = Outgoing::Kind::full};
+  if (!tunnel_frames_.empty() || final_) return {.kind = Outgoing::Kind::full};
   if (ended_) return {};
+  if (!urgent_.empty()) return {.kind = Outgoing::Kind::full};
 
   Stream* stream = scheduler_.next();
   if (stream == nullptr) return {};
@@ -127,8 +128,10 @@ Outgoing Session::next_outgoing(std::span<std::byte> room) {
 std::size_t Session::commit(std::size_t bytes, Source source) {
   check(filling_ != nullptr, "commit() answers a slot");
   Stream& stream = *std::exchange(filling_, nullptr);
+  if (ended_) return 0;
   std::size_t used = 0;
   if (bytes > 0) {
+    (void)step(stream, StreamEvent::send_data);
     stream.send.spend(bytes);
     encode_header({FrameType::data, 0, stream.id, static_cast<std::uint32_t>(bytes)},
                   filling_room_.first<frame_header_bytes>());
