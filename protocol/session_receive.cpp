@@ -63,8 +63,8 @@ void Session::receive_tunnel_frame(const FrameReader::Part& part) {
   if (first != (type == greeting)) return breach("a greeting in the wrong place");
   if (type == FrameType::hello && first) return receive_hello(part.payload);
   if (type == FrameType::welcome && first) return receive_welcome(part.payload);
-  if (type == FrameType::ping) return receive_ping(part);
-  breach("a greeting from the wrong side");
+  if (type == FrameType::ping && greeted_) return receive_ping(part);
+  breach("a greeting from the wrong side, or a PING before it");
 }
 
 void Session::receive_hello(std::span<const std::byte> payload) {

@@ -132,8 +132,8 @@ class ListenerEar final : public Pollable {
   ~ListenerEar() = default;
 
   void start_polling() {
-    worker_.poller().add(socket_->fd.get(), EPOLLIN | EPOLLEXCLUSIVE, *this);
-    polled_ = true;
+    polled_ = worker_.poller().add(socket_->fd.get(), EPOLLIN | EPOLLEXCLUSIVE, *this);
+    if (!polled_) rest();
   }
 
   void stop_polling() {

@@ -7,8 +7,6 @@
 
 #include <boost/asio/post.hpp>
 
-#include "protocol/check.hpp"
-
 namespace culvert {
 
 namespace asio = boost::asio;
@@ -22,12 +20,11 @@ Poller::Poller(asio::io_context& context, std::function<void()> end_of_turn)
 
 Poller::~Poller() = default;
 
-void Poller::add(int fd, std::uint32_t events, Pollable& who) {
+bool Poller::add(int fd, std::uint32_t events, Pollable& who) {
   epoll_event event{};
   event.events = (events & EPOLLEXCLUSIVE) != 0 ? events : events | EPOLLET;
   event.data.ptr = &who;
-  const int result = ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, fd, &event);
-  check(result == 0, "a new descriptor can be watched");
+  return ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
 void Poller::remove(int fd, Pollable& who) {

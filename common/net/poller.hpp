@@ -36,7 +36,8 @@ class Poller {
 
   /// `fd` must be non-blocking and outlive its stay. `events` gets EPOLLET added unless it has EPOLLEXCLUSIVE
   /// (listeners shared by workers).
-  void add(int fd, std::uint32_t events, Pollable& who);
+  /// False: the kernel's limits do not allow one more.
+  [[nodiscard]] bool add(int fd, std::uint32_t events, Pollable& who);
   /// After this `who` gets no event any more, not even one of the batch under way.
   void remove(int fd, Pollable& who);
   /// Starts watching; without it nothing is delivered.

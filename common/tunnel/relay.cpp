@@ -19,6 +19,7 @@ Relay::~Relay() {
   if (socket_) plane_.worker().poller().remove(socket_.fd(), *this);
   queue_.clear();
   count_queue();
+  plane_.memory().give(window_bytes_);
 }
 
 bool Relay::open(Tunnel& tunnel, OpenAttempt& attempt) {
@@ -31,8 +32,11 @@ bool Relay::open(Tunnel& tunnel, OpenAttempt& attempt) {
   attempt.tried.push_back(tunnel.id());
   opened.attempt_ = std::make_unique<OpenAttempt>(std::move(attempt));
   opened.id_ = opened.plane_.add(std::move(relay));
-  opened.watch();
-  if (!opened.attempt_->replay.empty()) tunnel.set_readable(*stream);
+  if (!opened.watch()) {
+    opened.socket_failed(Reason::overloaded);
+  } else if (!opened.attempt_->replay.empty()) {
+    tunnel.set_readable(*stream);
+  }
   return true;
 }
 
@@ -49,8 +53,8 @@ EndId Relay::accept(Tunnel& tunnel, protocol::StreamId stream, std::shared_ptr<v
 void Relay::connect(RelaySocket socket) {
   if (tunnel_ == nullptr) return;
   socket_ = std::move(socket);
+  if (!watch()) return give_up({Reason::overloaded, true, "the kernel watches no more sockets"});
   tunnel_->accept(stream_);
-  watch();
   flush();
 }
 
@@ -58,7 +62,7 @@ void Relay::give_up(protocol::Reject reject) {
   if (tunnel_ != nullptr) tunnel_->reject(stream_, std::move(reject));
 }
 
-void Relay::watch() { plane_.worker().poller().add(socket_.fd(), EPOLLIN | EPOLLOUT | EPOLLRDHUP, *this); }
+bool Relay::watch() { return plane_.worker().poller().add(socket_.fd(), EPOLLIN | EPOLLOUT | EPOLLRDHUP, *this); }
 
 void Relay::count_queue() {
   const std::size_t size = queue_.size();
@@ -190,8 +194,9 @@ void Relay::on_reset(Reason) { drop_socket(true); }
 
 void Relay::on_stopped(Reason) {}
 
-void Relay::on_forgotten() {
+void Relay::on_forgotten(std::uint64_t window_bytes) {
   tunnel_ = nullptr;
+  window_bytes_ = window_bytes;
   // The stream's last bytes may still be waiting for a slow socket; they are its own now.
   if (socket_ && finishing_ && !finished_) return;
   drop_socket(false);

@@ -53,12 +53,12 @@ class Relay final : public StreamEnd, public Pollable {
   void on_finished(bool aborted) override;
   void on_reset(protocol::Reason reason) override;
   void on_stopped(protocol::Reason reason) override;
-  void on_forgotten() override;
+  void on_forgotten(std::uint64_t window_bytes) override;
   // Pollable
   void on_ready(std::uint32_t events) override;
 
   std::size_t pull_replay(std::span<std::byte> room);
-  void watch();
+  [[nodiscard]] bool watch();
   void flush();
   void finish_if_flushed();
   void drop_socket(bool by_reset);
@@ -72,6 +72,7 @@ class Relay final : public StreamEnd, public Pollable {
   RelaySocket socket_;
   ByteQueue queue_;
   std::size_t counted_ = 0;
+  std::uint64_t window_bytes_ = 0;  ///< Ours since the stream is forgotten.
   std::unique_ptr<OpenAttempt> attempt_;  ///< The opener's, until the answer.
   std::size_t replayed_ = 0;
   std::shared_ptr<void> token_;

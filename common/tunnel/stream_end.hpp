@@ -34,7 +34,8 @@ class StreamEnd {
   virtual void on_reset(protocol::Reason reason) = 0;
   /// No more pull().
   virtual void on_stopped(protocol::Reason reason) = 0;
-  virtual void on_forgotten() = 0;
+  /// The stream is over. `window_bytes` of the memory budget are the end's own now: it gives them back when what waits here is gone.
+  virtual void on_forgotten(std::uint64_t window_bytes) = 0;
 };
 
 }  // namespace culvert

@@ -63,7 +63,9 @@ void Tunnel::start() {
   set_option(fd_.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   set_option(fd_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, notsent_lowat_bytes);
   set_option(fd_.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout_ms);
-  plane_.worker().poller().add(fd_.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP, *this);
+  if (!plane_.worker().poller().add(fd_.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP, *this)) {
+    return fail({"tunnel.unwatched", "the kernel watches no more sockets for us: raise fs.epoll.max_user_watches"});
+  }
   shake_hands();
 }
 
@@ -248,10 +250,13 @@ void Tunnel::begin_stream(std::uint64_t window_bytes) {
 }
 
 void Tunnel::end_stream(const protocol::Forgotten& forgotten) {
-  plane_.memory().give(forgotten.window_bytes);
   plane_.counters().window_bytes.sub(static_cast<std::int64_t>(forgotten.window_bytes));
   plane_.counters().streams.sub();
-  if (forgotten.user != nullptr) end_of(forgotten.user).on_forgotten();
+  if (forgotten.user != nullptr) {
+    end_of(forgotten.user).on_forgotten(forgotten.window_bytes);
+  } else {
+    plane_.memory().give(forgotten.window_bytes);
+  }
 }
 
 void Tunnel::grow_window(const protocol::WindowWanted& wanted) {
