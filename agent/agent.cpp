@@ -57,10 +57,11 @@ AgentService::AgentService(const Surroundings& around, std::unique_ptr<Plan> pla
       plan_(own(std::move(plan))),
       directory_(around_.planes),
       mappings_(plan_->mappings_),
-      link_surroundings_{around_.planes, directory_, around_.log, random_instance(), acceptors_, mappings_, plan_->settings_.limits.streams_per_link_max},
+      link_surroundings_{around_.planes, directory_, around_.log, random_instance(), acceptors_, mappings_,
+                         {plan_->settings_.limits.streams_per_link_max, plan_->settings_.limits.dials_max}},
       ports_(around_.planes, directory_, around_.log) {
   for (std::size_t i = 0; i < around_.planes.size(); ++i) {
-    acceptors_.push_back(std::make_unique<StreamAcceptor>(around_.planes.plane(i), around_.log, plan_->settings_.limits.dials_max));
+    acceptors_.push_back(std::make_unique<StreamAcceptor>(around_.planes.plane(i), around_.log));
   }
 }
 

@@ -103,7 +103,7 @@ Result<TunnelId> ServerLink::begin(DialedSocket dialed) {
   known.slot = free_slot();
   Tunnel::Setup setup{id, std::move(dialed.fd), std::move(ssl), {}, to_string(Endpoint{dialed.remote.address().to_string(), dialed.remote.port()})};
   setup.session.role = protocol::Role::agent;
-  setup.session.streams_max = around_.streams_max;
+  setup.session.streams_max = around_.limits.streams_per_link_max;
   setup.session.hello.instance = around_.instance;
   setup.session.hello.epoch = epoch_;
   setup.session.hello.slot = known.slot;
@@ -154,7 +154,7 @@ void ServerLink::on_welcomed(Tunnel& tunnel, const protocol::Welcome&) {
 void ServerLink::on_opened(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open) {
   if (open.kind != protocol::Open::Kind::host) return tunnel.reject(stream, {Reason::kind_unknown, false, "an agent leads to virtual hosts only"});
   auto target = around_.mappings.get()->find(server_.name, open.name, open.port);
-  if (target) return around_.acceptors[tunnel.plane().worker().index()]->dial(tunnel, stream, std::move(*target));
+  if (target) return around_.acceptors[tunnel.plane().worker().index()]->dial(tunnel, stream, std::move(*target), quota_, around_.limits);
   const bool full = target.error() == SystemMappings::Refusal::full;
   around_.log.limited(Log::Level::warn, full ? "mapping.full" : "mapping.not_exposed",
                       {{"server", server_.name}, {"virtual_host", open.name}, {"port", open.port},

@@ -34,7 +34,7 @@ struct LinkSurroundings {
   protocol::InstanceId instance;
   std::vector<std::unique_ptr<StreamAcceptor>>& acceptors;  ///< One per worker.
   const Snapshot<SystemMappings>& mappings;
-  std::uint32_t streams_max;
+  StreamAcceptor::Limits limits;
 };
 
 /// The agent's link to one server: keeps so many tunnels up, for ever, and decides what the server's streams may reach. Owned at home, where its coroutines run; as a TunnelOwner it
@@ -93,6 +93,7 @@ class ServerLink final : public TunnelOwner {
 
   const LinkSurroundings around_;
   const Server server_;
+  const LinkQuota quota_;
   TlsContext tls_;
   Dialer dialer_;
   std::map<TunnelId, Known> tunnels_;

@@ -14,21 +14,12 @@ bool equal_names(std::string_view left, std::string_view right) {
   return std::ranges::equal(left, right, [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); });
 }
 
-/// One more connection of a mapping, until the token dies; nullptr at the cap.
-std::shared_ptr<void> count_connection(const std::shared_ptr<std::atomic<std::uint32_t>>& connections, std::uint32_t max) {
-  if (connections->fetch_add(1) >= max) {
-    connections->fetch_sub(1);
-    return nullptr;
-  }
-  return {connections.get(), [connections](void*) { connections->fetch_sub(1); }};
-}
-
 }  // namespace
 
 Result<SystemMappings> SystemMappings::load(const std::vector<SystemMapping>& mappings) {
   SystemMappings loaded;
   for (const SystemMapping& settings : mappings) {
-    Mapping mapping{settings, std::nullopt, std::make_shared<std::atomic<std::uint32_t>>(0)};
+    Mapping mapping{settings, std::nullopt, std::make_shared<Quota>()};
     if (settings.protocol == MappingProtocol::tcps) {
       auto context = TlsContext::for_backend({settings.backend_ca, settings.client_certificate, settings.client_key});
       if (!context) return fail(context.error().code, fmt::format("system_mapping {}: {}", to_string(settings.virtual_host), context.error().text));
@@ -53,14 +44,14 @@ std::expected<StreamTarget, SystemMappings::Refusal> SystemMappings::find(std::s
   for (const Mapping& mapping : mappings_) {
     const SystemMapping& settings = mapping.settings;
     if (settings.server != server || !settings.virtual_host.ports.contains(port) || !equal_names(settings.virtual_host.host, host)) continue;
-    auto token = count_connection(mapping.connections, settings.connections_max);
-    if (!token) return std::unexpected(Refusal::full);
+    auto place = Quota::take(mapping.connections, settings.connections_max);
+    if (!place) return std::unexpected(Refusal::full);
     const auto internal_port = static_cast<std::uint16_t>(settings.internal_host.ports.low + (port - settings.virtual_host.ports.low));
     StreamTarget target{.endpoint = {settings.internal_host.host, internal_port},
                         .name = fmt::format("{}:{}", settings.virtual_host.host, port),
                         .connect_time_max = std::chrono::milliseconds(settings.connect_timeout_ms),
                         .tls = std::nullopt,
-                        .token = std::move(token)};
+                        .mapping_place = std::move(place)};
     if (mapping.tls) {
       target.tls = StreamTarget::Tls{*mapping.tls, settings.backend_server_name.empty() ? settings.internal_host.host : settings.backend_server_name};
     }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -9,6 +8,7 @@
 #include <vector>
 
 #include "agent/config.hpp"
+#include "common/base/quota.hpp"
 #include "common/tls/tls_context.hpp"
 #include "common/tunnel/stream_acceptor.hpp"
 
@@ -31,7 +31,7 @@ class SystemMappings {
   struct Mapping {
     SystemMapping settings;
     std::optional<TlsContext> tls;
-    std::shared_ptr<std::atomic<std::uint32_t>> connections;
+    std::shared_ptr<Quota> connections;
   };
   std::vector<Mapping> mappings_;
 };

@@ -30,11 +30,10 @@ bool drops(std::uint32_t greeting) {
 
 }  // namespace
 
-AgentAcceptor::AgentAcceptor(DataPlanes& planes, TunnelDirectory& directory, Log& log, std::shared_ptr<const TunnelPolicy> policy,
-                             std::uint32_t dials_max)
+AgentAcceptor::AgentAcceptor(DataPlanes& planes, TunnelDirectory& directory, Log& log, std::shared_ptr<const TunnelPolicy> policy)
     : planes_(planes), directory_(directory), log_(log), policy_(std::move(policy)), instance_(random_instance()), locals_(planes.size()) {
   for (std::size_t i = 0; i < planes.size(); ++i) {
-    locals_[i].streams = std::make_unique<StreamAcceptor>(planes.plane(i), log, dials_max);
+    locals_[i].streams = std::make_unique<StreamAcceptor>(planes.plane(i), log);
   }
 }
 
@@ -69,7 +68,7 @@ void AgentAcceptor::take(UniqueFd socket, const boost::asio::ip::tcp::endpoint& 
   Tunnel::Setup setup{DataPlane::next_tunnel_id(), std::move(socket), policy->tls.make_ssl(), {},
                       to_string(Endpoint{peer.address().to_string(), peer.port()})};
   setup.session.role = protocol::Role::server;
-  setup.session.streams_max = policy->streams_max;
+  setup.session.streams_max = policy->limits.streams_per_link_max;
   DataPlane& plane = planes_.plane(next_plane_.fetch_add(1, std::memory_order_relaxed) % planes_.size());
   plane.worker().post([this, &plane, moved = std::make_shared<Tunnel::Setup>(std::move(setup))] {
     plane.add(std::make_unique<Tunnel>(plane, std::move(*moved), *this));
@@ -89,7 +88,7 @@ Result<void> AgentAcceptor::on_secured(Tunnel& tunnel) {
   if (policy->denials.denies(*identity)) {
     return fail("identity.denied", fmt::format("{} (serial {}) is on the deny list", identity->spiffe_id, identity->serial));
   }
-  locals_[tunnel.plane().worker().index()].known[tunnel.id()] = {std::move(*identity), false};
+  locals_[tunnel.plane().worker().index()].known[tunnel.id()].identity = std::move(*identity);
   greeting_.fetch_sub(1);
   return {};
 }
@@ -113,7 +112,7 @@ void AgentAcceptor::join(const AgentIdentity& identity, const protocol::Hello& h
     log_.limited(Log::Level::warn, "agent.second_instance", {{"agent", identity.spiffe_id}, {"serial", identity.serial}});
   }
   DataPlane& plane = planes_.plane(place.plane);
-  plane.worker().post([this, &plane, place, identity] {
+  plane.worker().post([this, &plane, place, identity, quota = joined.quota] {
     Tunnel* tunnel = plane.find_tunnel(place.id);
     const auto known = locals_[place.plane].known.find(place.id);
     if (tunnel == nullptr || known == locals_[place.plane].known.end()) {
@@ -123,6 +122,7 @@ void AgentAcceptor::join(const AgentIdentity& identity, const protocol::Hello& h
     }
     tunnel->welcome({.version = 1, .capabilities = {}, .instance = instance_, .replica = {}, .software = "culvert-server " CULVERT_VERSION});
     known->second.listed = true;
+    known->second.quota = quota;
     directory_.add(key_of(identity.account, identity.location), {place.id, place.plane, tunnel->load()});
     log_.info("tunnel.up", {{"agent", identity.spiffe_id}, {"peer", tunnel->peer()}, {"tunnel", place.id}});
   });
@@ -138,7 +138,8 @@ void AgentAcceptor::close_at(TunnelPlace place, Reason reason, std::string text)
 void AgentAcceptor::on_welcomed(Tunnel&, const protocol::Welcome&) {}
 
 void AgentAcceptor::on_opened(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open) {
-  const AgentIdentity& identity = locals_[tunnel.plane().worker().index()].known.at(tunnel.id()).identity;
+  const Known& known = locals_[tunnel.plane().worker().index()].known.at(tunnel.id());
+  const AgentIdentity& identity = known.identity;
   if (open.kind != protocol::Open::Kind::service) return tunnel.reject(stream, {Reason::kind_unknown, false, "a server leads to services only"});
   const auto policy = policy_.get();
   const Endpoint* target = policy->mappings.find(identity.account, identity.location, open.name);
@@ -148,7 +149,8 @@ void AgentAcceptor::on_opened(Tunnel& tunnel, protocol::StreamId stream, const p
   }
   locals_[tunnel.plane().worker().index()].streams->dial(
       tunnel, stream,
-      {.endpoint = *target, .name = fmt::format("service {}", open.name), .connect_time_max = open.dial_time_max, .tls = std::nullopt, .token = nullptr});
+      {.endpoint = *target, .name = fmt::format("service {}", open.name), .connect_time_max = open.dial_time_max, .tls = std::nullopt, .mapping_place = nullptr},
+      known.quota, policy->limits);
 }
 
 void AgentAcceptor::on_draining(Tunnel& tunnel, std::chrono::milliseconds) {

@@ -28,14 +28,14 @@ struct TunnelPolicy {
   std::string trust_domain;
   Denials denials;
   ServiceMappings mappings;
-  std::uint32_t streams_max;
+  StreamAcceptor::Limits limits;
 };
 
 /// The door for agents: from a TCP connection to a tunnel with a proven identity that stands in the directory, and the decision on every stream that an agent opens.
 /// Owned at home; as a TunnelOwner it is called on each tunnel's worker.
 class AgentAcceptor final : public TunnelOwner {
  public:
-  AgentAcceptor(DataPlanes& planes, TunnelDirectory& directory, Log& log, std::shared_ptr<const TunnelPolicy> policy, std::uint32_t dials_max);
+  AgentAcceptor(DataPlanes& planes, TunnelDirectory& directory, Log& log, std::shared_ptr<const TunnelPolicy> policy);
   ~AgentAcceptor();
 
   /// Binds the tunnel listener. Errors: the listener's.
@@ -70,6 +70,7 @@ class AgentAcceptor final : public TunnelOwner {
   struct Known {
     AgentIdentity identity;
     bool listed = false;
+    LinkQuota quota;  ///< The link's, once it is listed.
   };
   /// One worker's part.
   struct Local {

@@ -25,6 +25,7 @@ AgentDirectory::Joined AgentDirectory::join(const std::string& spiffe_id, const 
     return true;
   });
   link.epoch = hello.epoch;
+  result.quota = link.quota;
   link.members.push_back({hello.slot, place});
   return result;
 }

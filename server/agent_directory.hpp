@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/base/quota.hpp"
 #include "protocol/messages.hpp"
 
 namespace culvert::server {
@@ -28,6 +29,7 @@ class AgentDirectory {
   struct Joined {
     bool stale = false;                  ///< Refused: an older epoch.
     std::vector<TunnelPlace> evicted;    ///< To be closed as replaced.
+    LinkQuota quota;                     ///< Of the link.
     bool second_instance = false;        ///< Another process with the same identity is here: a pair of hands, or a theft.
   };
   Joined join(const std::string& spiffe_id, const protocol::Hello& hello, TunnelPlace place);
@@ -44,6 +46,7 @@ class AgentDirectory {
   struct Link {
     std::uint64_t epoch = 0;
     std::vector<Member> members;
+    LinkQuota quota;
   };
   std::map<Key, Link> links_;
 };

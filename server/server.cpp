@@ -46,7 +46,7 @@ Result<std::unique_ptr<Plan>> ServerPlan::load(const std::filesystem::path& file
   plan->settings_ = {checked.log, checked.admin, checked.metrics, checked.limits, files_of(checked)};
   plan->policy_ = std::make_shared<const TunnelPolicy>(TunnelPolicy{
       std::move(*tls), checked.tunnel.trust_domain, Denials(checked.deny.certificate_serials, checked.deny.agents),
-      ServiceMappings(checked.service_mappings), checked.limits.streams_per_link_max});
+      ServiceMappings(checked.service_mappings), {checked.limits.streams_per_link_max, checked.limits.dials_max}});
   return plan;
 }
 
@@ -54,7 +54,7 @@ ServerService::ServerService(const Surroundings& around, std::unique_ptr<Plan> p
     : around_(around),
       plan_(own(std::move(plan))),
       directory_(around_.planes),
-      agents_(around_.planes, directory_, around_.log, plan_->policy_, plan_->settings_.limits.dials_max),
+      agents_(around_.planes, directory_, around_.log, plan_->policy_),
       ports_(around_.planes, directory_, around_.log) {}
 
 Result<void> ServerService::start() {

@@ -50,6 +50,8 @@ void DataPlane::tick() {
     for (const TunnelId id : ids) {
       if (Tunnel* tunnel = find_tunnel(id)) tunnel->on_tick(time);
     }
+    // None of them leaves the table here: ends are buried when the session has forgotten their streams.
+    for (const auto& [id, end] : ends_) end->on_tick(time);
     tick();
   });
 }

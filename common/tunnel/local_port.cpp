@@ -49,7 +49,7 @@ void LocalPort::Shared::take(DataPlane& plane, UniqueFd socket, const boost::asi
   OpenAttempt attempt;
   attempt.socket = std::move(socket);
   attempt.open = now->open;
-  attempt.token = std::shared_ptr<void>(nullptr, [self = shared_from_this()](void*) { self->connections.fetch_sub(1); });
+  attempt.place = std::shared_ptr<void>(nullptr, [self = shared_from_this()](void*) { self->connections.fetch_sub(1); });
   attempt.on_rejected = [self = shared_from_this()](DataPlane& there, OpenAttempt refused, const protocol::Reject& reject) {
     if (reject.retryable && refused.tried.size() < attempts_max) {
       self->place(there, std::move(refused));

@@ -13,13 +13,22 @@ namespace culvert {
 using protocol::Reason;
 using protocol::Source;
 
-Relay::Relay(Tunnel& tunnel) : plane_(tunnel.plane()), tunnel_(&tunnel) {}
+namespace {
+
+/// The acceptor's dial has its own deadline; this much later the opener stops believing in an answer (threats D7).
+constexpr std::chrono::seconds answer_grace{5};
+
+}  // namespace
+
+Relay::Relay(Tunnel& tunnel) : plane_(tunnel.plane()), tunnel_(&tunnel), began_(DataPlane::now()) {}
 
 Relay::~Relay() {
   if (socket_) plane_.worker().poller().remove(socket_.fd(), *this);
   queue_.clear();
   count_queue();
   plane_.memory().give(window_bytes_);
+  const protocol::Time now = DataPlane::now();
+  if (admission_.churn) admission_.churn->note(now - began_, false, now);
 }
 
 bool Relay::open(Tunnel& tunnel, OpenAttempt& attempt) {
@@ -40,11 +49,11 @@ bool Relay::open(Tunnel& tunnel, OpenAttempt& attempt) {
   return true;
 }
 
-EndId Relay::accept(Tunnel& tunnel, protocol::StreamId stream, std::shared_ptr<void> token) {
+EndId Relay::accept(Tunnel& tunnel, protocol::StreamId stream, Admission admission) {
   auto relay = std::make_unique<Relay>(tunnel);
   Relay& accepted = *relay;
   accepted.stream_ = stream;
-  accepted.token_ = std::move(token);
+  accepted.admission_ = std::move(admission);
   accepted.id_ = accepted.plane_.add(std::move(relay));
   tunnel.attach(stream, accepted);
   return accepted.id_;
@@ -170,8 +179,13 @@ void Relay::push(std::span<const std::byte> bytes) {
   count_queue();
 }
 
+void Relay::on_tick(protocol::Time now) {
+  if (!attempt_ || tunnel_ == nullptr || now - began_ < attempt_->open.dial_time_max + answer_grace) return;
+  socket_failed(Reason::target_timed_out);
+}
+
 void Relay::on_accepted() {
-  token_ = std::move(attempt_->token);
+  admission_.mapping_place = std::move(attempt_->place);
   attempt_.reset();
 }
 
@@ -190,7 +204,12 @@ void Relay::on_finished(bool aborted) {
   if (socket_) finish_if_flushed();
 }
 
-void Relay::on_reset(Reason) { drop_socket(true); }
+void Relay::on_reset(Reason reason) {
+  drop_socket(true);
+  if (reason == Reason::tunnel_lost || !admission_.churn) return;
+  const protocol::Time now = DataPlane::now();
+  std::exchange(admission_.churn, nullptr)->note(now - began_, true, now);
+}
 
 void Relay::on_stopped(Reason) {}
 

@@ -9,6 +9,7 @@
 
 #include "common/net/poller.hpp"
 #include "common/tunnel/byte_queue.hpp"
+#include "common/tunnel/churn_guard.hpp"
 #include "common/tunnel/relay_socket.hpp"
 #include "common/tunnel/stream_end.hpp"
 #include "common/tunnel/tunnel.hpp"
@@ -22,9 +23,16 @@ struct OpenAttempt {
   protocol::Open open;
   std::vector<std::byte> replay;
   std::vector<TunnelId> tried;
-  std::shared_ptr<void> token;  ///< Counts the connection while it lives.
+  std::shared_ptr<void> place;  ///< Of the port's connections.
   /// Called where the attempt failed for now: try again elsewhere, or give up and close.
   std::function<void(DataPlane&, OpenAttempt, protocol::Reject)> on_rejected;
+};
+
+/// What a connection holds for as long as it lives, and who wants to know how it ended.
+struct Admission {
+  std::shared_ptr<void> link_place;     ///< Of the peer's streams.
+  std::shared_ptr<void> mapping_place;  ///< Of the mapping's or the port's connections.
+  std::shared_ptr<ChurnGuard> churn;    ///< The acceptor's, of this worker.
 };
 
 /// A TCP connection joined with a stream. Holds no buffer while idle: bytes wait in the kernel until the tunnel pulls, and what the socket refuses is bounded by the
@@ -33,8 +41,8 @@ class Relay final : public StreamEnd, public Pollable {
  public:
   /// The opener's: `attempt` has the socket. Registers with the plane and opens the stream; false: the tunnel refused, and `attempt` is as it was.
   static bool open(Tunnel& tunnel, OpenAttempt& attempt);
-  /// The acceptor's: joined with the stream at once, so that early bytes have a place; connect() or give_up() follows. `token` lives as long as the relay.
-  static EndId accept(Tunnel& tunnel, protocol::StreamId stream, std::shared_ptr<void> token);
+  /// The acceptor's: joined with the stream at once, so that early bytes have a place; connect() or give_up() follows.
+  static EndId accept(Tunnel& tunnel, protocol::StreamId stream, Admission admission);
 
   explicit Relay(Tunnel& tunnel);
   ~Relay() override;
@@ -48,6 +56,7 @@ class Relay final : public StreamEnd, public Pollable {
   // StreamEnd
   Pull pull(std::span<std::byte> room) override;
   void push(std::span<const std::byte> bytes) override;
+  void on_tick(protocol::Time now) override;
   void on_accepted() override;
   void on_rejected(const protocol::Reject& reject) override;
   void on_finished(bool aborted) override;
@@ -75,7 +84,8 @@ class Relay final : public StreamEnd, public Pollable {
   std::uint64_t window_bytes_ = 0;  ///< Ours since the stream is forgotten.
   std::unique_ptr<OpenAttempt> attempt_;  ///< The opener's, until the answer.
   std::size_t replayed_ = 0;
-  std::shared_ptr<void> token_;
+  Admission admission_;
+  protocol::Time began_;
   bool finishing_ = false;  ///< The stream's last byte is here: half-close once the queue is empty.
   bool finished_ = false;
 };

@@ -47,28 +47,38 @@ Reject reject_of(const Error& error) {
 
 }  // namespace
 
-StreamAcceptor::StreamAcceptor(DataPlane& plane, Log& log, std::uint32_t dials_max)
+StreamAcceptor::StreamAcceptor(DataPlane& plane, Log& log)
     : plane_(plane),
       log_(log),
-      dials_max_(dials_max),
       dialer_(plane.worker().context().get_executor()),
       dials_(plane.worker().context().get_executor(), report_defect(log, "dial")) {}
 
-void StreamAcceptor::dial(Tunnel& tunnel, protocol::StreamId stream, StreamTarget target) {
+void StreamAcceptor::dial(Tunnel& tunnel, protocol::StreamId stream, StreamTarget target, const LinkQuota& link, const Limits& limits) {
   if (dials_.is_stopping()) return tunnel.reject(stream, {Reason::draining, true, "shutting down"});
-  if (dials_.size() >= dials_max_) return tunnel.reject(stream, {Reason::overloaded, true, "too many dials under way"});
-  const EndId end = Relay::accept(tunnel, stream, target.token);
+  auto& churn = churn_[target.name];
+  if (!churn) churn = std::make_shared<ChurnGuard>();
+  if (!churn->allows(DataPlane::now())) {
+    log_.limited(Log::Level::warn, "target.churn", {{"target", target.name}, {"hint", "its streams are opened and reset at once, again and again"}});
+    return tunnel.reject(stream, {Reason::overloaded, true, "streams to this target are opened and reset too quickly"});
+  }
+  auto link_place = Quota::take(link.streams, limits.streams_per_link_max);
+  if (!link_place) return tunnel.reject(stream, {Reason::overloaded, true, "too many streams of this peer"});
+  auto dial_place = Quota::take(link.dials, limits.dials_max);
+  if (!dial_place) return tunnel.reject(stream, {Reason::overloaded, true, "too many dials of this peer under way"});
+
+  const EndId end = Relay::accept(tunnel, stream, {std::move(link_place), std::move(target.mapping_place), churn});
   plane_.counters().dials.add();
-  dials_.spawn(connect(end, std::move(target)));
+  dials_.spawn(connect(end, std::move(target), std::move(dial_place)));
 }
 
-boost::asio::awaitable<void> StreamAcceptor::connect(EndId end, StreamTarget target) {
+boost::asio::awaitable<void> StreamAcceptor::connect(EndId end, StreamTarget target, std::shared_ptr<void> dial_place) {
   struct Counted {
     Gauge& dials;
     ~Counted() { dials.sub(); }
   };
   const Counted counted{plane_.counters().dials};
   auto reached = co_await reach(target);
+  dial_place.reset();
   if (!reached) {
     log_.limited(Log::Level::warn, "target.failed", {{"target", target.name}, {"code", reached.error().code}, {"text", reached.error().text}});
   }

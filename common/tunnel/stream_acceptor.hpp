@@ -7,8 +7,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 
 #include "common/admin/log.hpp"
+#include "common/base/quota.hpp"
 #include "common/net/dialer.hpp"
 #include "common/net/endpoint.hpp"
 #include "common/net/task_group.hpp"
@@ -27,29 +29,33 @@ struct StreamTarget {
   std::string name;  ///< For logs: the mapping.
   std::chrono::milliseconds connect_time_max{10'000};
   std::optional<Tls> tls;
-  std::shared_ptr<void> token;  ///< Counts the connection while it lives.
+  std::shared_ptr<void> mapping_place;  ///< Of the mapping's connections; nullptr: they are not counted.
 };
 
 /// One worker's dialling: an OPEN that was authorised becomes a connection to its target, then an ACCEPT; or a REJECT that says why not.
 class StreamAcceptor {
  public:
-  /// At most `dials_max` are under way at once; what exceeds them is refused as overloaded, retryable.
-  StreamAcceptor(DataPlane& plane, Log& log, std::uint32_t dials_max);
+  struct Limits {
+    std::uint32_t streams_per_link_max;
+    std::uint32_t dials_max;
+  };
+  StreamAcceptor(DataPlane& plane, Log& log);
 
-  void dial(Tunnel& tunnel, protocol::StreamId stream, StreamTarget target);
+  /// What exceeds `limits` of the peer's `link` is refused as overloaded, retryable; so is for a moment an origin that opens and resets in a loop.
+  void dial(Tunnel& tunnel, protocol::StreamId stream, StreamTarget target, const LinkQuota& link, const Limits& limits);
 
   /// On the worker. Wait until size() is 0 before it ends.
   void request_stop() { dials_.request_stop(); }
   std::size_t size() const { return dials_.size(); }
 
  private:
-  boost::asio::awaitable<void> connect(EndId end, StreamTarget target);
+  boost::asio::awaitable<void> connect(EndId end, StreamTarget target, std::shared_ptr<void> dial_place);
   boost::asio::awaitable<Result<RelaySocket>> reach(const StreamTarget& target);
 
   DataPlane& plane_;
   Log& log_;
-  std::uint32_t dials_max_;
   Dialer dialer_;
+  std::unordered_map<std::string, std::shared_ptr<ChurnGuard>> churn_;  ///< By target name: as many as are configured.
   TaskGroup dials_;
 };
 

@@ -27,6 +27,9 @@ class StreamEnd {
   /// Takes bytes from the tunnel; they are gone when it returns. What was taken in for good is reported by Tunnel::take().
   virtual void push(std::span<const std::byte> bytes) = 0;
 
+  /// Once a second or so.
+  virtual void on_tick(protocol::Time now) = 0;
+
   virtual void on_accepted() = 0;
   virtual void on_rejected(const protocol::Reject& reject) = 0;
   /// No more push(). `aborted`: what came is cut off.

@@ -137,6 +137,7 @@ void Tunnel::receive() {
     const auto bytes = static_cast<std::size_t>(size);
     bytes_in_ += bytes;
     plane_.counters().tunnel_bytes_in.add(bytes);
+    load_->last_received_us.store(DataPlane::now().count(), std::memory_order_relaxed);
     if (!feed(ciphertext.first(bytes))) return;
     // A short read has emptied the socket, and what comes later makes a new event, but for an end that was announced already.
     if (bytes < ciphertext.size() && !hangup_) {

@@ -44,6 +44,7 @@ class TunnelOwner {
 struct TunnelLoad {
   std::atomic<std::uint32_t> streams{0};
   std::atomic<std::uint64_t> queued_bytes{0};  ///< Sealed, and refused by the kernel so far.
+  std::atomic<std::int64_t> last_received_us{0};  ///< When a byte came last: a tunnel that is silent for long may be dead already.
 };
 
 /// What `status` shows of one tunnel.

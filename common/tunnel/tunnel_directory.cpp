@@ -7,6 +7,11 @@
 
 namespace culvert {
 
+namespace {
+/// Pings come every 4 s: one that delivered nothing for so long is chosen only where there is no other (threats D7).
+constexpr protocol::Time silent_for_max = std::chrono::seconds(10);
+}  // namespace
+
 TunnelDirectory::TunnelDirectory(DataPlanes& planes) : planes_(planes), published_(std::make_shared<const Table>()) {}
 
 void TunnelDirectory::add(std::string key, Entry entry) {
@@ -41,10 +46,12 @@ std::optional<TunnelDirectory::Entry> TunnelDirectory::pick(const std::string& k
   const auto found = table->find(key);
   if (found == table->end()) return std::nullopt;
   const Entry* best = nullptr;
-  std::tuple<std::uint64_t, std::uint32_t, bool> best_cost;
+  const std::int64_t fresh_since = (DataPlane::now() - silent_for_max).count();
+  std::tuple<bool, std::uint64_t, std::uint32_t, bool> best_cost;
   for (const Entry& entry : found->second) {
     if (std::ranges::find(tried, entry.id) != tried.end()) continue;
-    const std::tuple cost{entry.load->queued_bytes.load(std::memory_order_relaxed),
+    const std::tuple cost{entry.load->last_received_us.load(std::memory_order_relaxed) < fresh_since,
+                          entry.load->queued_bytes.load(std::memory_order_relaxed),
                           entry.load->streams.load(std::memory_order_relaxed), entry.plane != plane};
     if (best != nullptr && best_cost <= cost) continue;
     best = &entry;
