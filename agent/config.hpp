@@ -42,7 +42,7 @@ struct Channel {
   friend bool operator==(const Channel&, const Channel&) = default;
 };
 
-enum class MappingProtocol { tcp, tcps };
+enum class MappingProtocol : std::uint8_t { tcp, tcps };
 
 /// One [[system_mapping]]: what the cloud side may reach, and as what.
 struct SystemMapping {

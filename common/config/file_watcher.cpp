@@ -39,18 +39,21 @@ FileWatcher::~FileWatcher() = default;
 Result<void> FileWatcher::watch(std::vector<fs::path> files, fs::path drop_in_directory) {
   files_ = std::move(files);
   drop_in_directory_ = std::move(drop_in_directory);
-  return rescan();
+  rescan();
+  if (refusal_) return std::unexpected(*refusal_);
+  return {};
 }
 
-Result<void> FileWatcher::rescan() {
+void FileWatcher::rescan() {
+  refusal_.reset();
   if (!inotify_.is_open()) {
-    return fail(
-        "reload.unwatched",
-        "changes of files go unnoticed, since the system has no inotify instance left; reload by SIGHUP, or raise "
-        "fs.inotify.max_user_instances");
+    refusal_ =
+        Error{"reload.unwatched",
+              "changes of files go unnoticed, since the system has no inotify instance left; reload by SIGHUP, or "
+              "raise fs.inotify.max_user_instances"};
+    return;
   }
   std::map<int, Directory> found;
-  std::optional<Error> failure;
   some_missing_ = false;
   // Two names of one directory have one watch, so what they ask for is added up.
   const auto add = [&](const fs::path& directory, bool optional) -> Directory* {
@@ -59,8 +62,8 @@ Result<void> FileWatcher::rescan() {
     if (errno == ENOENT || errno == ENOTDIR) {
       some_missing_ = some_missing_ || !optional;
     } else {
-      failure = Error{"reload.unwatched", fmt::format("changes in {} go unnoticed: {}; reload by SIGHUP",
-                                                      directory.string(), std::generic_category().message(errno))};
+      refusal_ = Error{"reload.unwatched", fmt::format("changes in {} go unnoticed: {}; reload by SIGHUP",
+                                                       directory.string(), std::generic_category().message(errno))};
     }
     return nullptr;
   };
@@ -82,8 +85,6 @@ Result<void> FileWatcher::rescan() {
   }
   directories_ = std::move(found);
   if (some_missing_) look_again_later();
-  if (failure) return std::unexpected(std::move(*failure));
-  return {};
 }
 
 void FileWatcher::arm() {
@@ -96,11 +97,11 @@ void FileWatcher::arm() {
 }
 
 void FileWatcher::read_events() {
-  alignas(inotify_event) std::array<char, 16384> buffer;
+  alignas(inotify_event) std::array<char, 16384> buffer{};
   const ssize_t size = ::read(inotify_.native_handle(), buffer.data(), buffer.size());
   bool changed = false;
   for (ssize_t at = 0; at < size;) {
-    inotify_event event;
+    inotify_event event{};
     std::memcpy(&event, buffer.data() + at, sizeof event);
     // The name is padded with zeros to `len`.
     const char* name = buffer.data() + at + sizeof event;
@@ -110,7 +111,7 @@ void FileWatcher::read_events() {
   if (!changed) return;
   // Links may lead elsewhere now, and the drop-in directory may be new. What cannot be watched has been told by
   // watch().
-  (void)rescan();
+  rescan();
   on_change_();
 }
 
@@ -128,7 +129,7 @@ void FileWatcher::look_again_later() {
   retry_.async_wait([this, alive = std::weak_ptr(alive_)](const boost::system::error_code& error) {
     if (error || alive.expired()) return;
     const std::size_t before = directories_.size();
-    (void)rescan();
+    rescan();
     if (directories_.size() > before) on_change_();
   });
 }

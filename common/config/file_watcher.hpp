@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -43,7 +44,7 @@ class FileWatcher {
   void arm();
   void read_events();
   bool is_relevant(int watch, std::uint32_t mask, std::string_view name) const;
-  Result<void> rescan();
+  void rescan();
   void look_again_later();
 
   std::vector<std::filesystem::path> files_;
@@ -53,6 +54,7 @@ class FileWatcher {
   boost::asio::steady_timer retry_;
   std::map<int, Directory> directories_;
   bool some_missing_ = false;
+  std::optional<Error> refusal_;  // Of the last rescan().
   std::shared_ptr<bool> alive_ =
       std::make_shared<bool>(true);  // Handlers that are queued when this goes hold it weakly.
 };

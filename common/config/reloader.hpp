@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -58,7 +59,7 @@ class Reloader {
   boost::asio::thread_pool& pool_;
   std::filesystem::path file_;
   Load load_;
-  enum class State { idle, settling, loading, loading_stale } state_ = State::idle;
+  enum class State : std::uint8_t { idle, settling, loading, loading_stale } state_ = State::idle;
   boost::asio::steady_timer settle_timer_;
   FileWatcher watcher_;
   std::shared_ptr<bool> alive_ =

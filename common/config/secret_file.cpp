@@ -2,11 +2,11 @@
 #include "common/config/secret_file.hpp"
 
 #include <cerrno>
+#include <cstring>  // explicit_bzero
 #include <system_error>
 
 #include <fcntl.h>
 #include <fmt/core.h>
-#include <string.h>  // explicit_bzero
 #include <sys/stat.h>
 
 #include "common/net/unique_fd.hpp"

@@ -17,8 +17,8 @@ namespace culvert {
 
 /// Table [log].
 struct LogSettings {
-  enum class Level { error, warn, info, debug };
-  enum class Format { text, json };
+  enum class Level : std::uint8_t { error, warn, info, debug };
+  enum class Format : std::uint8_t { text, json };
   Level level = Level::info;
   Format format = Format::text;
   friend bool operator==(const LogSettings&, const LogSettings&) = default;

@@ -31,7 +31,7 @@ struct TomlPosition {
 
 /// One value of a file. The members that do not belong to `kind` are empty.
 struct TomlNode {
-  enum class Kind { table, array, text, integer, other };
+  enum class Kind : std::uint8_t { table, array, text, integer, other };
 
   Kind kind = Kind::table;
   TomlPosition position;
