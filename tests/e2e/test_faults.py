@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A program that dies, freezes or stops: the other one notices in time, and says so to those who were connected."""
+
+import signal
+import socket
+import threading
+import time
+
+from backends import echo, echo_port, receive_exactly, serve
+from conversations import echoes
+from culvert import Case, wait_until
+
+
+def pour(connection):
+    block = bytes(1 << 16)
+    while True:
+        connection.sendall(block)
+
+
+class Faults(Case):
+    seconds = 60
+
+    def test_the_agent_is_back_within_two_seconds_of_a_new_server(self):
+        pair = self.pair()
+        ports = [pair.to_cloud(port := echo_port(self)), pair.to_premise(port)]
+        pair.start()
+        for _ in range(3):
+            for port in ports:
+                echoes(self, port)
+            pair.server.kill()
+            wait_until(lambda: pair.agent.http("/readyz")[0] != 200, 10, "the agent to see the loss")
+            pair.server.start()
+            wait_until(lambda: socket.create_connection(("127.0.0.1", pair.server.port)).close() is None, 10, "the new server", every=0.005)
+            listens = time.monotonic()
+            wait_until(lambda: pair.agent.http("/readyz")[0] == 200, 10, "the agent to be back")
+            self.assertLess(time.monotonic() - listens, 2, "seconds from the server's listen to the agent's tunnel")
+            pair.server.wait_until_ready()
+
+    def cut(self, kill):
+        """Cuts running streams both ways by `kill(pair)`; each client and each back end must see an error."""
+        seen, done = [], threading.Semaphore(0)
+
+        def pour_until_cut(connection):
+            try:
+                pour(connection)
+            except OSError as error:
+                seen.append(type(error).__name__)
+                done.release()
+
+        backend = serve(self, pour_until_cut)
+        pair = self.pair()
+        ports = [pair.to_cloud(backend), pair.to_premise(backend)]
+        pair.start()
+        clients = [socket.create_connection(("127.0.0.1", port), timeout=30) for port in ports]
+        for client in clients:
+            receive_exactly(client, 1 << 20)
+        kill(pair)
+        for index, client in enumerate(clients):
+            with self.subTest(way=("cloud", "premise")[index]), self.assertRaises(ConnectionResetError, msg="a clean end of a cut stream"):
+                while client.recv(1 << 20):
+                    pass
+            client.close()
+        for _ in clients:
+            self.assertTrue(done.acquire(timeout=30), f"back ends that saw an error: {seen}")
+        return pair
+
+    def test_a_killed_server_ends_streams_with_an_error(self):
+        # What the killed process itself held ends as the kernel ends it, so with data pending: a reset.
+        self.cut(lambda pair: pair.server.kill())
+
+    def test_a_killed_agent_ends_streams_with_an_error(self):
+        self.cut(lambda pair: pair.agent.kill())
+
+    def frozen(self, pick):
+        pair = self.pair()
+        backend = serve(self, pour)
+        # The port that the living program holds.
+        ports = {"server": pair.to_cloud(backend), "agent": pair.to_premise(backend)}
+        pair.start()
+        victim = pick(pair)
+        witness = pair.agent if victim is pair.server else pair.server
+        with socket.create_connection(("127.0.0.1", ports[victim.kind]), timeout=30) as client:
+            receive_exactly(client, 1 << 20)
+            victim.send(signal.SIGSTOP)
+            started = time.monotonic()
+            with self.assertRaises(ConnectionResetError):
+                while client.recv(1 << 20):
+                    pass
+            self.assertLess(time.monotonic() - started, 15, "seconds until the frozen peer was declared dead")
+        self.assert_gauges_at_zero([witness])
+        victim.send(signal.SIGCONT)
+        wait_until(lambda: pair.agent.http("/readyz")[0] == 200, 20, "a new tunnel after the thaw")
+        with socket.create_connection(("127.0.0.1", ports[victim.kind]), timeout=30) as client:
+            receive_exactly(client, 1 << 20)
+
+    def test_a_frozen_server_is_declared_dead_within_fifteen_seconds(self):
+        self.frozen(lambda pair: pair.server)
+
+    def test_a_frozen_agent_is_declared_dead_within_fifteen_seconds(self):
+        self.frozen(lambda pair: pair.agent)
+
+    def test_an_agent_without_its_server_keeps_trying(self):
+        pair = self.pair()
+        port = pair.to_cloud(echo_port(self))
+        pair.agent.start()
+        pair.agent.wait_for_output("dial.refused")
+        pair.server.start().wait_until_ready()
+        pair.agent.wait_until_ready()
+        echoes(self, port)
+
+    def test_a_graceful_stop_lets_a_running_answer_end(self):
+        """SIGTERM while a conversation runs: it may finish, new ones are not taken."""
+        pair = self.pair()
+        port = pair.to_cloud(serve(self, echo))
+        pair.start()
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            client.sendall(b"before")
+            self.assertEqual(receive_exactly(client, 6), b"before")
+            pair.agent.send(signal.SIGTERM)
+            wait_until(lambda: pair.agent.http("/readyz")[0] != 200, 10, "the agent to drain")
+            client.sendall(b"during")
+            self.assertEqual(receive_exactly(client, 6), b"during")
+        self.assertEqual(pair.agent.exit_status(20), 0)

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A configuration that changes under traffic, and one that must not be taken."""
+
+import hashlib
+import signal
+import socket
+import threading
+
+import certificates
+from backends import echo_port, receive_exactly, serve
+from conversations import closes, echoes
+from culvert import Case, free_port, wait_until
+
+RELOADS = 20
+
+
+class Reload(Case):
+    seconds = 30
+
+    def test_a_download_runs_through_twenty_reloads(self):
+        """Other channels, mappings, listeners and both certificates change; the stream does not notice."""
+        go_on = threading.Event()
+
+        def pour(connection):
+            sent, digest, block = 0, hashlib.sha256(), bytes(range(256)) * 256
+            while not go_on.is_set() or sent < (64 << 20):
+                connection.sendall(block)
+                digest.update(block)
+                sent += len(block)
+            connection.shutdown(socket.SHUT_WR)
+            result.append((sent, digest.hexdigest()))
+
+        result, received = [], []
+        pair = self.pair()
+        ports = [pair.to_cloud(backend := serve(self, pour)), pair.to_premise(backend)]
+        other = echo_port(self)
+        pair.start()
+
+        def download(port):
+            size, digest = 0, hashlib.sha256()
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+                while data := client.recv(1 << 18):
+                    size, _ = size + len(data), digest.update(data)
+            received.append((size, digest.hexdigest()))
+
+        threads = [threading.Thread(target=download, args=[port]) for port in ports]
+        for thread in threads:
+            thread.start()
+        fixed = {program: {key: list(value) for key, value in program.tables.items() if isinstance(value, list)}
+                 for program in (pair.server, pair.agent)}
+        for index in range(RELOADS):
+            for program in (pair.server, pair.agent):
+                program.tables.update({key: list(value) for key, value in fixed[program].items()})
+            channel = pair.to_cloud(other, f"other-{index}")
+            listener = pair.to_premise(other, f"other-{index}:1")
+            if index % 5 == 0:
+                self.renew(pair, index)
+            pair.server.reload()
+            pair.agent.reload()
+            echoes(self, channel)
+            echoes(self, listener)
+        go_on.set()
+        for thread in threads:
+            thread.join(120)
+        self.assertEqual(sorted(received), sorted(result))
+        self.assertEqual(len(received), 2)
+
+    def renew(self, pair, index):
+        """New certificates of the same authority under new names."""
+        server = pair.authority.server("localhost", "127.0.0.1", f"round-{index}")
+        agent = pair.authority.agent(days=30 + index)
+        pair.server.tables["tunnel"].update(certificate=server.certificate, private_key=server.private_key)
+        pair.agent.tables["server"][0].update(certificate=agent.certificate, private_key=agent.private_key)
+
+    def test_a_bad_file_is_refused_with_its_line_and_changes_nothing(self):
+        pair = self.pair()
+        ports = {pair.server: pair.to_premise(backend := echo_port(self)), pair.agent: pair.to_cloud(backend)}
+        pair.start()
+        for program, port in ports.items():
+            with self.subTest(program.kind):
+                good = program.config.read_text()
+                program.config.write_text(good + "\n[limits]\nno_such_key = 1\n")
+                line = len(good.splitlines()) + 3
+                program.send(signal.SIGHUP)
+                program.wait_for_output(f"{program.config.name}:{line}")
+                program.wait_for_output("no_such_key")
+                echoes(self, port)
+                program.config.write_text(good)
+                program.reload()
+                echoes(self, port)
+
+    def test_a_port_in_use_is_refused_and_changes_nothing(self):
+        pair = self.pair()
+        port = pair.to_cloud(backend := echo_port(self))
+        pair.start()
+        taken = pair.agent.channel(pair.server.port, "web")
+        with socket.create_server(("127.0.0.1", taken)):
+            pair.agent.write()
+            pair.agent.send(signal.SIGHUP)
+            pair.agent.wait_for_output(str(taken))
+            echoes(self, port)
+        pair.agent.reload()
+        echoes(self, taken)
+        self.assertTrue(backend)
+
+    def test_a_changed_file_is_read_without_a_signal(self):
+        pair = self.pair()
+        pair.start()
+        backend, port = echo_port(self), None
+        pair.server.service("late", backend)
+        pair.server.write()
+        port = pair.agent.channel(pair.server.port, "late")
+        pair.agent.write()
+        wait_until(lambda: closes_echo(port), 15, "the new channel")
+
+    def test_a_kubernetes_volume_is_reread_when_its_link_is_swapped(self):
+        """/etc/culvert/server.toml -> ..data/server.toml, ..data -> ..2026_1: only the inner link changes."""
+        pair = self.pair()
+        port = pair.to_cloud(echo_port(self), "late")
+        pair.start()
+        volume, agent = self.folder / "volume", pair.agent
+        agent.stop()
+        volume.mkdir()
+        agent.config, agent.command[-1] = volume / "agent.toml", str(volume / "agent.toml")
+        self.publish(agent, "..1")
+        (volume / "agent.toml").symlink_to("..data/agent.toml")
+        agent.write = lambda: None
+        agent.start().wait_until_ready()
+        echoes(self, port)
+        second = agent.channel(pair.server.port, "late")
+        self.publish(agent, "..2")
+        wait_until(lambda: closes_echo(second), 15, "the channel of the swapped file")
+
+    def publish(self, program, name):
+        from culvert import toml
+        volume = self.folder / "volume"
+        (volume / name).mkdir()
+        (volume / name / "agent.toml").write_text(toml(program.tables))
+        link = volume / "..data_tmp"
+        link.symlink_to(name)
+        link.replace(volume / "..data")
+
+    def test_a_removed_channel_takes_no_more_connections_but_keeps_its_streams(self):
+        pair = self.pair()
+        port = pair.to_cloud(echo_port(self))
+        pair.start()
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            client.sendall(b"before")
+            self.assertEqual(receive_exactly(client, 6), b"before")
+            pair.agent.tables["channel"].clear()
+            pair.agent.reload()
+            self.assertRaises(ConnectionRefusedError, socket.create_connection, ("127.0.0.1", port))
+            client.sendall(b"after!")
+            self.assertEqual(receive_exactly(client, 6), b"after!")
+
+
+def closes_echo(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        client.sendall(b"x")
+        return client.recv(1) == b"x"
+
+
+class Denial(Case):
+    seconds = 20
+
+    def test_allow_from_is_checked_at_accept(self):
+        pair = self.pair()
+        backend = serve(self, lambda c: c.sendall(b"welcome"))
+        ports = [pair.to_cloud(backend, allow_from=["127.0.0.2/32"]), pair.to_premise(backend)]
+        pair.server.tables["virtual_listener"][0]["allow_from"] = ["127.0.0.2/32"]
+        pair.start()
+        for port, program in zip(ports, (pair.agent, pair.server)):
+            with self.subTest(program.kind):
+                self.assertEqual(closes(port, source="127.0.0.2"), b"welcome")
+                self.assertEqual(closes(port, source="127.0.0.3"), b"")
+                program.wait_for_output("127.0.0.3")
+
+    def test_allow_from_may_change_by_a_reload(self):
+        pair = self.pair()
+        port = pair.to_cloud(serve(self, lambda c: c.sendall(b"welcome")))
+        pair.start()
+        self.assertEqual(closes(port, source="127.0.0.3"), b"welcome")
+        pair.agent.tables["channel"][0]["allow_from"] = ["127.0.0.2/32"]
+        pair.agent.reload()
+        self.assertEqual([closes(port, source="127.0.0.3"), closes(port, source="127.0.0.2")], [b"", b"welcome"])
+
+    def deny(self, key, value):
+        pair = self.pair()
+        port = pair.to_cloud(backend := echo_port(self))
+        other = Pair_of_another_agent(self, pair, backend)
+        pair.start()
+        other.start().wait_until_ready()
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            client.sendall(b"x")
+            self.assertEqual(receive_exactly(client, 1), b"x")
+            pair.server.tables["deny"] = {key: [value(pair)]}
+            pair.server.reload()
+            client.settimeout(5)
+            self.assertRaises(ConnectionResetError, client.recv, 1)
+        wait_until(lambda: pair.agent.http("/readyz")[0] != 200, 5, "the denied agent to have no tunnel")
+        pair.agent.wait_for_output("denied")
+        echoes(self, int(other.tables["channel"][0]["listen"].rsplit(":", 1)[1]))
+        # Taken off the list, it is back.
+        pair.server.tables["deny"] = {}
+        pair.server.reload()
+        pair.agent.wait_until_ready(60)
+        echoes(self, port)
+
+    def test_a_denied_serial_ends_live_tunnels_within_five_seconds(self):
+        self.deny("certificate_serials", lambda pair: pair.agent_credentials.serial())
+
+    def test_a_denied_agent_ends_live_tunnels_within_five_seconds(self):
+        self.deny("agents", lambda pair: certificates.spiffe("acme", "one"))
+
+
+def Pair_of_another_agent(case, pair, backend):
+    """A second agent of the same account, whom a denial of the first must not touch."""
+    from culvert import Agent
+    other = Agent(case, "agent-two")
+    other.connect(pair.server.port, pair.authority.agent(agent="two"))
+    pair.server.service("two", backend)
+    other.channel(pair.server.port, "two")
+    return other
+
+
+class Exposure(Case):
+    def test_the_agent_refuses_what_its_own_file_does_not_expose(self):
+        pair = self.pair()
+        backend = serve(self, lambda c: c.sendall(b"welcome"))
+        exposed = pair.to_premise(backend, "erp:443")
+        hidden = [pair.server.listener(name) for name in (f"127.0.0.1:{backend}", "erp:444", "erp.:443", "crm:443")]
+        pair.start()
+        self.assertEqual(closes(exposed), b"welcome")
+        for port in hidden:
+            self.assertEqual(closes(port), b"")
+
+    def test_a_port_range_maps_port_by_port(self):
+        pair = self.pair()
+        base = free_port()
+        while True:
+            try:
+                sockets = [socket.create_server(("127.0.0.1", base + offset)) for offset in range(3)]
+                break
+            except OSError:
+                base = free_port()
+        pair.agent.tables["system_mapping"].append(
+            {"protocol": "tcp", "virtual": "sap:3200-3202", "internal": f"127.0.0.1:{base}-{base + 2}"})
+        ports = [pair.server.listener(f"sap:{3200 + offset}") for offset in range(3)]
+        pair.start()
+        for port, listening in zip(ports, sockets):
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+                client.sendall(b"x")
+                listening.settimeout(10)
+                accepted, _ = listening.accept()
+                accepted.settimeout(10)
+                self.assertEqual(accepted.recv(1), b"x")
+                accepted.close()
+            listening.close()
