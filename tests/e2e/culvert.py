@@ -37,6 +37,7 @@ def wait_until(condition, seconds=10, what="the condition", every=0.02):
         try:
             if value := condition():
                 return value
+            last = None
         except OSError as error:
             last = error
         if time.monotonic() > deadline:
@@ -164,10 +165,16 @@ class CulvertProgram(Program):
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
+    def is_ready(self):
+        try:
+            return self.http("/readyz")[0] == 200
+        except OSError:
+            return False
+
     def wait_until_ready(self, seconds=20):
         def ready():
             assert self.is_running(), f"{self.name} ended with {self.process.returncode}:\n{self.output()}"
-            return self.http("/readyz")[0] == 200
+            return self.is_ready()
         wait_until(ready, seconds, f"{self.name} to be ready")
         return self
 
@@ -280,12 +287,19 @@ class Case(unittest.TestCase):
 
     seconds = 10  # about, so that long classes start first
     alone = False  # True: measures, so nothing else may run meanwhile
-    stoppable = True  # a graceful stop must end with status 0
 
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="culvert-"))
         self.folder.chmod(0o755)
         self.programs = []
+        self.addCleanup(self.kill_programs)
+
+    def kill_programs(self):
+        for program in self.programs:
+            if program.process is not None:
+                with contextlib.suppress(ProcessLookupError):  # its children, if it had any, are in its group
+                    os.killpg(program.process.pid, signal.SIGKILL)
+                program.process.wait()
 
     def run(self, result=None):
         faults = lambda: len(result.failures) + len(result.errors)
@@ -302,20 +316,14 @@ class Case(unittest.TestCase):
 
     def tearDown(self):
         culverts = [p for p in self.programs if isinstance(p, CulvertProgram)]
-        try:
-            self.assert_gauges_at_zero([p for p in culverts if p.is_running()])
-            # Agents first, so that none logs the loss of its server.
-            for program in sorted((p for p in culverts if p.is_running()), key=lambda p: p.kind):
-                self.assertEqual(program.stop(), 0, f"exit status of {program.name}")
-            for program in culverts:
-                found = SANITIZER_REPORT.search(program.output())
-                self.assertIsNone(found, f"{program.name} reports: {found and program.output()[found.start():][:4000]}")
-        finally:
-            for program in self.programs:
-                if program.is_running():
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(program.process.pid, signal.SIGKILL)
-                    program.process.wait()
+        running = [p for p in culverts if p.is_running()]
+        self.assert_gauges_at_zero(running)
+        # Agents first, so that none logs the loss of its server.
+        for program in sorted(running, key=lambda p: p.kind):
+            self.assertEqual(program.stop(), 0, f"exit status of {program.name}")
+        for program in culverts:
+            found = SANITIZER_REPORT.search(program.output())
+            self.assertIsNone(found, f"{program.name} reports: {found and program.output()[found.start():][:4000]}")
 
     def assert_gauges_at_zero(self, programs):
         for program in programs:

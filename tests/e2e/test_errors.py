@@ -114,7 +114,7 @@ class Refusals(Case):
         pair.agent.start()
         pair.agent.wait_for_output(code)
         self.assertIn(code, str(pair.agent.status()))
-        self.assertNotEqual(pair.agent.http("/readyz")[0], 200)
+        self.assertFalse(pair.agent.is_ready())
         return pair
 
     def test_a_server_of_another_authority(self):

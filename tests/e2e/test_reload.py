@@ -9,7 +9,7 @@ import threading
 import certificates
 from backends import echo_port, receive_exactly, serve
 from conversations import closes, echoes
-from culvert import Case, free_port, wait_until
+from culvert import Agent, Case, free_port, toml, wait_until
 
 RELOADS = 20
 
@@ -132,7 +132,6 @@ class Reload(Case):
         wait_until(lambda: closes_echo(second), 15, "the channel of the swapped file")
 
     def publish(self, program, name):
-        from culvert import toml
         volume = self.folder / "volume"
         (volume / name).mkdir()
         (volume / name / "agent.toml").write_text(toml(program.tables))
@@ -187,7 +186,7 @@ class Denial(Case):
     def deny(self, key, value):
         pair = self.pair()
         port = pair.to_cloud(backend := echo_port(self))
-        other = Pair_of_another_agent(self, pair, backend)
+        other = another_agent(self, pair, backend)
         pair.start()
         other.start().wait_until_ready()
         with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
@@ -197,7 +196,7 @@ class Denial(Case):
             pair.server.reload()
             client.settimeout(5)
             self.assertRaises(ConnectionResetError, client.recv, 1)
-        wait_until(lambda: pair.agent.http("/readyz")[0] != 200, 5, "the denied agent to have no tunnel")
+        wait_until(lambda: not pair.agent.is_ready(), 5, "the denied agent to have no tunnel")
         pair.agent.wait_for_output("denied")
         echoes(self, int(other.tables["channel"][0]["listen"].rsplit(":", 1)[1]))
         # Taken off the list, it is back.
@@ -213,9 +212,8 @@ class Denial(Case):
         self.deny("agents", lambda pair: certificates.spiffe("acme", "one"))
 
 
-def Pair_of_another_agent(case, pair, backend):
+def another_agent(case, pair, backend):
     """A second agent of the same account, whom a denial of the first must not touch."""
-    from culvert import Agent
     other = Agent(case, "agent-two")
     other.connect(pair.server.port, pair.authority.agent(agent="two"))
     pair.server.service("two", backend)
