@@ -20,6 +20,7 @@ FUZZ_SECONDS_IN_ALL = 60
 CLANG_TIDY_SECONDS_MAX = 100  # without --all: CI has a budget, and the rest is named
 PROGRAM_SECONDS_MAX = 420  # of one test executable or one end-to-end class
 PARALLEL = 2
+running = set()  # process groups that Ctrl-C must end too
 
 
 @dataclasses.dataclass
@@ -50,12 +51,15 @@ def run(command, seconds_max=PROGRAM_SECONDS_MAX, **keywords):
     with tempfile.TemporaryFile() as sink:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, cwd=ROOT,
                                    start_new_session=True, **keywords)
+        running.add(process.pid)
         try:
             status = process.wait(timeout=seconds_max)
         except subprocess.TimeoutExpired:
             status = None
         finally:
-            end_group(process)
+            end_group(process.pid)
+            process.wait()
+            running.discard(process.pid)
         sink.seek(0)
         output = sink.read().decode(errors="replace")
     if status is None:
@@ -63,12 +67,17 @@ def run(command, seconds_max=PROGRAM_SECONDS_MAX, **keywords):
     return status, output
 
 
-def end_group(process):
+def end_group(pid):
     try:
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
-    process.wait()
+
+
+def interrupted(number, _frame):
+    for pid in list(running):
+        end_group(pid)
+    os._exit(128 + number)
 
 
 def build(kind, *targets):
@@ -283,6 +292,8 @@ def main():
         if name not in SUITES:
             parser.error(f"no suite {name}; there are: {', '.join(SUITES)}")
 
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupted)
     total, lines = Result(), []
     built = set(chosen) == {"fuzz"} or build(options.kind)
     if not built:
@@ -294,6 +305,9 @@ def main():
         say(f"== {name}")
         started = time.monotonic()
         part = suites[name](options)
+        if part == Result() and not options.pattern:
+            say(f"  FAIL  {name}: there was nothing to run")
+            part.failed = 1
         total.add(part)
         note = f", {part.skipped} skipped" if part.skipped else ""
         lines.append(f"{name:<11} {part.passed:5} passed, {part.failed} failed{note}  ({time.monotonic() - started:.0f} s)")
