@@ -188,7 +188,7 @@ shutdown_lifetime 0 seconds
 visible_hostname culvert-test
 """)
         self.access_log = folder / "access.log"
-        self.program = Program(case, "squid", ["/usr/sbin/squid", "-N", "-f", config]).start().wait_for_port(self.port, 30)
+        self.program = Program(case, "squid", ["/usr/sbin/squid", "-N", "-n", f"culvert{self.port}", "-d", 1, "-f", config]).start().wait_for_port(self.port, 30)
 
 
 def silent_port(case):
