@@ -7,6 +7,7 @@ import hashlib
 import os
 import pathlib
 import pwd
+import signal
 import socket
 import socketserver
 import struct
@@ -123,6 +124,7 @@ class Postgres:
                      user=self.user, cwd=self.folder)
         Program(case, "postgres", [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", self.port, "-k", self.folder, "-F"],
                 folder=self.folder, user=self.user).start().wait_for_port(self.port, 30)
+        case.programs[-1].stop_signal = signal.SIGINT  # PostgreSQL's fast shutdown
         wait_until(lambda: "ready to accept" in case.programs[-1].output(), 30, "PostgreSQL to accept connections")
 
 

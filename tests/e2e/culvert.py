@@ -79,6 +79,8 @@ def toml(tables):
 class Program:
     """One process with a log file. Stopped by its id."""
 
+    stop_signal = signal.SIGTERM
+
     def __init__(self, case, name, command, folder=None, user=None, environment=None):
         self.case, self.name, self.command, self.user = case, name, [str(part) for part in command], user
         self.folder = folder or case.folder
@@ -295,11 +297,19 @@ class Case(unittest.TestCase):
         self.addCleanup(self.kill_programs)
 
     def kill_programs(self):
+        """First politely, so that squid and PostgreSQL leave no shared memory behind; then with their children."""
+        for program in reversed(self.programs):
+            if program.is_running():
+                program.send(signal.SIGCONT)
+                program.send(program.stop_signal)
         for program in self.programs:
-            if program.process is not None:
-                with contextlib.suppress(ProcessLookupError):  # its children, if it had any, are in its group
-                    os.killpg(program.process.pid, signal.SIGKILL)
-                program.process.wait()
+            if program.process is None:
+                continue
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                program.process.wait(timeout=5)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(program.process.pid, signal.SIGKILL)
+            program.process.wait()
 
     def run(self, result=None):
         faults = lambda: len(result.failures) + len(result.errors)
