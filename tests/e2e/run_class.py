@@ -14,7 +14,7 @@ sys.path.insert(0, str(HERE))
 
 
 def classes():
-    for path in sorted(HERE.glob("test_*.py")):
+    for path in sorted(HERE.glob("*_test.py")):
         module = importlib.import_module(path.stem)
         for name, value in vars(module).items():
             if isinstance(value, type) and issubclass(value, unittest.TestCase) and value.__module__ == module.__name__:
