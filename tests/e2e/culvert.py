@@ -26,7 +26,8 @@ SCALE = float(os.environ.get("CULVERT_E2E_SCALE", "1"))  # of the amounts of dat
 ACCOUNT = "acme"
 
 # What counts something that is there only while traffic flows: zero in both programs once it has ended.
-GAUGES_BACK_TO_ZERO = ["culvert_streams", "culvert_relays", "culvert_stream_buffer_bytes", "culvert_dials_in_flight"]
+GAUGES_BACK_TO_ZERO = ["culvert_streams", "culvert_relays", "culvert_stream_buffer_bytes", "culvert_stream_window_bytes",
+                        "culvert_dials_in_flight"]
 SANITIZER_REPORT = re.compile(r"ERROR: (Address|Leak|Thread|Memory)Sanitizer|WARNING: ThreadSanitizer|runtime error:|check failed")
 
 
@@ -207,7 +208,7 @@ class CulvertProgram(Program):
         answer = subprocess.run([*self.command, "--check"], capture_output=True, text=True, timeout=20, check=False)
         return answer.returncode, answer.stdout + answer.stderr
 
-    def reload(self, expect="config.reloaded", seconds=10):
+    def reload(self, expect="info reloaded", seconds=10):
         """Writes the tables and asks for a reload; returns once the log has one more line of this event."""
         before = self.output().count(expect)
         self.write()

@@ -10,8 +10,8 @@ from backends import echo_port, serve
 from conversations import closes
 from culvert import Agent, Case, Pair, Server
 
-# sysexits.h: systemd's RestartPreventExitStatus can tell them apart.
-USAGE, CONFIGURATION, UNAVAILABLE = 64, 78, 69
+# As sysexits.h names them, so that systemd's RestartPreventExitStatus can tell them apart.
+USAGE, TRY_AGAIN, CONFIGURATION = 64, 75, 78
 
 
 class StartUp(Case):
@@ -56,10 +56,10 @@ class StartUp(Case):
     def test_a_port_in_use_is_named(self):
         pair = Pair(self)
         with socket.create_server(("127.0.0.1", pair.server.port)):
-            self.fails(pair.server, UNAVAILABLE, str(pair.server.port), "in use")
+            self.fails(pair.server, TRY_AGAIN, str(pair.server.port), "another program has this port")
         port = pair.to_cloud(1)
         with socket.create_server(("127.0.0.1", port)):
-            self.fails(pair.agent, UNAVAILABLE, str(port), "in use")
+            self.fails(pair.agent, TRY_AGAIN, str(port), "another program has this port")
 
     def test_a_missing_certificate_is_named(self):
         pair, _ = self.both()
