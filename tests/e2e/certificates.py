@@ -53,9 +53,9 @@ class Authority:
                 "-extfile", extensions, "-out", certificate)
         return Credentials(certificate, key, self.ca)
 
-    def server(self, *names):
+    def server(self, *names, file="server"):
         san = ",".join(("IP:" if name.replace(".", "").isdigit() else "DNS:") + name for name in names or ("localhost", "127.0.0.1"))
-        return self.issue("server", san, "serverAuth")
+        return self.issue(file, san, "serverAuth")
 
     def agent(self, account="acme", agent="one", location="", domain=TRUST_DOMAIN, usage="clientAuth", days=30):
         name = f"agent-{account}-{location}-{agent}-{usage}-{days}".replace("--", "-")

@@ -78,6 +78,18 @@ class StartUp(Case):
         pair.agent_credentials.private_key.chmod(0o644)
         self.fails(pair.agent, CONFIGURATION, pair.agent_credentials.private_key.name)
 
+    def test_a_certificate_for_another_purpose_is_refused(self):
+        pair, _ = self.both()
+        wrong = pair.authority.agent(usage="serverAuth")
+        pair.agent.tables["server"][0].update(certificate=wrong.certificate, private_key=wrong.private_key)
+        self.fails(pair.agent, CONFIGURATION, wrong.certificate.name, "clientAuth", "make-certificates")
+
+    def test_an_expired_certificate_is_refused(self):
+        pair, _ = self.both()
+        wrong = pair.authority.agent(days=-1)
+        pair.agent.tables["server"][0].update(certificate=wrong.certificate, private_key=wrong.private_key)
+        self.fails(pair.agent, CONFIGURATION, wrong.certificate.name, "expired on")
+
     def test_an_open_listener_without_allow_from_is_refused(self):
         pair, _ = self.both()
         pair.to_cloud(1)
@@ -118,30 +130,25 @@ class Refusals(Case):
         return pair
 
     def test_a_server_of_another_authority(self):
-        self.refused("tls.", ca=certificates.Authority(self.folder / "other").ca)
+        self.refused("tls.unknown_ca", ca=certificates.Authority(self.folder / "other").ca)
 
     def test_a_server_with_another_name(self):
-        self.refused("tls.", server_name="elsewhere.test")
+        self.refused("tls.wrong_name", server_name="elsewhere.test")
 
     def test_an_agent_of_another_authority(self):
-        self.refused("tls.", lambda _: certificates.Authority(self.folder / "other").agent())
+        pair = self.refused("tls.peer_refused", lambda _: certificates.Authority(self.folder / "other").agent())
+        pair.server.wait_for_output("tls.unknown_ca")
 
     def test_an_agent_of_another_trust_domain(self):
-        pair = self.refused("tls.", lambda authority: authority.agent(domain="elsewhere.test"))
-        pair.server.wait_for_output("elsewhere.test")
-
-    def test_an_agent_with_a_server_certificate(self):
-        self.refused("tls.", lambda authority: authority.agent(usage="serverAuth"))
-
-    def test_an_expired_agent(self):
-        self.refused("tls.", lambda authority: authority.agent(days=-1))
+        pair = self.refused("tunnel.denied", lambda authority: authority.agent(domain="elsewhere.test"))
+        pair.server.wait_for_output("identity.wrong_trust_domain")
 
     def test_an_unreachable_server(self):
         self.refused("dial.refused", address="127.0.0.1:1")
 
     def test_a_peer_that_speaks_no_tls(self):
         port = serve(self, lambda connection: connection.sendall(b"220 mail.test ESMTP\r\n"))
-        self.refused("tls.", address=f"127.0.0.1:{port}")
+        self.refused("tls.not_tls", address=f"127.0.0.1:{port}")
 
     def test_a_refused_service_is_named_in_the_agents_log(self):
         pair = self.pair()

@@ -66,9 +66,9 @@ class Reload(Case):
         self.assertEqual(len(received), 2)
 
     def renew(self, pair, index):
-        """New certificates of the same authority under new names."""
-        server = pair.authority.server("localhost", "127.0.0.1", f"round-{index}")
-        agent = pair.authority.agent(days=30 + index)
+        """New certificates of the same authority in new files."""
+        server = pair.authority.server("localhost", "127.0.0.1", file=f"server-{index}")
+        agent = pair.authority.agent(days=31 + index)
         pair.server.tables["tunnel"].update(certificate=server.certificate, private_key=server.private_key)
         pair.agent.tables["server"][0].update(certificate=agent.certificate, private_key=agent.private_key)
 
@@ -226,7 +226,7 @@ class Exposure(Case):
         pair = self.pair()
         backend = serve(self, lambda c: c.sendall(b"welcome"))
         exposed = pair.to_premise(backend, "erp:443")
-        hidden = [pair.server.listener(name) for name in (f"127.0.0.1:{backend}", "erp:444", "erp.:443", "crm:443")]
+        hidden = [pair.server.listener(name) for name in (f"127.0.0.1:{backend}", "erp:444", "erp.corp:443", "crm:443")]
         pair.start()
         self.assertEqual(closes(exposed), b"welcome")
         for port in hidden:
