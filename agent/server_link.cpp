@@ -22,9 +22,21 @@ using protocol::Reason;
 namespace {
 
 constexpr std::chrono::seconds dial_time_max{10};
+constexpr std::chrono::milliseconds empty_poll_interval{200};
 
 std::function<double()> chance() {
   return [source = std::minstd_rand(std::random_device{}())]() mutable { return std::uniform_real_distribution<>(0, 1)(source); };
+}
+
+/// On the tunnel's worker: who was asked to leave closes, once its streams have ended.
+void close_when_empty(DataPlane& plane, TunnelId id) {
+  Tunnel* tunnel = plane.find_tunnel(id);
+  if (tunnel == nullptr) return;
+  if (tunnel->streams() == 0) return tunnel->close(Reason::shutdown, "drained");
+  auto timer = std::make_shared<boost::asio::steady_timer>(plane.worker().context(), empty_poll_interval);
+  timer->async_wait([&plane, id, timer](const boost::system::error_code& error) {
+    if (!error) close_when_empty(plane, id);
+  });
 }
 
 }  // namespace
@@ -192,18 +204,7 @@ void ServerLink::draining(TunnelId id, std::chrono::milliseconds delay) {
   around_.log.info("tunnel.draining", {{"server", server_.name}, {"tunnel", id}, {"delay_ms", delay.count()}});
   changed_.notify();
   DataPlane& plane = around_.planes.plane(found->second.plane);
-  plane.worker().post([this, &plane, id] { close_when_empty(plane, id); });
-}
-
-/// On the tunnel's worker: who was asked to leave closes, once its streams have ended.
-void ServerLink::close_when_empty(DataPlane& plane, TunnelId id) {
-  Tunnel* tunnel = plane.find_tunnel(id);
-  if (tunnel == nullptr) return;
-  if (tunnel->streams() == 0) return tunnel->close(Reason::shutdown, "drained");
-  auto timer = std::make_shared<boost::asio::steady_timer>(plane.worker().context(), std::chrono::milliseconds(200));
-  timer->async_wait([this, &plane, id, timer](const boost::system::error_code& error) {
-    if (!error) close_when_empty(plane, id);
-  });
+  plane.worker().post([&plane, id] { close_when_empty(plane, id); });
 }
 
 void ServerLink::closed(TunnelId id, const Error& why) {

@@ -84,7 +84,6 @@ class ServerLink final : public TunnelOwner {
   boost::asio::awaitable<Result<DialedSocket>> reach();
   Result<TunnelId> begin(DialedSocket dialed);
   std::uint32_t free_slot() const;
-  void close_when_empty(DataPlane& plane, TunnelId id);
   void note_failure(const Error& error);
 
   void welcomed(TunnelId id, const std::string& peer);

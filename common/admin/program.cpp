@@ -111,7 +111,6 @@ class Running {
 
 Result<void> Running::start(std::unique_ptr<Plan> plan) {
   service_ = program_.make({log_, planes_}, std::move(plan));
-  if (auto started = service_->start(); !started) return started;
   metrics_.add_collector([this](MetricsPage& page) {
     planes_.collect(page);
     service_->collect(page);
@@ -120,6 +119,8 @@ Result<void> Running::start(std::unique_ptr<Plan> plan) {
   });
   if (auto opened = open_metrics(settings_.metrics); !opened) return opened;
   if (auto opened = open_control(); !opened) return opened;
+  // Last, since from here on there are tasks that only a running loop can end.
+  if (auto started = service_->start(); !started) return started;
 
   signals_.emplace(context_.get_executor(), SignalActions{.drain = [this] { drain(); },
                                                           .stop_now = [this] { stop(); },

@@ -55,16 +55,18 @@ void Poller::arm() {
 void Poller::turn() {
   const int count = ::epoll_wait(epoll_.native_handle(), batch_.data(), static_cast<int>(batch_.size()), 0);
   undelivered_ = std::span(batch_).first(count > 0 ? static_cast<std::size_t>(count) : 0);
+  delivering_ = true;
   while (!undelivered_.empty()) {
     const epoll_event event = undelivered_.front();
     undelivered_ = undelivered_.subspan(1);
     if (event.data.ptr != nullptr) static_cast<Pollable*>(event.data.ptr)->on_ready(event.events);
   }
+  delivering_ = false;
   end_of_turn_();
 }
 
 void Poller::request_turn() {
-  if (std::exchange(turn_requested_, true)) return;
+  if (delivering_ || std::exchange(turn_requested_, true)) return;
   asio::post(context_, [this] {
     turn_requested_ = false;
     end_of_turn_();

@@ -58,6 +58,7 @@ class Poller {
   std::array<epoll_event, events_per_turn_max> batch_;
   std::span<epoll_event> undelivered_;
   bool turn_requested_ = false;
+  bool delivering_ = false;  ///< A batch is under way: its end is a turn's end.
   bool stopped_ = true;
 };
 
