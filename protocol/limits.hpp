@@ -23,6 +23,8 @@ inline constexpr std::uint32_t message_map_entries_max = 256;
 inline constexpr std::uint32_t message_array_entries_max = 1'024;
 inline constexpr std::uint32_t message_string_bytes_max = 4'096;
 inline constexpr std::uint32_t message_elements_max = 4'096;
+/// A longer list is no Strings to MessageReader: a view of 16 bytes for each byte of input would be a bomb.
+inline constexpr std::size_t message_list_strings_max = 64;
 inline constexpr std::size_t name_bytes_max = 255;
 inline constexpr std::size_t text_bytes_max = 256;
 inline constexpr std::size_t capabilities_max = 32;

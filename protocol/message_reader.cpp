@@ -114,7 +114,7 @@ class StrictVisitor : public msgpack::null_visitor {
     } else if (depth_ == 2 && levels_[1].kind == Kind::array) {
       auto* strings = std::get_if<MessageReader::Strings>(&fields_.back().value);
       const auto* text = std::get_if<std::string_view>(&value);
-      if (strings != nullptr && text != nullptr) {
+      if (strings != nullptr && text != nullptr && strings->size() < message_list_strings_max) {
         strings->push_back(*text);
       } else {
         fields_.back().value = MessageReader::Other{};

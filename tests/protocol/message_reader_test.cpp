@@ -89,6 +89,17 @@ TEST(MessageReader, a_list_with_anything_but_strings_in_it_is_no_list_of_strings
   }
 }
 
+TEST(MessageReader, a_list_of_strings_has_64_of_them_at_most) {
+  for (const int count : {64, 65}) {
+    Bytes list = raw({0xdc, 0, count});
+    list.insert(list.end(), static_cast<std::size_t>(count), std::byte{0xa0});
+    const Bytes payload = map_of(list);
+    auto reader = *MessageReader::read(payload);
+    reader.strings("a", 1'000, 0);
+    EXPECT_EQ(reader.bad(), count == 65) << count;
+  }
+}
+
 TEST(MessageReader, depth_16_passes_17_is_refused) {  // threats A4
   EXPECT_TRUE(reads(nested(16)));
   EXPECT_FALSE(reads(nested(17)));

@@ -75,6 +75,7 @@ TEST(Spec, the_limits_are_the_codes) {
       {"message_map_entries_max", limit(message_map_entries_max)},
       {"message_array_entries_max", limit(message_array_entries_max)},
       {"message_string_bytes_max", limit(message_string_bytes_max)},
+      {"message_list_strings_max", limit(message_list_strings_max)},
       {"message_elements_max", limit(message_elements_max)},
       {"name_bytes_max", limit(name_bytes_max)},
       {"text_bytes_max", limit(text_bytes_max)},
