@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+namespace culvert::simulation {
+
+/// Bulky streams of one tunnel whose sources give pieces of very different sizes: at any moment none is more than three
+/// quanta ahead of another. Throws Failure.
+void check_fairness(std::uint64_t seed);
+
+}  // namespace culvert::simulation

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "protocol/frame.hpp"
+
+namespace culvert::simulation {
+
+using protocol::StreamId;
+
+/// The byte that stands at `offset` of a direction: what is lost, doubled or swapped shows at once.
+void fill_pattern(std::span<std::byte> out, StreamId id, std::size_t from, std::uint64_t offset);
+bool matches_pattern(std::span<const std::byte> bytes, StreamId id, std::size_t from, std::uint64_t offset);
+
+}  // namespace culvert::simulation

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "protocol/session.hpp"
+#include "tests/simulation/pipe.hpp"
+#include "tests/simulation/random.hpp"
+
+// The driver of one side of the simulated tunnel: it opens, answers, fills, takes, stalls and gives up at random, and
+// compares each event with what really happened, which both sides write into one Truth.
+
+namespace culvert::simulation {
+
+using protocol::Role;
+using protocol::Session;
+using protocol::StreamId;
+
+/// One direction of one stream as an all-knowing observer sees it.
+struct Direction {
+  std::uint64_t sent = 0;      ///< Given to the sender's session.
+  std::uint64_t received = 0;  ///< Came out of the receiver's.
+  std::uint64_t taken = 0;     ///< By the receiver's sink.
+  std::uint64_t window = 0;    ///< The receiver's, now.
+  bool ended = false;          ///< The source ended cleanly.
+  bool aborted = false;        ///< The sender failed, gave up, or was told to stop.
+  bool stopped = false;        ///< The receiver said stop().
+  bool finished = false;       ///< The receiver saw Finished.
+};
+struct Flow {
+  Direction from[2];    ///< By Role.
+  bool opened[2] = {};  ///< The side has, or had, the stream.
+  bool forgotten[2] = {};
+  bool reset[2] = {};     ///< The side said reset().
+  bool rejected = false;  ///< The acceptor, or its session, said no.
+};
+using Truth = std::map<StreamId, Flow>;
+
+struct Failure {
+  std::string text;
+};
+
+class Peer {
+ public:
+  Peer(Role role, protocol::SessionOptions options, Random& random, Truth& truth, const Time& now, bool verbose);
+
+  /// Each does one small thing at random, or nothing.
+  void act();
+  void write_to(Pipe& pipe);
+  void read_from(Pipe& pipe);
+  void keep_time();
+  /// From now on: no mischief, all that is under way comes to an end.
+  void heal() { healed_ = true; }
+  void close(protocol::Reason reason);
+
+  bool is_ended() const { return ended_; }
+  bool is_flushed() const { return flushed_; }
+  protocol::Reason end_reason() const { return end_reason_; }
+  bool ended_by_peer() const { return by_peer_; }
+  /// Ends when nothing is left of any stream.
+  bool is_idle() const { return conversations_.empty() && session_.streams() == 0; }
+  /// Laws that hold between any two steps.
+  void check_balance() const;
+  std::string describe() const;
+
+ private:
+  enum class Plan : std::uint8_t { end, abort, reset, hold };
+  struct Conversation {
+    StreamId id;
+    bool ours;
+    bool answered = false;  ///< Accepted, by either side.
+    // The source.
+    std::uint64_t to_send;
+    Plan plan;
+    bool source_over = false;
+    Time wakes{0};  ///< When the source has more; 0: it has, or it is over.
+    // The sink.
+    std::uint64_t waiting = 0;
+    Time reader_back{0};
+  };
+
+  void drain_events();
+  void handle(const protocol::Event& event);
+  void handle_opened(const protocol::Opened& opened);
+  void handle_data(const protocol::Data& data);
+  void handle_finished(const protocol::Finished& finished);
+  void handle_forgotten(const protocol::Forgotten& forgotten);
+  void fill(const protocol::Slot& slot);
+  Conversation& add(StreamId id, bool ours, std::uint64_t window);
+  Conversation& known(StreamId id, const void* user);
+  void open();
+  void answer(Conversation& it);
+  void tend(Conversation& it);
+  void harm(Conversation& it);
+  void take(Conversation& it, std::uint64_t bytes);
+  Direction& outbound(StreamId id) { return truth_[id].from[me()]; }
+  Direction& inbound(StreamId id) { return truth_[id].from[1 - me()]; }
+  std::size_t me() const { return role_ == Role::agent ? 0 : 1; }
+  void require(bool holds, const std::string& law) const;
+  void say(const std::string& what, StreamId id = 0) const;
+
+  const Role role_;
+  Session session_;
+  Random& random_;
+  Truth& truth_;
+  const Time& now_;
+  const bool verbose_;
+  std::map<StreamId, Conversation> conversations_;
+  std::uint64_t budget_;
+  std::uint64_t granted_ = 0;    ///< Sum of the windows, by our own count.
+  unsigned mischief_;            ///< Percent of acts that harm.
+  std::size_t last_commit_ = 0;  ///< What the last fill() makes of the room.
+  bool healed_ = false;
+  bool ended_ = false;
+  bool flushed_ = false;
+  bool by_peer_ = false;
+  protocol::Reason end_reason_ = protocol::Reason::none;
+};
+
+}  // namespace culvert::simulation
