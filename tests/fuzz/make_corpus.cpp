@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// Seeds for the corpora out of real conversations: `make_corpus DIR` writes DIR/<target>/<number>. scripts/fuzz --keep
+// merges them into tests/fuzz/corpus, where libFuzzer names each after its content.
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "tests/testing/session_pair.hpp"
+
+namespace {
+
+using namespace culvert::protocol;
+
+class Corpus {
+ public:
+  explicit Corpus(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  void add(const std::string& target, const Bytes& bytes) {
+    std::filesystem::create_directories(folder_ / target);
+    std::ofstream file(folder_ / target / std::to_string(++count_), std::ios::binary);
+    file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  }
+  /// As frames, and as what a session hears under every kind of driver.
+  void add_wire(const Bytes& bytes, bool to_server) {
+    add("frame_decode", bytes);
+    for (int flags = 0; flags < 16; flags += 2) {
+      for (const int seed : {0, 1, 77}) {
+        const Bytes head{static_cast<std::byte>(flags | (to_server ? 1 : 0)), static_cast<std::byte>(seed)};
+        add("session", joined({head, bytes}));
+      }
+    }
+  }
+
+ private:
+  std::filesystem::path folder_;
+  int count_ = 0;
+};
+
+/// One conversation with every kind of frame; without its greeting when `bare`.
+void converse(Corpus& corpus, bool bare) {
+  SessionPair pair;
+  const std::size_t up = bare ? pair.to_server().size() : 0;
+  const std::size_t down = bare ? pair.to_agent().size() : 0;
+  const StreamId web = pair.agent.open("web");
+  const StreamId erp = pair.server.open("erp");
+  pair.agent.write(web, "GET /");
+  pair.agent.finish(web);
+  pair.server.write(erp, "hello");
+  pair.pump();
+  pair.server.write(web, std::string(300, 'w'));
+  pair.server.finish(web, Source::aborted);
+  pair.agent.session.stop(erp, Reason::cancelled);
+  pair.pump();
+  pair.agent.finish_by_reset(erp, Reason::target_reset);
+  pair.server.accepts = false;
+  const StreamId refused = pair.agent.open("refused");
+  pair.agent.write(refused, "early");
+  pair.pump();
+  pair.server.session.reject(refused, {Reason::not_exposed, false, "no"});
+  pair.pass(std::chrono::seconds(5));
+  (void)pair.agent.open("left");
+  pair.server.session.drain(Reason::shutdown, std::chrono::seconds(1));
+  pair.pump();
+  pair.server.session.close(Reason::shutdown, "bye");
+  pair.pump();
+  corpus.add_wire({pair.to_server().begin() + static_cast<std::ptrdiff_t>(up), pair.to_server().end()}, true);
+  corpus.add_wire({pair.to_agent().begin() + static_cast<std::ptrdiff_t>(down), pair.to_agent().end()}, false);
+}
+
+void messages(Corpus& corpus) {
+  corpus.add("message_decode", encode(Hello{.capabilities = {"http", "x"}, .epoch = 1ull << 40, .software = "s"}));
+  corpus.add("message_decode", encode(Welcome{.capabilities = {"http"}, .replica = "r"}));
+  corpus.add("message_decode", encode(Open{.name = "web", .credit = window_bytes_start}));
+  corpus.add("message_decode", encode(Open{.kind = Open::Kind::host, .name = "erp", .port = 443, .credit = 16'384}));
+  corpus.add("message_decode", encode(Reject{Reason::overloaded, true, "caf\xc3\xa9"}));
+  corpus.add("message_decode", encode(Goaway{.kind = Goaway::Kind::final, .reason = Reason::flood, .last_stream = 9}));
+  for (const char* bomb : {"\x81\xa1\x61\xdd\xff\xff\xff\xff", "\xdf\xff\xff\xff\xff", "\x81\xa1\x61\x91\x91\x91\x90",
+                           "\x82\xa1\x61\x01\xa1\x61\x02", "\x81\xa1\x61\xc7\x01\x02\x03", "\x81\xa1\x61\xd9\x01x"}) {
+    corpus.add("message_decode", bytes_of(bomb));
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) return 2;
+  Corpus corpus(argv[1]);
+  converse(corpus, false);
+  converse(corpus, true);
+  messages(corpus);
+  return 0;
+}
