@@ -85,6 +85,7 @@ void Tunnel::on_tick(protocol::Time now) {
   if (state_ == State::closed) return;
   if (state_ == State::closing && ++closing_ticks_ > closing_ticks_max) return finish();
   if (now < session_.deadline()) return;
+  if (state_ == State::handshaking) return fail({"tunnel.timed_out", fmt::format("{} did not finish the TLS handshake within 10 s", peer_)});
   session_.on_time(now);
   handle_events();
   touch();
