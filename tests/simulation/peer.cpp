@@ -222,7 +222,7 @@ void Peer::fill(const protocol::Slot& slot) {
 void Peer::write_to(Pipe& pipe) {
   bool small = random_.chance(30);
   for (int frames = 0; frames < 50 && pipe.room() > 0; ++frames) {
-    Bytes room(small ? random_.between(0, 5'000) : random_.between(4'200, 80'000));
+    const auto room = std::span(room_).first(small ? random_.between(0, 5'000) : random_.between(4'200, room_.size()));
     const auto outgoing = session_.next_outgoing(room);
     using Kind = protocol::Outgoing::Kind;
     if (outgoing.kind == Kind::nothing) {
@@ -245,7 +245,7 @@ void Peer::write_to(Pipe& pipe) {
       used = last_commit_;
       require(used >= bytes && used <= bytes + 24 && used <= room.size(), "commit() returned a wrong size");
     }
-    pipe.write(std::span(room).first(used), now_);
+    pipe.write(room.first(used), now_);
     drain_events();
   }
 }

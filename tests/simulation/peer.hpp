@@ -110,8 +110,9 @@ class Peer {
   const bool verbose_;
   std::map<StreamId, Conversation> conversations_;
   std::uint64_t budget_;
-  std::uint64_t granted_ = 0;    ///< Sum of the windows, by our own count.
-  unsigned mischief_;            ///< Percent of acts that harm.
+  std::uint64_t granted_ = 0;  ///< Sum of the windows, by our own count.
+  unsigned mischief_;          ///< Percent of acts that harm.
+  Bytes room_ = Bytes(80'000);
   std::size_t last_commit_ = 0;  ///< What the last fill() makes of the room.
   bool healed_ = false;
   bool ended_ = false;
