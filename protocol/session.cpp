@@ -139,6 +139,7 @@ void Session::refresh(Stream& stream) {
 
 /// The stream's life is over for the driver; what it still owes goes out without it.
 void Session::forget(Stream& stream) {
+  check(filling_ != &stream, "a stream outlives its slot: say how it ended with commit()");
   stream.state = StreamState::closed;
   stream.readable = stream.owes_credit = stream.owes_stop = false;
   if (incoming_ == &stream) incoming_ = nullptr;

@@ -21,8 +21,9 @@
 // One side of one tunnel: bytes and a time come in, events and bytes go out (SPEC.md). The driver's duties, as a
 // regular expression of calls:
 //
-//   in:   ( feed  next_event* )*          until next_event() has no more; Data spans live in the fed bytes
-//   out:  ( next_outgoing  commit? )*     frames are written by the session; a slot is filled by the driver, then
+//   in:   ( feed  next_event* )*          until next_event() has no more; Data spans live in the fed bytes.
+//                                         Other calls make events too: run next_event() dry after them
+//   out:  ( next_outgoing  commit? )*     into at least outgoing_bytes_min; frames are written by the session; a slot is filled by the driver, then
 //   committed time: on_time() at deadline() or later
 //
 // Nothing here blocks, locks, logs or reads a clock. A stream that open() returned or that Opened named ends with
@@ -153,6 +154,9 @@ struct SessionCounters {
   std::uint64_t overloaded = 0;  ///< OPENs refused at streams_max.
 };
 
+/// The least staging buffer of a driver: the longest greeting, with its header, and some.
+inline constexpr std::size_t outgoing_bytes_min = 8'192;
+
 class Session {
  public:
   Session(SessionOptions options, Time now);
@@ -202,6 +206,7 @@ class Session {
   bool knows(StreamId id) { return live(id) != nullptr; }
 
   // ---- out
+  /// `room` is the rest of a staging buffer that had outgoing_bytes_min when it was empty: then `full` means that it is time to send.
   Outgoing next_outgoing(std::span<std::byte> room);
   /// Fills the slot with its first `bytes`. Returns how much of the room is used now, frame headers included.
   std::size_t commit(std::size_t bytes, Source source);
