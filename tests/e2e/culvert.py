@@ -92,7 +92,7 @@ class Program:
         assert not self.is_running(), f"{self.name} runs already"
         with open(self.log, "ab") as sink:
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, cwd=self.folder,
-                                            user=self.user, env=self.environment, start_new_session=True)
+                                            user=self.user, env=self.environment)
         return self
 
     def is_running(self):
@@ -298,19 +298,17 @@ class Case(unittest.TestCase):
         self.addCleanup(self.kill_programs)
 
     def kill_programs(self):
-        """First politely, so that squid and PostgreSQL leave no shared memory behind; then with their children."""
+        """First politely, so that squid and PostgreSQL leave no shared memory behind, and take their children with them. What is
+        left all the same is in the process group of this test class, which tests/run.py ends."""
         for program in reversed(self.programs):
             if program.is_running():
                 program.send(signal.SIGCONT)
                 program.send(program.stop_signal)
         for program in self.programs:
-            if program.process is None:
-                continue
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                program.process.wait(timeout=5)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(program.process.pid, signal.SIGKILL)
-            program.process.wait()
+            if program.process is not None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    program.process.wait(timeout=5)
+                program.kill()
 
     def run(self, result=None):
         faults = lambda: len(result.failures) + len(result.errors)

@@ -6,7 +6,6 @@ import hashlib
 import random
 import resource
 import socket
-import statistics
 import threading
 import time
 
@@ -123,8 +122,9 @@ class StalledReader(Case):
                     during.append(self.speed(port))
                     self.assertLess(sent[0], self.window_bytes_max + self.kernel_bytes_max, "bytes that the stalled stream took")
                 sent[0] = 0
-            ratio = statistics.median(during) / statistics.median(before)
-            print(f"note: with a stalled stream the other has {ratio:.0%} of its speed ({statistics.median(during) / 1e6:.0f} MB/s)")
+            # The best of each: a machine that does something else meanwhile only ever makes it slower.
+            ratio = max(during) / max(before)
+            print(f"note: with a stalled stream the other has {ratio:.0%} of its speed ({max(during) / 1e6:.0f} MB/s)")
             self.assertGreaterEqual(ratio, 0.9, f"before {before}, during {during}")
 
     def speed(self, port):
