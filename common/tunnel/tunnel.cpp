@@ -378,6 +378,8 @@ void Tunnel::finish() {
   if (state_ == State::closed) return;
   state_ = State::closed;
   load_->streams.store(UINT32_MAX, std::memory_order_relaxed);
+  // What TLS still wants to say is the alert that tells the peer why. It goes out, or nothing can be done about it.
+  if (output_ && !output_->empty()) (void)::send(fd_.get(), output_->bytes().data(), output_->size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   output_.reset();
   ::shutdown(fd_.get(), SHUT_RDWR);
   owner_.on_closed(*this, why_);
