@@ -131,8 +131,8 @@ Result<void> Running::start(std::unique_ptr<Plan> plan) {
   if (auto watched = reloader_->watch(settings_.files); !watched) {
     log_.warn("reload.unwatched", {{"code", watched.error().code}, {"text", watched.error().text}});
   }
-  planes_.start();
   log_.info("started", {{"program", program_.name}, {"version", CULVERT_VERSION}, {"config", file_.string()}, {"workers", planes_.size()}});
+  planes_.start();
   notify_.ready();
   feed_watchdog();
   return {};
