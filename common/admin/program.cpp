@@ -22,6 +22,7 @@
 #include "common/admin/status_text.hpp"
 #include "common/admin/stop_signal.hpp"
 #include "common/config/reloader.hpp"
+#include "common/config/settings_reader.hpp"
 
 namespace culvert {
 namespace {
@@ -273,13 +274,18 @@ int run_service(const Program& program, const std::filesystem::path& file, std::
   return status_of(ExitStatus::stopped);
 }
 
-/// `culvert-agent status` and the like: asks the program that runs with this configuration.
-int ask_running(const Program& program, const ProgramSettings& settings, const std::string& command) {
-  const auto& path = settings.admin.socket.empty() ? program.default_socket : settings.admin.socket;
-  auto answer = ask_control_socket(path, command);
+/// `culvert-agent status` and the like: asks the program that runs with this configuration. Of the file only [admin] matters: whoever asks may not read the keys, and a certificate that
+/// has expired is a reason to ask.
+int ask_running(const Program& program, const std::filesystem::path& file, const std::string& command) {
+  auto admin = load_admin_settings(file);
+  if (!admin) {
+    say(program, admin.error().text);
+    return status_of(ExitStatus::configuration);
+  }
+  auto answer = ask_control_socket(admin->socket.empty() ? program.default_socket : admin->socket, command);
   if (!answer) {
     say(program, answer.error().text);
-    return status_of(ExitStatus::try_again);
+    return status_of(answer.error().code == "admin.bad_argument" ? ExitStatus::usage : ExitStatus::try_again);
   }
   std::fputs(answer->c_str(), stdout);
   return 0;
@@ -309,6 +315,10 @@ int run_program(const Program& program, int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : status_of(ExitStatus::usage);
   }
 
+  if (status->parsed()) return ask_running(program, file, json ? "status --json" : "status");
+  if (reload->parsed()) return ask_running(program, file, "reload");
+  if (log_level->parsed()) return ask_running(program, file, "log-level " + level);
+
   auto plan = program.load(file);
   if (!plan) {
     say(program, plan.error().text);
@@ -318,9 +328,6 @@ int run_program(const Program& program, int argc, char** argv) {
     std::printf("%s: ok\n", file.c_str());
     return 0;
   }
-  if (status->parsed()) return ask_running(program, (*plan)->settings(), json ? "status --json" : "status");
-  if (reload->parsed()) return ask_running(program, (*plan)->settings(), "reload");
-  if (log_level->parsed()) return ask_running(program, (*plan)->settings(), "log-level " + level);
   return run_service(program, file, std::move(*plan));
 }
 
