@@ -191,7 +191,7 @@ void Tunnel::shake_hands() {
   if (auto secured = owner_.on_secured(*this); !secured) {
     // The peer learns a reason, not the details: those are for our log.
     why_ = secured.error();
-    session_.close(Reason::denied, "this identity is not welcome");
+    session_.close(Reason::denied, "this identity is not welcome; the log of the side that refuses tells why");
     handle_events();
   }
   touch();
