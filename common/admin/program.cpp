@@ -213,13 +213,21 @@ void Running::end_reload(const Result<void>& applied, const ProgramSettings& set
   log_.set_level(settings.log.level);
   log_.set_format(settings.log.format);
   planes_.budget().resize(settings.limits.memory_budget_bytes);
-  if (settings.metrics != settings_.metrics) {
+  // A port that was in use at the last reload is tried again.
+  if (settings.metrics != settings_.metrics || (settings.metrics.listen && !http_)) {
     if (auto opened = open_metrics(settings.metrics); !opened) {
       last_reload_ok_ = false;
       log_.error("reload.metrics_off", {{"code", opened.error().code}, {"text", opened.error().text}});
     }
   }
+  if (settings.admin != settings_.admin || settings.limits.workers != settings_.limits.workers) {
+    log_.warn("reload.restart_needed", {{"hint", "socket of [admin] and workers of [limits] change when the program starts again"}});
+  }
+  const AdminSettings admin = settings_.admin;
+  const std::uint32_t workers = settings_.limits.workers;
   settings_ = settings;
+  settings_.admin = admin;
+  settings_.limits.workers = workers;
   if (auto watched = reloader_->watch(settings_.files); !watched) {
     log_.warn("reload.unwatched", {{"code", watched.error().code}, {"text", watched.error().text}});
   }
