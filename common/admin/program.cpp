@@ -103,6 +103,7 @@ class Running {
   std::unique_ptr<Service> service_;
   std::unique_ptr<AdminHttp> http_;
   std::unique_ptr<ControlSocket> control_;
+  std::string socket_ = "none";  ///< Where control_ listens, for the log.
   std::optional<Reloader> reloader_;
   std::optional<StopSignal> signals_;
   std::atomic<bool> draining_ = false;
@@ -132,7 +133,7 @@ Result<void> Running::start(std::unique_ptr<Plan> plan) {
   if (auto watched = reloader_->watch(settings_.files); !watched) {
     log_.warn("reload.unwatched", {{"code", watched.error().code}, {"text", watched.error().text}});
   }
-  log_.info("started", {{"program", program_.name}, {"version", CULVERT_VERSION}, {"config", file_.string()}, {"workers", planes_.size()}});
+  log_.info("started", {{"program", program_.name}, {"version", CULVERT_VERSION}, {"config", file_.string()}, {"workers", planes_.size()}, {"admin_socket", socket_}});
   planes_.start();
   notify_.ready();
   feed_watchdog();
@@ -163,6 +164,7 @@ Result<void> Running::open_control() {
   auto opened = ControlSocket::open(path, commands(), log_);
   if (!opened) return std::unexpected(opened.error());
   control_ = std::move(*opened);
+  socket_ = path.string();
   return {};
 }
 
