@@ -25,6 +25,7 @@ std::vector<LocalPort::Settings> ports_of(const Config& config) {
     port.open.kind = protocol::Open::Kind::service;
     port.open.name = channel.service_id;
     port.name = fmt::format("channel {}", channel.service_id);
+    port.far_end = fmt::format("server {}", channel.server);
     ports.push_back(std::move(port));
   }
   return ports;

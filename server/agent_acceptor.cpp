@@ -109,7 +109,9 @@ void AgentAcceptor::join(const AgentIdentity& identity, const protocol::Hello& h
   if (joined.stale) return close_at(place, Reason::stale_epoch, "a newer link of this agent process stands");
   for (const TunnelPlace& old : joined.evicted) close_at(old, Reason::replaced, "the agent has dialled anew");
   if (joined.second_instance) {
-    log_.limited(Log::Level::warn, "agent.second_instance", {{"agent", identity.spiffe_id}, {"serial", identity.serial}});
+    log_.limited(Log::Level::warn, "agent.second_instance", {{"agent", identity.spiffe_id},
+                                                             {"serial", identity.serial},
+                                                             {"hint", "two processes use this certificate: meant so, or was its key copied?"}});
   }
   DataPlane& plane = planes_.plane(place.plane);
   plane.worker().post([this, &plane, place, identity, quota = joined.quota] {

@@ -24,6 +24,7 @@ std::vector<LocalPort::Settings> ports_of(const Config& config) {
     port.open.name = listener.virtual_host.host;
     port.open.port = listener.virtual_host.port;
     port.name = fmt::format("virtual_listener {}", to_string(listener.virtual_host));
+    port.far_end = fmt::format("an agent of account {}, {}", listener.account, listener.location.empty() ? "default location" : "location " + listener.location);
     ports.push_back(std::move(port));
   }
   return ports;

@@ -35,7 +35,7 @@ Result<tcp::acceptor> bind(asio::io_context& context, const Endpoint& listen) {
   const auto address = address_of(listen.host);
   if (!address) {
     return fail("listen.invalid",
-                fmt::format("metrics: {} is no address to listen on: write an IP address or localhost", listen.host));
+                fmt::format("{} is no address to listen on: write an IP address or localhost", listen.host));
   }
   const tcp::endpoint local(*address, listen.port);
   tcp::acceptor acceptor(context);
@@ -46,12 +46,12 @@ Result<tcp::acceptor> bind(asio::io_context& context, const Endpoint& listen) {
   if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (error == asio::error::address_in_use) {
     return fail("listen.in_use",
-                fmt::format("metrics: {} is in use by another program: stop that one, or choose another "
+                fmt::format("{} is in use by another program: stop that one, or choose another "
                             "`listen` in [metrics]",
                             to_string(listen)));
   }
   if (error)
-    return fail("listen.refused", fmt::format("metrics: cannot listen on {}: {}", to_string(listen), error.message()));
+    return fail("listen.refused", fmt::format("cannot listen on {}: {}", to_string(listen), error.message()));
   return acceptor;
 }
 

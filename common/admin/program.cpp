@@ -22,6 +22,7 @@
 #include "common/admin/status_text.hpp"
 #include "common/admin/stop_signal.hpp"
 #include "common/config/reloader.hpp"
+#include "common/config/settings_reader.hpp"
 
 namespace culvert {
 namespace {
@@ -102,6 +103,7 @@ class Running {
   std::unique_ptr<Service> service_;
   std::unique_ptr<AdminHttp> http_;
   std::unique_ptr<ControlSocket> control_;
+  std::string socket_ = "none";  ///< Where control_ listens, for the log.
   std::optional<Reloader> reloader_;
   std::optional<StopSignal> signals_;
   std::atomic<bool> draining_ = false;
@@ -131,8 +133,8 @@ Result<void> Running::start(std::unique_ptr<Plan> plan) {
   if (auto watched = reloader_->watch(settings_.files); !watched) {
     log_.warn("reload.unwatched", {{"code", watched.error().code}, {"text", watched.error().text}});
   }
+  log_.info("started", {{"program", program_.name}, {"version", CULVERT_VERSION}, {"config", file_.string()}, {"workers", planes_.size()}, {"admin_socket", socket_}});
   planes_.start();
-  log_.info("started", {{"program", program_.name}, {"version", CULVERT_VERSION}, {"config", file_.string()}, {"workers", planes_.size()}});
   notify_.ready();
   feed_watchdog();
   return {};
@@ -162,6 +164,7 @@ Result<void> Running::open_control() {
   auto opened = ControlSocket::open(path, commands(), log_);
   if (!opened) return std::unexpected(opened.error());
   control_ = std::move(*opened);
+  socket_ = path.string();
   return {};
 }
 
@@ -212,13 +215,21 @@ void Running::end_reload(const Result<void>& applied, const ProgramSettings& set
   log_.set_level(settings.log.level);
   log_.set_format(settings.log.format);
   planes_.budget().resize(settings.limits.memory_budget_bytes);
-  if (settings.metrics != settings_.metrics) {
+  // A port that was in use at the last reload is tried again.
+  if (settings.metrics != settings_.metrics || (settings.metrics.listen && !http_)) {
     if (auto opened = open_metrics(settings.metrics); !opened) {
       last_reload_ok_ = false;
       log_.error("reload.metrics_off", {{"code", opened.error().code}, {"text", opened.error().text}});
     }
   }
+  if (settings.admin != settings_.admin || settings.limits.workers != settings_.limits.workers) {
+    log_.warn("reload.restart_needed", {{"hint", "socket of [admin] and workers of [limits] change when the program starts again"}});
+  }
+  const AdminSettings admin = settings_.admin;
+  const std::uint32_t workers = settings_.limits.workers;
   settings_ = settings;
+  settings_.admin = admin;
+  settings_.limits.workers = workers;
   if (auto watched = reloader_->watch(settings_.files); !watched) {
     log_.warn("reload.unwatched", {{"code", watched.error().code}, {"text", watched.error().text}});
   }
@@ -273,13 +284,18 @@ int run_service(const Program& program, const std::filesystem::path& file, std::
   return status_of(ExitStatus::stopped);
 }
 
-/// `culvert-agent status` and the like: asks the program that runs with this configuration.
-int ask_running(const Program& program, const ProgramSettings& settings, const std::string& command) {
-  const auto& path = settings.admin.socket.empty() ? program.default_socket : settings.admin.socket;
-  auto answer = ask_control_socket(path, command);
+/// `culvert-agent status` and the like: asks the program that runs with this configuration. Of the file only [admin] matters: whoever asks may not read the keys, and a certificate that
+/// has expired is a reason to ask.
+int ask_running(const Program& program, const std::filesystem::path& file, const std::string& command) {
+  auto admin = load_admin_settings(file);
+  if (!admin) {
+    say(program, admin.error().text);
+    return status_of(ExitStatus::configuration);
+  }
+  auto answer = ask_control_socket(admin->socket.empty() ? program.default_socket : admin->socket, command);
   if (!answer) {
     say(program, answer.error().text);
-    return status_of(ExitStatus::try_again);
+    return status_of(answer.error().code == "admin.bad_argument" ? ExitStatus::usage : ExitStatus::try_again);
   }
   std::fputs(answer->c_str(), stdout);
   return 0;
@@ -309,6 +325,10 @@ int run_program(const Program& program, int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : status_of(ExitStatus::usage);
   }
 
+  if (status->parsed()) return ask_running(program, file, json ? "status --json" : "status");
+  if (reload->parsed()) return ask_running(program, file, "reload");
+  if (log_level->parsed()) return ask_running(program, file, "log-level " + level);
+
   auto plan = program.load(file);
   if (!plan) {
     say(program, plan.error().text);
@@ -318,9 +338,6 @@ int run_program(const Program& program, int argc, char** argv) {
     std::printf("%s: ok\n", file.c_str());
     return 0;
   }
-  if (status->parsed()) return ask_running(program, (*plan)->settings(), json ? "status --json" : "status");
-  if (reload->parsed()) return ask_running(program, (*plan)->settings(), "reload");
-  if (log_level->parsed()) return ask_running(program, (*plan)->settings(), "log-level " + level);
   return run_service(program, file, std::move(*plan));
 }
 

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "common/config/secret_file.hpp"
+#include "common/config/toml_reader.hpp"
 #include "common/net/unique_fd.hpp"
 
 namespace culvert {
@@ -66,6 +67,12 @@ AdminSettings read_admin(const TomlTable& root) {
                                       admin.socket.native().size(), socket_path_length_max));
   }
   return admin;
+}
+
+Result<AdminSettings> load_admin_settings(const std::filesystem::path& file) {
+  auto reader = TomlReader::open(file);
+  if (!reader) return std::unexpected(std::move(reader.error()));
+  return read_admin(reader->root());
 }
 
 MetricsSettings read_metrics(const TomlTable& root, std::optional<Endpoint> usual) {

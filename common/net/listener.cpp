@@ -71,7 +71,7 @@ Error listen_error(const tcp::endpoint& local, int error) {
   if (error == EADDRINUSE) {
     return {"listen.in_use",
             fmt::format("cannot listen on {}: another program has this port. Find it with `ss -ltnp 'sport = :{}'`, "
-                        "stop it, or set another port here",
+                        "stop it, or choose another port",
                         where, local.port())};
   }
   const char* remedy = error == EACCES ? "ports below 1024 need CAP_NET_BIND_SERVICE; take a higher port or grant it"

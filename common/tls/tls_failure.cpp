@@ -44,14 +44,15 @@ Error describe_refusal(const SSL* ssl, const Refusal& refused) {
     case X509_V_ERR_CERT_UNTRUSTED:
       return {
           "tls.unknown_ca",
-          fmt::format("{} is not signed by a CA that is trusted here ({}); put the CA that signed it into the CA file, "
-                      "and let the {} send its intermediates",
-                      which, X509_verify_cert_error_string(refused.verify_error), peer_of(ssl))};
+          fmt::format("{} is not signed by a CA that is trusted here ({}); put the CA that signed it into the file that "
+                      "{} names, and let the {} send its intermediates",
+                      which, X509_verify_cert_error_string(refused.verify_error), from_client ? "client_ca" : "ca (of a back end: backend_ca)",
+                      peer_of(ssl))};
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
       return {
           "tls.wrong_name",
-          fmt::format("{} is not for \"{}\"; correct the address or the expected server name, or have a certificate "
+          fmt::format("{} is not for \"{}\"; correct the address or server_name (of a back end: backend_server_name), or have a certificate "
                       "issued for that name",
                       which, printable(refused.expected_name))};
     case X509_V_ERR_INVALID_PURPOSE:

@@ -64,7 +64,7 @@ void LocalPort::Shared::place(DataPlane& plane, OpenAttempt attempt) {
   const auto now = settings.get();
   const auto entry = directory.pick(now->key, plane.worker().index(), attempt.tried);
   if (!entry) {
-    return give_up(std::move(attempt), "no_tunnel", attempt.tried.empty() ? "no tunnel stands" : "every tunnel refused");
+    return give_up(std::move(attempt), "no_tunnel", attempt.tried.empty() ? fmt::format("no tunnel to {} stands; status tells more", now->far_end) : "every tunnel refused");
   }
   if (entry->plane == plane.worker().index()) return place_here(plane, entry->id, std::move(attempt));
   // The socket moves once, before its first relayed byte.

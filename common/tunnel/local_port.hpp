@@ -24,6 +24,7 @@ class LocalPort {
     std::string key;      ///< Of the tunnel directory.
     protocol::Open open;  ///< Where to.
     std::string name;     ///< For logs: "channel web", "virtual_listener erp:443".
+    std::string far_end;  ///< For logs, who answers at the far end: "server tunnel.example.com:443", "an agent of account acme".
   };
   /// Binds at once; accepts from then on. Errors: the listener's.
   static Result<std::unique_ptr<LocalPort>> open(DataPlanes& planes, TunnelDirectory& directory, Log& log, Settings settings);

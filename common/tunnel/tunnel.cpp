@@ -191,7 +191,7 @@ void Tunnel::shake_hands() {
   if (auto secured = owner_.on_secured(*this); !secured) {
     // The peer learns a reason, not the details: those are for our log.
     why_ = secured.error();
-    session_.close(Reason::denied, "this identity is not welcome");
+    session_.close(Reason::denied, "this identity is not welcome; the log of the side that refuses tells why");
     handle_events();
   }
   touch();
@@ -378,6 +378,8 @@ void Tunnel::finish() {
   if (state_ == State::closed) return;
   state_ = State::closed;
   load_->streams.store(UINT32_MAX, std::memory_order_relaxed);
+  // What TLS still wants to say is the alert that tells the peer why. It goes out, or nothing can be done about it.
+  if (output_ && !output_->empty()) (void)::send(fd_.get(), output_->bytes().data(), output_->size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   output_.reset();
   ::shutdown(fd_.get(), SHUT_RDWR);
   owner_.on_closed(*this, why_);
