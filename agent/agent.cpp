@@ -31,7 +31,9 @@ std::vector<LocalPort::Settings> ports_of(const Config& config) {
   return ports;
 }
 
-std::unique_ptr<AgentPlan> own(std::unique_ptr<Plan> plan) { return std::unique_ptr<AgentPlan>(static_cast<AgentPlan*>(plan.release())); }
+std::unique_ptr<AgentPlan> own(std::unique_ptr<Plan> plan) {
+  return std::unique_ptr<AgentPlan>(static_cast<AgentPlan*>(plan.release()));
+}
 
 }  // namespace
 
@@ -43,7 +45,8 @@ Result<std::unique_ptr<Plan>> AgentPlan::load(const std::filesystem::path& file)
   const Config& checked = plan->config_;
   for (const Server& server : checked.servers) {
     auto tls = TlsContext::for_agent(server.credentials);
-    if (!tls) return fail(tls.error().code, fmt::format("{}: [[server]] {}: {}", file.string(), server.name, tls.error().text));
+    if (!tls)
+      return fail(tls.error().code, fmt::format("{}: [[server]] {}: {}", file.string(), server.name, tls.error().text));
     plan->tls_.push_back(std::move(*tls));
   }
   auto mappings = SystemMappings::load(checked.system_mappings);
@@ -58,7 +61,12 @@ AgentService::AgentService(const Surroundings& around, std::unique_ptr<Plan> pla
       plan_(own(std::move(plan))),
       directory_(around_.planes),
       mappings_(plan_->mappings_),
-      link_surroundings_{around_.planes, directory_, around_.log, random_instance(), acceptors_, mappings_,
+      link_surroundings_{around_.planes,
+                         directory_,
+                         around_.log,
+                         random_instance(),
+                         acceptors_,
+                         mappings_,
                          {plan_->settings_.limits.streams_per_link_max, plan_->settings_.limits.dials_max}},
       ports_(around_.planes, directory_, around_.log) {
   for (std::size_t i = 0; i < around_.planes.size(); ++i) {
@@ -139,8 +147,9 @@ void AgentService::stop(std::function<void()> done) {
       [this](DataPlane& plane) {
         const bool at_home = plane.worker().index() == 0;
         const auto over = [](const auto& link) { return link->is_over(); };
-        const bool links_over = !at_home || (std::ranges::all_of(links_, [&over](const auto& link) { return over(link.second); }) &&
-                                             std::ranges::all_of(retired_, over));
+        const bool links_over =
+            !at_home || (std::ranges::all_of(links_, [&over](const auto& link) { return over(link.second); }) &&
+                         std::ranges::all_of(retired_, over));
         return !plane.tunnels().empty() || acceptors_[plane.worker().index()]->size() > 0 || !links_over;
       },
       std::chrono::steady_clock::now() + stop_time_max, std::move(done));
@@ -169,13 +178,18 @@ void AgentService::status(std::function<void(boost::json::object)> done) {
         object["server"] = owner == owners->end() ? "" : owner->second;
       },
       [ports = std::move(ports), servers, done = std::move(done)](boost::json::array tunnels) {
-        done({{"program", "culvert-agent"}, {"version", CULVERT_VERSION}, {"servers", *servers}, {"tunnels", std::move(tunnels)}, {"channels", ports}});
+        done({{"program", "culvert-agent"},
+              {"version", CULVERT_VERSION},
+              {"servers", *servers},
+              {"tunnels", std::move(tunnels)},
+              {"channels", ports}});
       });
 }
 
 Readiness AgentService::readiness() {
   for (const auto& [name, link] : links_) {
-    if (link->tunnels_up() == 0) return {false, fmt::format("no tunnel to server {}: {}", name, link->status().last_error)};
+    if (link->tunnels_up() == 0)
+      return {false, fmt::format("no tunnel to server {}: {}", name, link->status().last_error)};
   }
   return {true, ""};
 }

@@ -25,7 +25,9 @@ constexpr std::chrono::seconds dial_time_max{10};
 constexpr std::chrono::milliseconds empty_poll_interval{200};
 
 std::function<double()> chance() {
-  return [source = std::minstd_rand(std::random_device{}())]() mutable { return std::uniform_real_distribution<>(0, 1)(source); };
+  return [source = std::minstd_rand(std::random_device{}())]() mutable {
+    return std::uniform_real_distribution<>(0, 1)(source);
+  };
 }
 
 /// On the tunnel's worker: who was asked to leave closes, once its streams have ended.
@@ -74,7 +76,8 @@ boost::asio::awaitable<void> ServerLink::keep() {
     }
     if (const auto it = tunnels_.find(*begun); it != tunnels_.end()) {
       // Make before break: the old one lives on until its streams have ended.
-      co_await pause(std::chrono::milliseconds(static_cast<std::int64_t>(static_cast<double>(it->second.leave_within.count()) * chance()())));
+      co_await pause(std::chrono::milliseconds(
+          static_cast<std::int64_t>(static_cast<double>(it->second.leave_within.count()) * chance()())));
     } else {
       co_await pause(backoff.next_delay(std::chrono::steady_clock::now()));
     }
@@ -108,12 +111,17 @@ boost::asio::awaitable<Result<DialedSocket>> ServerLink::reach() {
 /// Makes a tunnel of a connection, on the next worker in turn.
 Result<TunnelId> ServerLink::begin(DialedSocket dialed) {
   UniqueSsl ssl = tls_.make_ssl();
-  if (auto expected = set_expected_server_name(ssl.get(), server_.server_name); !expected) return std::unexpected(expected.error());
+  if (auto expected = set_expected_server_name(ssl.get(), server_.server_name); !expected)
+    return std::unexpected(expected.error());
   const TunnelId id = DataPlane::next_tunnel_id();
   Known known;
   known.plane = next_plane_++ % around_.planes.size();
   known.slot = free_slot();
-  Tunnel::Setup setup{id, std::move(dialed.fd), std::move(ssl), {}, to_string(Endpoint{dialed.remote.address().to_string(), dialed.remote.port()})};
+  Tunnel::Setup setup{id,
+                      std::move(dialed.fd),
+                      std::move(ssl),
+                      {},
+                      to_string(Endpoint{dialed.remote.address().to_string(), dialed.remote.port()})};
   setup.session.role = protocol::Role::agent;
   setup.session.streams_max = around_.limits.streams_per_link_max;
   setup.session.hello.instance = around_.instance;
@@ -143,7 +151,8 @@ void ServerLink::note_failure(const Error& error) {
 }
 
 std::size_t ServerLink::tunnels_up() const {
-  return static_cast<std::size_t>(std::ranges::count_if(tunnels_, [](const auto& tunnel) { return tunnel.second.up && !tunnel.second.leaving; }));
+  return static_cast<std::size_t>(
+      std::ranges::count_if(tunnels_, [](const auto& tunnel) { return tunnel.second.up && !tunnel.second.leaving; }));
 }
 
 ServerLink::Status ServerLink::status() const {
@@ -154,7 +163,9 @@ ServerLink::Status ServerLink::status() const {
 
 // ---- on a tunnel's worker
 
-Result<void> ServerLink::on_secured(Tunnel& tunnel) { return check_tunnel_protocol(tunnel.tls().native()); }
+Result<void> ServerLink::on_secured(Tunnel& tunnel) {
+  return check_tunnel_protocol(tunnel.tls().native());
+}
 
 void ServerLink::on_greeted(Tunnel&, const protocol::Hello&) {}
 
@@ -164,13 +175,19 @@ void ServerLink::on_welcomed(Tunnel& tunnel, const protocol::Welcome&) {
 }
 
 void ServerLink::on_opened(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open) {
-  if (open.kind != protocol::Open::Kind::host) return tunnel.reject(stream, {Reason::kind_unknown, false, "an agent leads to virtual hosts only"});
+  if (open.kind != protocol::Open::Kind::host)
+    return tunnel.reject(stream, {Reason::kind_unknown, false, "an agent leads to virtual hosts only"});
   auto target = around_.mappings.get()->find(server_.name, open.name, open.port);
-  if (target) return around_.acceptors[tunnel.plane().worker().index()]->dial(tunnel, stream, std::move(*target), quota_, around_.limits);
+  if (target)
+    return around_.acceptors[tunnel.plane().worker().index()]->dial(tunnel, stream, std::move(*target), quota_,
+                                                                    around_.limits);
   const bool full = target.error() == SystemMappings::Refusal::full;
-  around_.log.limited(Log::Level::warn, full ? "mapping.full" : "mapping.not_exposed",
-                      {{"server", server_.name}, {"virtual_host", open.name}, {"port", open.port},
-                       {"hint", full ? "all of its connections_max are open" : "no system_mapping of this server exposes it"}});
+  around_.log.limited(
+      Log::Level::warn, full ? "mapping.full" : "mapping.not_exposed",
+      {{"server", server_.name},
+       {"virtual_host", open.name},
+       {"port", open.port},
+       {"hint", full ? "all of its connections_max are open" : "no system_mapping of this server exposes it"}});
   if (full) return tunnel.reject(stream, {Reason::overloaded, false, "all connections of the mapping are open"});
   tunnel.reject(stream, {Reason::not_exposed, false, "the agent does not expose this virtual host"});
 }

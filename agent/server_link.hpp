@@ -37,8 +37,9 @@ struct LinkSurroundings {
   StreamAcceptor::Limits limits;
 };
 
-/// The agent's link to one server: keeps so many tunnels up, for ever, and decides what the server's streams may reach. Owned at home, where its coroutines run; as a TunnelOwner it
-/// is called on each tunnel's worker and passes the news home.
+/// The agent's link to one server: keeps so many tunnels up, for ever, and decides what the server's streams may reach.
+/// Owned at home, where its coroutines run; as a TunnelOwner it is called on each tunnel's worker and passes the news
+/// home.
 class ServerLink final : public TunnelOwner {
  public:
   ServerLink(const LinkSurroundings& surroundings, Server server, TlsContext tls);

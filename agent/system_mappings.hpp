@@ -14,8 +14,8 @@
 
 namespace culvert::agent {
 
-/// The agent's access control: what the cloud side of each server may reach, and as what. Nothing else can be reached, whatever a server asks for. An immutable value (but for the
-/// count of open connections); looked up on the workers.
+/// The agent's access control: what the cloud side of each server may reach, and as what. Nothing else can be reached,
+/// whatever a server asks for. An immutable value (but for the count of open connections); looked up on the workers.
 class SystemMappings {
  public:
   /// Loads the certificates of tcps mappings, so it may block. Errors: tls.*, with the mapping's name.

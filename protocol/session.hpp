@@ -23,8 +23,8 @@
 //
 //   in:   ( feed  next_event* )*          until next_event() has no more; Data spans live in the fed bytes.
 //                                         Other calls make events too: run next_event() dry after them
-//   out:  ( next_outgoing  commit? )*     into at least outgoing_bytes_min; frames are written by the session; a slot is filled by the driver, then
-//   committed time: on_time() at deadline() or later
+//   out:  ( next_outgoing  commit? )*     into at least outgoing_bytes_min; frames are written by the session; a slot
+//   is filled by the driver, then committed time: on_time() at deadline() or later
 //
 // Nothing here blocks, locks, logs or reads a clock. A stream that open() returned or that Opened named ends with
 // exactly one Forgotten, unless the tunnel's Ended comes first: then nothing more is said about any stream.
@@ -206,7 +206,8 @@ class Session {
   bool knows(StreamId id) { return live(id) != nullptr; }
 
   // ---- out
-  /// `room` is the rest of a staging buffer that had outgoing_bytes_min when it was empty: then `full` means that it is time to send.
+  /// `room` is the rest of a staging buffer that had outgoing_bytes_min when it was empty: then `full` means that it is
+  /// time to send.
   Outgoing next_outgoing(std::span<std::byte> room);
   /// Fills the slot with its first `bytes`. Returns how much of the room is used now, frame headers included.
   std::size_t commit(std::size_t bytes, Source source);

@@ -15,7 +15,8 @@ using protocol::Reason;
 
 namespace {
 
-/// Tunnels without a proven identity, of the whole process (threats C11): from the first number on some are dropped, at the second all.
+/// Tunnels without a proven identity, of the whole process (threats C11): from the first number on some are dropped, at
+/// the second all.
 constexpr std::uint32_t greeting_drop_from = 512;
 constexpr std::uint32_t greeting_max = 1'024;
 
@@ -30,8 +31,14 @@ bool drops(std::uint32_t greeting) {
 
 }  // namespace
 
-AgentAcceptor::AgentAcceptor(DataPlanes& planes, TunnelDirectory& directory, Log& log, std::shared_ptr<const TunnelPolicy> policy)
-    : planes_(planes), directory_(directory), log_(log), policy_(std::move(policy)), instance_(random_instance()), locals_(planes.size()) {
+AgentAcceptor::AgentAcceptor(DataPlanes& planes, TunnelDirectory& directory, Log& log,
+                             std::shared_ptr<const TunnelPolicy> policy)
+    : planes_(planes),
+      directory_(directory),
+      log_(log),
+      policy_(std::move(policy)),
+      instance_(random_instance()),
+      locals_(planes.size()) {
   for (std::size_t i = 0; i < planes.size(); ++i) {
     locals_[i].streams = std::make_unique<StreamAcceptor>(planes.plane(i), log);
   }
@@ -42,9 +49,13 @@ AgentAcceptor::~AgentAcceptor() = default;
 Result<void> AgentAcceptor::listen(const Endpoint& address) {
   boost::system::error_code malformed;
   const auto ip = boost::asio::ip::make_address(address.host == "localhost" ? "127.0.0.1" : address.host, malformed);
-  if (malformed) return fail("listen.refused", fmt::format("tunnel.listen: {} is no address of this machine; write an IP address", address.host));
+  if (malformed)
+    return fail("listen.refused",
+                fmt::format("tunnel.listen: {} is no address of this machine; write an IP address", address.host));
   ListenerEvents events;
-  events.on_accept = [this](Worker&, UniqueFd socket, const boost::asio::ip::tcp::endpoint& peer) { take(std::move(socket), peer); };
+  events.on_accept = [this](Worker&, UniqueFd socket, const boost::asio::ip::tcp::endpoint& peer) {
+    take(std::move(socket), peer);
+  };
   events.on_exhausted = [this](Worker&, std::uint64_t times) {
     log_.error("tunnel.exhausted", {{"times", times}, {"hint", "out of descriptors or memory: raise LimitNOFILE"}});
   };
@@ -55,17 +66,22 @@ Result<void> AgentAcceptor::listen(const Endpoint& address) {
   return {};
 }
 
-/// On the accepting worker. The tunnels of a link arrive one after the other, so taking turns spreads them over the workers.
+/// On the accepting worker. The tunnels of a link arrive one after the other, so taking turns spreads them over the
+/// workers.
 void AgentAcceptor::take(UniqueFd socket, const boost::asio::ip::tcp::endpoint& peer) {
   const std::uint32_t greeting = greeting_.fetch_add(1);
   if (greeting >= greeting_max || drops(greeting)) {
     greeting_.fetch_sub(1);
     refused_.fetch_add(1, std::memory_order_relaxed);
-    log_.limited(Log::Level::warn, "tunnel.flood", {{"unproven", greeting}, {"hint", "many connections that do not prove an identity"}});
+    log_.limited(Log::Level::warn, "tunnel.flood",
+                 {{"unproven", greeting}, {"hint", "many connections that do not prove an identity"}});
     return;
   }
   const auto policy = policy_.get();
-  Tunnel::Setup setup{DataPlane::next_tunnel_id(), std::move(socket), policy->tls.make_ssl(), {},
+  Tunnel::Setup setup{DataPlane::next_tunnel_id(),
+                      std::move(socket),
+                      policy->tls.make_ssl(),
+                      {},
                       to_string(Endpoint{peer.address().to_string(), peer.port()})};
   setup.session.role = protocol::Role::server;
   setup.session.streams_max = policy->limits.streams_per_link_max;
@@ -86,7 +102,8 @@ Result<void> AgentAcceptor::on_secured(Tunnel& tunnel) {
   auto identity = agent_identity(tunnel.tls().native(), policy->trust_domain);
   if (!identity) return std::unexpected(identity.error());
   if (policy->denials.denies(*identity)) {
-    return fail("identity.denied", fmt::format("{} (serial {}) is on the deny list", identity->spiffe_id, identity->serial));
+    return fail("identity.denied",
+                fmt::format("{} (serial {}) is on the deny list", identity->spiffe_id, identity->serial));
   }
   locals_[tunnel.plane().worker().index()].known[tunnel.id()].identity = std::move(*identity);
   greeting_.fetch_sub(1);
@@ -95,12 +112,15 @@ Result<void> AgentAcceptor::on_secured(Tunnel& tunnel) {
 
 void AgentAcceptor::on_greeted(Tunnel& tunnel, const protocol::Hello& hello) {
   if (hello.version_min > 1 || hello.version_max < 1) {
-    return tunnel.close(Reason::version, fmt::format("this server speaks version 1, the agent {} to {}", hello.version_min, hello.version_max));
+    return tunnel.close(Reason::version, fmt::format("this server speaks version 1, the agent {} to {}",
+                                                     hello.version_min, hello.version_max));
   }
-  if (!hello.wanted_replica.empty()) return tunnel.close(Reason::wrong_replica, "this server is not the wanted replica");
+  if (!hello.wanted_replica.empty())
+    return tunnel.close(Reason::wrong_replica, "this server is not the wanted replica");
   const std::size_t plane = tunnel.plane().worker().index();
   const AgentIdentity& identity = locals_[plane].known.at(tunnel.id()).identity;
-  planes_.home().post([this, identity, hello, place = TunnelPlace{tunnel.id(), plane}] { join(identity, hello, place); });
+  planes_.home().post(
+      [this, identity, hello, place = TunnelPlace{tunnel.id(), plane}] { join(identity, hello, place); });
 }
 
 /// At home: who takes over from whom, and then the answer, back on the tunnel's worker.
@@ -109,9 +129,10 @@ void AgentAcceptor::join(const AgentIdentity& identity, const protocol::Hello& h
   if (joined.stale) return close_at(place, Reason::stale_epoch, "a newer link of this agent process stands");
   for (const TunnelPlace& old : joined.evicted) close_at(old, Reason::replaced, "the agent has dialled anew");
   if (joined.second_instance) {
-    log_.limited(Log::Level::warn, "agent.second_instance", {{"agent", identity.spiffe_id},
-                                                             {"serial", identity.serial},
-                                                             {"hint", "two processes use this certificate: meant so, or was its key copied?"}});
+    log_.limited(Log::Level::warn, "agent.second_instance",
+                 {{"agent", identity.spiffe_id},
+                  {"serial", identity.serial},
+                  {"hint", "two processes use this certificate: meant so, or was its key copied?"}});
   }
   DataPlane& plane = planes_.plane(place.plane);
   plane.worker().post([this, &plane, place, identity, quota = joined.quota] {
@@ -122,7 +143,11 @@ void AgentAcceptor::join(const AgentIdentity& identity, const protocol::Hello& h
       planes_.home().post([this, place] { agents_.leave(place.id); });
       return;
     }
-    tunnel->welcome({.version = 1, .capabilities = {}, .instance = instance_, .replica = {}, .software = "culvert-server " CULVERT_VERSION});
+    tunnel->welcome({.version = 1,
+                     .capabilities = {},
+                     .instance = instance_,
+                     .replica = {},
+                     .software = "culvert-server " CULVERT_VERSION});
     known->second.listed = true;
     known->second.quota = quota;
     directory_.add(key_of(identity.account, identity.location), {place.id, place.plane, tunnel->load()});
@@ -142,23 +167,32 @@ void AgentAcceptor::on_welcomed(Tunnel&, const protocol::Welcome&) {}
 void AgentAcceptor::on_opened(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open) {
   const Known& known = locals_[tunnel.plane().worker().index()].known.at(tunnel.id());
   const AgentIdentity& identity = known.identity;
-  if (open.kind != protocol::Open::Kind::service) return tunnel.reject(stream, {Reason::kind_unknown, false, "a server leads to services only"});
+  if (open.kind != protocol::Open::Kind::service)
+    return tunnel.reject(stream, {Reason::kind_unknown, false, "a server leads to services only"});
   const auto policy = policy_.get();
   const Endpoint* target = policy->mappings.find(identity.account, identity.location, open.name);
   if (target == nullptr) {
-    log_.limited(Log::Level::warn, "service.unknown", {{"agent", identity.spiffe_id}, {"service_id", open.name}, {"hint", "no service mapping of this account and location has this service_id"}});
-    return tunnel.reject(stream, {Reason::no_such_service, false, "no service mapping of this account and location has this service id"});
+    log_.limited(Log::Level::warn, "service.unknown",
+                 {{"agent", identity.spiffe_id},
+                  {"service_id", open.name},
+                  {"hint", "no service mapping of this account and location has this service_id"}});
+    return tunnel.reject(stream, {Reason::no_such_service, false,
+                                  "no service mapping of this account and location has this service id"});
   }
-  locals_[tunnel.plane().worker().index()].streams->dial(
-      tunnel, stream,
-      {.endpoint = *target, .name = fmt::format("service {}", open.name), .connect_time_max = open.dial_time_max, .tls = std::nullopt, .mapping_place = nullptr},
-      known.quota, policy->limits);
+  locals_[tunnel.plane().worker().index()].streams->dial(tunnel, stream,
+                                                         {.endpoint = *target,
+                                                          .name = fmt::format("service {}", open.name),
+                                                          .connect_time_max = open.dial_time_max,
+                                                          .tls = std::nullopt,
+                                                          .mapping_place = nullptr},
+                                                         known.quota, policy->limits);
 }
 
 void AgentAcceptor::on_draining(Tunnel& tunnel, std::chrono::milliseconds) {
   const auto& known = locals_[tunnel.plane().worker().index()].known;
   const auto found = known.find(tunnel.id());
-  if (found != known.end()) directory_.remove(key_of(found->second.identity.account, found->second.identity.location), tunnel.id());
+  if (found != known.end())
+    directory_.remove(key_of(found->second.identity.account, found->second.identity.location), tunnel.id());
 }
 
 void AgentAcceptor::on_closed(Tunnel& tunnel, const Error& why) {
@@ -176,7 +210,11 @@ void AgentAcceptor::on_closed(Tunnel& tunnel, const Error& why) {
     directory_.remove(key_of(gone.identity.account, gone.identity.location), tunnel.id());
     planes_.home().post([this, id = tunnel.id()] { agents_.leave(id); });
   }
-  log_.info("tunnel.down", {{"agent", gone.identity.spiffe_id}, {"peer", tunnel.peer()}, {"tunnel", tunnel.id()}, {"code", why.code}, {"text", why.text}});
+  log_.info("tunnel.down", {{"agent", gone.identity.spiffe_id},
+                            {"peer", tunnel.peer()},
+                            {"tunnel", tunnel.id()},
+                            {"code", why.code},
+                            {"text", why.text}});
 }
 
 void AgentAcceptor::change(std::shared_ptr<const TunnelPolicy> policy) {
@@ -206,7 +244,9 @@ void AgentAcceptor::stop(std::function<void()> done) {
     locals_[plane.worker().index()].streams->request_stop();
   });
   planes_.when_idle(
-      [this](DataPlane& plane) { return !plane.tunnels().empty() || locals_[plane.worker().index()].streams->size() > 0; },
+      [this](DataPlane& plane) {
+        return !plane.tunnels().empty() || locals_[plane.worker().index()].streams->size() > 0;
+      },
       std::chrono::steady_clock::now() + stop_time_max, std::move(done));
 }
 

@@ -31,8 +31,8 @@ struct TunnelPolicy {
   StreamAcceptor::Limits limits;
 };
 
-/// The door for agents: from a TCP connection to a tunnel with a proven identity that stands in the directory, and the decision on every stream that an agent opens.
-/// Owned at home; as a TunnelOwner it is called on each tunnel's worker.
+/// The door for agents: from a TCP connection to a tunnel with a proven identity that stands in the directory, and the
+/// decision on every stream that an agent opens. Owned at home; as a TunnelOwner it is called on each tunnel's worker.
 class AgentAcceptor final : public TunnelOwner {
  public:
   AgentAcceptor(DataPlanes& planes, TunnelDirectory& directory, Log& log, std::shared_ptr<const TunnelPolicy> policy);
@@ -52,7 +52,9 @@ class AgentAcceptor final : public TunnelOwner {
   std::uint64_t refused_handshakes() const { return refused_.load(std::memory_order_relaxed); }
 
   /// The directory's key for an agent's place.
-  static std::string key_of(const std::string& account, const std::string& location) { return account + "/" + location; }
+  static std::string key_of(const std::string& account, const std::string& location) {
+    return account + "/" + location;
+  }
 
  private:
   // TunnelOwner

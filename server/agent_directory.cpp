@@ -5,7 +5,8 @@
 
 namespace culvert::server {
 
-AgentDirectory::Joined AgentDirectory::join(const std::string& spiffe_id, const protocol::Hello& hello, TunnelPlace place) {
+AgentDirectory::Joined AgentDirectory::join(const std::string& spiffe_id, const protocol::Hello& hello,
+                                            TunnelPlace place) {
   Joined result;
   const Key key{spiffe_id, hello.instance};
   const auto first = links_.lower_bound({spiffe_id, protocol::InstanceId{}});

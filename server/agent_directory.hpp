@@ -22,15 +22,16 @@ struct TunnelPlace {
 
 /// Which tunnels belong together, and who takes over from whom (SPEC 8.1). Pure; lives at home.
 ///
-/// A link is all tunnels of one agent process. A higher epoch of it evicts its old tunnels at once, the same epoch and slot that one tunnel, another slot joins, and a lower epoch is
-/// refused: a frozen agent that thaws must not push out its own successor.
+/// A link is all tunnels of one agent process. A higher epoch of it evicts its old tunnels at once, the same epoch and
+/// slot that one tunnel, another slot joins, and a lower epoch is refused: a frozen agent that thaws must not push out
+/// its own successor.
 class AgentDirectory {
  public:
   struct Joined {
-    bool stale = false;                  ///< Refused: an older epoch.
-    std::vector<TunnelPlace> evicted;    ///< To be closed as replaced.
-    LinkQuota quota;                     ///< Of the link.
-    bool second_instance = false;        ///< Another process with the same identity is here: a pair of hands, or a theft.
+    bool stale = false;                ///< Refused: an older epoch.
+    std::vector<TunnelPlace> evicted;  ///< To be closed as replaced.
+    LinkQuota quota;                   ///< Of the link.
+    bool second_instance = false;      ///< Another process with the same identity is here: a pair of hands, or a theft.
   };
   Joined join(const std::string& spiffe_id, const protocol::Hello& hello, TunnelPlace place);
   void leave(std::uint64_t tunnel);

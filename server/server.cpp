@@ -24,15 +24,20 @@ std::vector<LocalPort::Settings> ports_of(const Config& config) {
     port.open.name = listener.virtual_host.host;
     port.open.port = listener.virtual_host.port;
     port.name = fmt::format("virtual_listener {}", to_string(listener.virtual_host));
-    port.far_end = fmt::format("an agent of account {}, {}", listener.account, listener.location.empty() ? "default location" : "location " + listener.location);
+    port.far_end = fmt::format("an agent of account {}, {}", listener.account,
+                               listener.location.empty() ? "default location" : "location " + listener.location);
     ports.push_back(std::move(port));
   }
   return ports;
 }
 
-ServerPlan& plan_of(Plan& plan) { return static_cast<ServerPlan&>(plan); }
+ServerPlan& plan_of(Plan& plan) {
+  return static_cast<ServerPlan&>(plan);
+}
 
-std::unique_ptr<ServerPlan> own(std::unique_ptr<Plan> plan) { return std::unique_ptr<ServerPlan>(&plan_of(*plan.release())); }
+std::unique_ptr<ServerPlan> own(std::unique_ptr<Plan> plan) {
+  return std::unique_ptr<ServerPlan>(&plan_of(*plan.release()));
+}
 
 }  // namespace
 
@@ -45,9 +50,12 @@ Result<std::unique_ptr<Plan>> ServerPlan::load(const std::filesystem::path& file
   plan->config_ = std::move(*config);
   const Config& checked = plan->config_;
   plan->settings_ = {checked.log, checked.admin, checked.metrics, checked.limits, files_of(checked)};
-  plan->policy_ = std::make_shared<const TunnelPolicy>(TunnelPolicy{
-      std::move(*tls), checked.tunnel.trust_domain, Denials(checked.deny.certificate_serials, checked.deny.agents),
-      ServiceMappings(checked.service_mappings), {checked.limits.streams_per_link_max, checked.limits.dials_max}});
+  plan->policy_ = std::make_shared<const TunnelPolicy>(
+      TunnelPolicy{std::move(*tls),
+                   checked.tunnel.trust_domain,
+                   Denials(checked.deny.certificate_serials, checked.deny.agents),
+                   ServiceMappings(checked.service_mappings),
+                   {checked.limits.streams_per_link_max, checked.limits.dials_max}});
   return plan;
 }
 
@@ -82,7 +90,8 @@ Result<void> ServerService::reload(std::unique_ptr<Plan> plan) {
 void ServerService::drain(std::chrono::steady_clock::time_point deadline, std::function<void()> done) {
   ports_.close();
   agents_.drain(leave_within);
-  around_.planes.when_idle([](DataPlane& plane) { return plane.ends() > 0 || !plane.tunnels().empty(); }, deadline, std::move(done));
+  around_.planes.when_idle([](DataPlane& plane) { return plane.ends() > 0 || !plane.tunnels().empty(); }, deadline,
+                           std::move(done));
 }
 
 void ServerService::stop(std::function<void()> done) {
@@ -105,14 +114,20 @@ void ServerService::status(std::function<void(boost::json::object)> done) {
         object["location"] = identity->location;
       },
       [ports = std::move(ports), done = std::move(done)](boost::json::array tunnels) {
-        done({{"program", "culvert-server"}, {"version", CULVERT_VERSION}, {"tunnels", std::move(tunnels)}, {"virtual_listeners", ports}});
+        done({{"program", "culvert-server"},
+              {"version", CULVERT_VERSION},
+              {"tunnels", std::move(tunnels)},
+              {"virtual_listeners", ports}});
       });
 }
 
-Readiness ServerService::readiness() { return {true, ""}; }
+Readiness ServerService::readiness() {
+  return {true, ""};
+}
 
 void ServerService::collect(MetricsPage& page) {
-  page.counter("culvert_tunnels_refused_total", "Connections to the tunnel port that proved no welcome identity.", {}, agents_.refused_handshakes());
+  page.counter("culvert_tunnels_refused_total", "Connections to the tunnel port that proved no welcome identity.", {},
+               agents_.refused_handshakes());
 }
 
 }  // namespace culvert::server

@@ -18,7 +18,8 @@ ServiceMappings::ServiceMappings(const std::vector<ServiceMapping>& mappings) {
   }
 }
 
-const Endpoint* ServiceMappings::find(std::string_view account, std::string_view location, std::string_view service_id) const {
+const Endpoint* ServiceMappings::find(std::string_view account, std::string_view location,
+                                      std::string_view service_id) const {
   const auto found = targets_.find(key(account, location, service_id));
   return found == targets_.end() ? nullptr : &found->second;
 }

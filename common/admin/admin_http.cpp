@@ -45,13 +45,11 @@ Result<tcp::acceptor> bind(asio::io_context& context, const Endpoint& listen) {
   if (!error) acceptor.bind(local, error);
   if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (error == asio::error::address_in_use) {
-    return fail("listen.in_use",
-                fmt::format("{} is in use by another program: stop that one, or choose another "
-                            "`listen` in [metrics]",
-                            to_string(listen)));
+    return fail("listen.in_use", fmt::format("{} is in use by another program: stop that one, or choose another "
+                                             "`listen` in [metrics]",
+                                             to_string(listen)));
   }
-  if (error)
-    return fail("listen.refused", fmt::format("cannot listen on {}: {}", to_string(listen), error.message()));
+  if (error) return fail("listen.refused", fmt::format("cannot listen on {}: {}", to_string(listen), error.message()));
   return acceptor;
 }
 

@@ -37,8 +37,9 @@ Result<UniqueFd> connect(const std::filesystem::path& path) {
   ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);  // Bounds connect, too.
   if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return socket;
   if (errno == ENOENT || errno == ECONNREFUSED) {
-    return fail("admin.not_running",
-                fmt::format("nothing answers on {}: start the program; if it runs, name the file that it runs with, or set `socket` in [admin]", path.string()));
+    return fail("admin.not_running", fmt::format("nothing answers on {}: start the program; if it runs, name the file "
+                                                 "that it runs with, or set `socket` in [admin]",
+                                                 path.string()));
   }
   if (errno == EACCES || errno == EPERM) {
     return fail("admin.denied",

@@ -9,7 +9,8 @@
 
 namespace culvert {
 
-/// What a TaskGroup does with an exception that nobody expected: the task is over, the process lives, and a person is told.
+/// What a TaskGroup does with an exception that nobody expected: the task is over, the process lives, and a person is
+/// told.
 inline std::function<void(std::exception_ptr)> report_defect(Log& log, std::string task) {
   return [&log, task = std::move(task)](const std::exception_ptr& exception) {
     try {

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/admin/program.hpp"
 
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -16,6 +13,8 @@
 #include <boost/asio/thread_pool.hpp>
 #include <boost/json/serialize.hpp>
 #include <fmt/core.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "common/admin/control_socket.hpp"
 #include "common/admin/service_notify.hpp"
@@ -31,13 +30,18 @@ namespace asio = boost::asio;
 
 constexpr std::chrono::seconds drain_time_max{30};
 
-int status_of(ExitStatus status) { return static_cast<int>(status); }
+int status_of(ExitStatus status) {
+  return static_cast<int>(status);
+}
 
-void say(const Program& program, const std::string& text) { std::fprintf(stderr, "%s: %s\n", program.name.c_str(), text.c_str()); }
+void say(const Program& program, const std::string& text) {
+  std::fprintf(stderr, "%s: %s\n", program.name.c_str(), text.c_str());
+}
 
 /// A port that somebody else has may be free later; a wrong certificate will not mend itself.
 ExitStatus exit_of(const Error& error) {
-  return error.code.starts_with("listen.") || error.code.starts_with("admin.") ? ExitStatus::try_again : ExitStatus::configuration;
+  return error.code.starts_with("listen.") || error.code.starts_with("admin.") ? ExitStatus::try_again
+                                                                               : ExitStatus::configuration;
 }
 
 /// Each stream has a socket; the usual 1,024 are soon used up.
@@ -48,7 +52,8 @@ void raise_descriptor_limit() {
   (void)::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/// The program while it runs. Lives on main's thread, which serves signals and reloads; the service lives at home (worker 0).
+/// The program while it runs. Lives on main's thread, which serves signals and reloads; the service lives at home
+/// (worker 0).
 class Running {
  public:
   Running(const Program& program, std::filesystem::path file, const ProgramSettings& settings)
@@ -116,7 +121,8 @@ Result<void> Running::start(std::unique_ptr<Plan> plan) {
   metrics_.add_collector([this](MetricsPage& page) {
     planes_.collect(page);
     service_->collect(page);
-    page.gauge("culvert_config_last_reload_success", "1 unless the last reload was refused.", {}, last_reload_ok_ ? 1 : 0);
+    page.gauge("culvert_config_last_reload_success", "1 unless the last reload was refused.", {},
+               last_reload_ok_ ? 1 : 0);
     page.counter("culvert_log_dropped_total", "Log lines lost because nobody read them.", {}, log_.dropped());
   });
   if (auto opened = open_metrics(settings_.metrics); !opened) return opened;
@@ -133,7 +139,11 @@ Result<void> Running::start(std::unique_ptr<Plan> plan) {
   if (auto watched = reloader_->watch(settings_.files); !watched) {
     log_.warn("reload.unwatched", {{"code", watched.error().code}, {"text", watched.error().text}});
   }
-  log_.info("started", {{"program", program_.name}, {"version", CULVERT_VERSION}, {"config", file_.string()}, {"workers", planes_.size()}, {"admin_socket", socket_}});
+  log_.info("started", {{"program", program_.name},
+                        {"version", CULVERT_VERSION},
+                        {"config", file_.string()},
+                        {"workers", planes_.size()},
+                        {"admin_socket", socket_}});
   planes_.start();
   notify_.ready();
   feed_watchdog();
@@ -170,15 +180,18 @@ Result<void> Running::open_control() {
 
 std::vector<ControlCommand> Running::commands() {
   using Done = std::function<void(ControlCommand::Answer)>;
-  ControlCommand status{"status", "status [--json]: what runs, and how it is", [this](const std::string& arguments, Done done) {
-                          if (!arguments.empty() && arguments != "--json") return done(fail("admin.bad_argument", "status takes --json or nothing"));
+  ControlCommand status{"status", "status [--json]: what runs, and how it is",
+                        [this](const std::string& arguments, Done done) {
+                          if (!arguments.empty() && arguments != "--json")
+                            return done(fail("admin.bad_argument", "status takes --json or nothing"));
                           at_home([done, json = !arguments.empty()](Service& service) {
                             service.status([done, json](const boost::json::object& object) {
                               done(json ? boost::json::serialize(object) + "\n" : status_text(object));
                             });
                           });
                         }};
-  ControlCommand reload{"reload", "reload: read the configuration again; the log tells the outcome", [this](const std::string&, Done done) {
+  ControlCommand reload{"reload", "reload: read the configuration again; the log tells the outcome",
+                        [this](const std::string&, Done done) {
                           asio::post(context_, [this] { reloader_->request(); });
                           done("requested\n");
                         }};
@@ -192,7 +205,8 @@ std::vector<ControlCommand> Running::commands() {
 void Running::begin_reload(Result<std::unique_ptr<Plan>> loaded) {
   if (!loaded) {
     last_reload_ok_ = false;
-    return log_.error("reload.refused", {{"code", loaded.error().code}, {"text", loaded.error().text}, {"hint", "nothing was changed"}});
+    return log_.error("reload.refused",
+                      {{"code", loaded.error().code}, {"text", loaded.error().text}, {"hint", "nothing was changed"}});
   }
   if (draining_) return;
   notify_.reloading();
@@ -209,7 +223,9 @@ void Running::end_reload(const Result<void>& applied, const ProgramSettings& set
   notify_.ready();
   if (!applied) {
     last_reload_ok_ = false;
-    return log_.error("reload.refused", {{"code", applied.error().code}, {"text", applied.error().text}, {"hint", "nothing was changed"}});
+    return log_.error(
+        "reload.refused",
+        {{"code", applied.error().code}, {"text", applied.error().text}, {"hint", "nothing was changed"}});
   }
   last_reload_ok_ = true;
   log_.set_level(settings.log.level);
@@ -223,7 +239,8 @@ void Running::end_reload(const Result<void>& applied, const ProgramSettings& set
     }
   }
   if (settings.admin != settings_.admin || settings.limits.workers != settings_.limits.workers) {
-    log_.warn("reload.restart_needed", {{"hint", "socket of [admin] and workers of [limits] change when the program starts again"}});
+    log_.warn("reload.restart_needed",
+              {{"hint", "socket of [admin] and workers of [limits] change when the program starts again"}});
   }
   const AdminSettings admin = settings_.admin;
   const std::uint32_t workers = settings_.limits.workers;
@@ -241,7 +258,8 @@ void Running::drain() {
   notify_.stopping();
   log_.info("draining", {{"seconds_max", drain_time_max.count()}});
   at_home([this](Service& service) {
-    service.drain(std::chrono::steady_clock::now() + drain_time_max, [this] { asio::post(context_, [this] { stop(); }); });
+    service.drain(std::chrono::steady_clock::now() + drain_time_max,
+                  [this] { asio::post(context_, [this] { stop(); }); });
   });
 }
 
@@ -284,8 +302,8 @@ int run_service(const Program& program, const std::filesystem::path& file, std::
   return status_of(ExitStatus::stopped);
 }
 
-/// `culvert-agent status` and the like: asks the program that runs with this configuration. Of the file only [admin] matters: whoever asks may not read the keys, and a certificate that
-/// has expired is a reason to ask.
+/// `culvert-agent status` and the like: asks the program that runs with this configuration. Of the file only [admin]
+/// matters: whoever asks may not read the keys, and a certificate that has expired is a reason to ask.
 int ask_running(const Program& program, const std::filesystem::path& file, const std::string& command) {
   auto admin = load_admin_settings(file);
   if (!admin) {

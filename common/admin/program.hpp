@@ -32,10 +32,10 @@ struct Program {
 /// How a program ended, for whoever restarts it (docs/operate.md): only `try_again` can be helped by a restart.
 enum class ExitStatus : int {
   stopped = 0,
-  usage = 64,         ///< EX_USAGE: wrong arguments.
-  defect = 70,        ///< EX_SOFTWARE
-  try_again = 75,     ///< EX_TEMPFAIL: a port in use, a socket that cannot be bound: something outside may change.
-  configuration = 78, ///< EX_CONFIG: a wrong file, a wrong certificate: a person must act.
+  usage = 64,          ///< EX_USAGE: wrong arguments.
+  defect = 70,         ///< EX_SOFTWARE
+  try_again = 75,      ///< EX_TEMPFAIL: a port in use, a socket that cannot be bound: something outside may change.
+  configuration = 78,  ///< EX_CONFIG: a wrong file, a wrong certificate: a person must act.
 };
 
 /// Both programs' main(): arguments, configuration, logs, signals, reload, metrics, the admin socket, graceful stop.

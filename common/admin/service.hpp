@@ -29,7 +29,8 @@ struct ProgramSettings {
   std::vector<std::filesystem::path> files;  ///< All that the configuration names: a change of one is a reload.
 };
 
-/// A configuration that was read, with all that it names (certificates too), and checked whole: ready to be run. A value; each program has its own.
+/// A configuration that was read, with all that it names (certificates too), and checked whole: ready to be run. A
+/// value; each program has its own.
 class Plan {
  public:
   virtual ~Plan() = default;

@@ -7,7 +7,8 @@
 
 namespace culvert {
 
-/// `status` for people: a line per value, a block per list, an indented line per entry of it. The JSON is for machines; this is the same, to read.
+/// `status` for people: a line per value, a block per list, an indented line per entry of it. The JSON is for machines;
+/// this is the same, to read.
 std::string status_text(const boost::json::object& status);
 
 }  // namespace culvert

@@ -9,7 +9,8 @@ namespace culvert {
 /// One number for the process: how many bytes may wait for slow readers, over all streams of all workers. Any thread.
 class MemoryBudget {
  public:
-  explicit MemoryBudget(std::uint64_t bytes) : total_(static_cast<std::int64_t>(bytes)), left_(static_cast<std::int64_t>(bytes)) {}
+  explicit MemoryBudget(std::uint64_t bytes)
+      : total_(static_cast<std::int64_t>(bytes)), left_(static_cast<std::int64_t>(bytes)) {}
 
   /// Takes `bytes`, all or nothing.
   bool take(std::int64_t bytes) {
@@ -26,7 +27,9 @@ class MemoryBudget {
   /// Takes `bytes` even where they are not there: what a peer may send before anybody is asked.
   void charge(std::int64_t bytes) { left_.fetch_sub(bytes, std::memory_order_relaxed); }
   /// True below a tenth of the whole: new streams are refused.
-  bool is_exhausted() const { return left_.load(std::memory_order_relaxed) < total_.load(std::memory_order_relaxed) / 10; }
+  bool is_exhausted() const {
+    return left_.load(std::memory_order_relaxed) < total_.load(std::memory_order_relaxed) / 10;
+  }
   /// True below a quarter of the whole: windows start small and none grows.
   bool is_short() const { return left_.load(std::memory_order_relaxed) < total_.load(std::memory_order_relaxed) / 4; }
 

@@ -7,7 +7,8 @@
 
 namespace culvert {
 
-/// So many of something at once: connections of a mapping, streams or dials of a link. Any thread; touched per connection, never per frame.
+/// So many of something at once: connections of a mapping, streams or dials of a link. Any thread; touched per
+/// connection, never per frame.
 class Quota {
  public:
   /// A place that is free again when the last copy of it dies; nullptr where `max` are taken. It keeps the quota alive.

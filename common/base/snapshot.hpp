@@ -6,8 +6,8 @@
 
 namespace culvert {
 
-/// A value that many threads read and one replaces as a whole: built aside, checked, then published. Readers take it once per connection or
-/// stream, never per frame, and keep what they took for as long as they need it.
+/// A value that many threads read and one replaces as a whole: built aside, checked, then published. Readers take it
+/// once per connection or stream, never per frame, and keep what they took for as long as they need it.
 template <typename T>
 class Snapshot {
  public:

@@ -12,6 +12,8 @@ void set_option(int fd, int level, int name, const T& value) {
 }
 
 /// The next close() sends RST: the other end must not take what it has for the whole (threats C6).
-inline void reset_on_close(int fd) { set_option(fd, SOL_SOCKET, SO_LINGER, linger{.l_onoff = 1, .l_linger = 0}); }
+inline void reset_on_close(int fd) {
+  set_option(fd, SOL_SOCKET, SO_LINGER, linger{.l_onoff = 1, .l_linger = 0});
+}
 
 }  // namespace culvert

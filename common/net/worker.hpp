@@ -49,7 +49,8 @@ class Worker {
   void stop();
   void join();
 
-  /// Calls `who` once at the end of this turn, after all events of the batch; from inside on_turn_end(), in the next turn. On this worker.
+  /// Calls `who` once at the end of this turn, after all events of the batch; from inside on_turn_end(), in the next
+  /// turn. On this worker.
   void at_end_of_turn(TurnEnd& who);
   /// `who` dies: it is not called any more.
   void forget(TurnEnd& who);

@@ -88,7 +88,10 @@ Result<AgentIdentity> parse_uri(const std::string& uri, std::string_view trust_d
   }
   const std::vector<std::string_view> segments = split_path(rest);
   if (segments.front() != trust_domain) {
-    return refuse("identity.wrong_trust_domain", uri, fmt::format("the trust domain here is \"{}\"; correct trust_domain, or have the certificate issued for it", trust_domain));
+    return refuse(
+        "identity.wrong_trust_domain", uri,
+        fmt::format("the trust domain here is \"{}\"; correct trust_domain, or have the certificate issued for it",
+                    trust_domain));
   }
   if (!std::ranges::all_of(segments, &is_identity_segment)) {
     return refuse("identity.wrong_segment", uri, "no segment may be empty, \".\" or \"..\"");

@@ -23,7 +23,8 @@ namespace asio = boost::asio;
 
 asio::awaitable<Result<TlsConnected>> tls_connect(UniqueFd fd, UniqueSsl ssl, std::string server_name,
                                                   std::chrono::steady_clock::time_point deadline) {
-  if (auto expected = set_expected_server_name(ssl.get(), server_name); !expected) co_return std::unexpected(expected.error());
+  if (auto expected = set_expected_server_name(ssl.get(), server_name); !expected)
+    co_return std::unexpected(expected.error());
   auto engine = std::make_unique<TlsEngine>(std::move(ssl));
   const auto executor = co_await asio::this_coro::executor;
   asio::posix::stream_descriptor socket(executor, fd.release());
@@ -38,7 +39,9 @@ asio::awaitable<Result<TlsConnected>> tls_connect(UniqueFd fd, UniqueSsl ssl, st
       auto sending = asio::async_write(socket, asio::buffer(bytes.data(), bytes.size()), asio::deferred);
       const auto sent = co_await with_deadline(std::move(sending), timer, deadline);
       if (sent.error == asio::error::timed_out) co_return fail("tls.timed_out", "the TLS handshake took too long");
-      if (sent.error) co_return fail("tls.closed", fmt::format("the connection broke in the TLS handshake: {}", sent.error.message()));
+      if (sent.error)
+        co_return fail("tls.closed",
+                       fmt::format("the connection broke in the TLS handshake: {}", sent.error.message()));
       output.drop(sent.size);
     }
     if (step == TlsEngine::Step::done) break;
@@ -46,7 +49,9 @@ asio::awaitable<Result<TlsConnected>> tls_connect(UniqueFd fd, UniqueSsl ssl, st
     auto receiving = socket.async_read_some(asio::buffer(input), asio::deferred);
     const auto received = co_await with_deadline(std::move(receiving), timer, deadline);
     if (received.error == asio::error::timed_out) co_return fail("tls.timed_out", "the TLS handshake took too long");
-    if (received.error) co_return fail("tls.closed", fmt::format("the connection broke in the TLS handshake: {}", received.error.message()));
+    if (received.error)
+      co_return fail("tls.closed",
+                     fmt::format("the connection broke in the TLS handshake: {}", received.error.message()));
     engine->feed(std::span(input).first(received.size));
   }
   std::vector<std::byte> rest(engine->unread().begin(), engine->unread().end());

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <boost/asio/awaitable.hpp>
 #include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <boost/asio/awaitable.hpp>
 
 #include "common/base/error.hpp"
 #include "common/net/unique_fd.hpp"
@@ -20,8 +21,8 @@ struct TlsConnected {
   std::vector<std::byte> unread;  ///< Ciphertext that came behind the handshake.
 };
 
-/// Shakes hands as a client that expects `server_name` (a DNS name or an address), until `deadline`. Errors: tls.timed_out, tls.closed, and those of describe_tls_failure().
-/// Throws operation_aborted when it is stopped.
+/// Shakes hands as a client that expects `server_name` (a DNS name or an address), until `deadline`. Errors:
+/// tls.timed_out, tls.closed, and those of describe_tls_failure(). Throws operation_aborted when it is stopped.
 boost::asio::awaitable<Result<TlsConnected>> tls_connect(UniqueFd fd, UniqueSsl ssl, std::string server_name,
                                                          std::chrono::steady_clock::time_point deadline);
 

@@ -11,8 +11,9 @@
 
 namespace culvert {
 
-/// TLS without a socket: records in, bytes out, and back. An SSL driven by hand over a BIO of our own, so that one system call carries as many records
-/// as fit (Asio's ssl::stream costs half as much again per byte). Lives on one worker; its buffers are the caller's, so an idle one holds none.
+/// TLS without a socket: records in, bytes out, and back. An SSL driven by hand over a BIO of our own, so that one
+/// system call carries as many records as fit (Asio's ssl::stream costs half as much again per byte). Lives on one
+/// worker; its buffers are the caller's, so an idle one holds none.
 ///
 /// After an error only errors follow; error() tells which.
 class TlsEngine {
@@ -38,9 +39,11 @@ class TlsEngine {
     Step step;
     std::size_t bytes;  ///< With `done`: at the start of the room.
   };
-  /// Opens records into `room` until it is full (done) or the input is used up (done with what there is, then wants_input).
+  /// Opens records into `room` until it is full (done) or the input is used up (done with what there is, then
+  /// wants_input).
   Read read(std::span<std::byte> room);
-  /// Seals all of `bytes`, which must not be empty. Before it, KeyUpdate when this direction has carried `key_update_bytes` (SPEC 3).
+  /// Seals all of `bytes`, which must not be empty. Before it, KeyUpdate when this direction has carried
+  /// `key_update_bytes` (SPEC 3).
   bool write(std::span<const std::byte> bytes);
   /// close_notify.
   void shutdown();

@@ -42,19 +42,18 @@ Error describe_refusal(const SSL* ssl, const Refusal& refused) {
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
     case X509_V_ERR_CERT_SIGNATURE_FAILURE:
     case X509_V_ERR_CERT_UNTRUSTED:
-      return {
-          "tls.unknown_ca",
-          fmt::format("{} is not signed by a CA that is trusted here ({}); put the CA that signed it into the file that "
-                      "{} names, and let the {} send its intermediates",
-                      which, X509_verify_cert_error_string(refused.verify_error), from_client ? "client_ca" : "ca (of a back end: backend_ca)",
-                      peer_of(ssl))};
+      return {"tls.unknown_ca",
+              fmt::format(
+                  "{} is not signed by a CA that is trusted here ({}); put the CA that signed it into the file that "
+                  "{} names, and let the {} send its intermediates",
+                  which, X509_verify_cert_error_string(refused.verify_error),
+                  from_client ? "client_ca" : "ca (of a back end: backend_ca)", peer_of(ssl))};
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
-      return {
-          "tls.wrong_name",
-          fmt::format("{} is not for \"{}\"; correct the address or server_name (of a back end: backend_server_name), or have a certificate "
-                      "issued for that name",
-                      which, printable(refused.expected_name))};
+      return {"tls.wrong_name", fmt::format("{} is not for \"{}\"; correct the address or server_name (of a back end: "
+                                            "backend_server_name), or have a certificate "
+                                            "issued for that name",
+                                            which, printable(refused.expected_name))};
     case X509_V_ERR_INVALID_PURPOSE:
       return {"tls.wrong_purpose", fmt::format("{} is not made for this: its extended key usage must name {}", which,
                                                from_client ? "clientAuth" : "serverAuth")};

@@ -7,8 +7,9 @@
 
 namespace culvert {
 
-/// Notices an origin whose streams are opened and reset at once, again and again (threats A8, after Envoy's rule): of 500 that ended, half within a second by the
-/// opener's reset. For a moment then its new streams are refused, and the targets are left in peace. One per origin and worker; pure.
+/// Notices an origin whose streams are opened and reset at once, again and again (threats A8, after Envoy's rule): of
+/// 500 that ended, half within a second by the opener's reset. For a moment then its new streams are refused, and the
+/// targets are left in peace. One per origin and worker; pure.
 class ChurnGuard {
  public:
   static constexpr std::uint32_t sample = 500;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <boost/asio/steady_timer.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <unordered_map>
 #include <vector>
+
+#include <boost/asio/steady_timer.hpp>
 
 #include "common/base/counter.hpp"
 #include "common/base/memory_budget.hpp"
@@ -43,8 +44,9 @@ struct DataPlaneCounters {
   Counter key_updates;
 };
 
-/// The data path of one worker: its tunnels, the ends of their streams, the scratch buffers that they share, its lease of the memory budget.
-/// Made before the worker starts and destroyed after it ended; in between on its thread only, counters aside.
+/// The data path of one worker: its tunnels, the ends of their streams, the scratch buffers that they share, its lease
+/// of the memory budget. Made before the worker starts and destroyed after it ended; in between on its thread only,
+/// counters aside.
 class DataPlane {
  public:
   DataPlane(Worker& worker, MemoryBudget& budget);
@@ -75,8 +77,8 @@ class DataPlane {
   void bury_end(EndId id);
   std::size_t ends() const { return ends_.size(); }
 
-  /// How much a new stream may be granted: window_bytes_start, less when memory is short or the tunnel holds much, 0 when there is none left. It is taken from the
-  /// budget: give it back with memory().give().
+  /// How much a new stream may be granted: window_bytes_start, less when memory is short or the tunnel holds much, 0
+  /// when there is none left. It is taken from the budget: give it back with memory().give().
   std::uint64_t take_window(std::uint64_t tunnel_window_bytes);
 
   /// Scratch: valid until the function that asked returns.

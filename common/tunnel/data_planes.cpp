@@ -23,7 +23,9 @@ DataPlanes::DataPlanes(std::size_t count, std::uint64_t memory_budget_bytes) : b
   }
 }
 
-DataPlanes::~DataPlanes() { stop(); }
+DataPlanes::~DataPlanes() {
+  stop();
+}
 
 std::vector<Worker*> DataPlanes::workers() {
   std::vector<Worker*> all;
@@ -64,7 +66,8 @@ void DataPlanes::when_idle(std::function<bool(DataPlane&)> busy, std::chrono::st
   on_each(ask, [this, any, busy, deadline, done] {
     if (!any->load() || std::chrono::steady_clock::now() >= deadline) return done();
     auto timer = std::make_shared<boost::asio::steady_timer>(home().context(), idle_poll_interval);
-    timer->async_wait([this, timer, busy, deadline, done](const boost::system::error_code&) { when_idle(busy, deadline, done); });
+    timer->async_wait(
+        [this, timer, busy, deadline, done](const boost::system::error_code&) { when_idle(busy, deadline, done); });
   });
 }
 
@@ -80,13 +83,18 @@ void DataPlanes::collect(MetricsPage& page) const {
     gauge("culvert_stream_buffer_bytes", "Bytes that wait for slow sockets.", c.buffered_bytes);
     gauge("culvert_stream_window_bytes", "Bytes that peers have been granted.", c.window_bytes);
     gauge("culvert_dials_in_flight", "Connections to targets under way.", c.dials);
-    page.counter("culvert_tunnel_bytes_total", "Bytes on tunnels, TLS included.", {{"direction", "in"}}, c.tunnel_bytes_in.value());
-    page.counter("culvert_tunnel_bytes_total", "Bytes on tunnels, TLS included.", {{"direction", "out"}}, c.tunnel_bytes_out.value());
+    page.counter("culvert_tunnel_bytes_total", "Bytes on tunnels, TLS included.", {{"direction", "in"}},
+                 c.tunnel_bytes_in.value());
+    page.counter("culvert_tunnel_bytes_total", "Bytes on tunnels, TLS included.", {{"direction", "out"}},
+                 c.tunnel_bytes_out.value());
     page.counter("culvert_stream_bytes_total", "Bytes of streams.", {{"direction", "in"}}, c.stream_bytes_in.value());
     page.counter("culvert_stream_bytes_total", "Bytes of streams.", {{"direction", "out"}}, c.stream_bytes_out.value());
-    page.counter("culvert_streams_total", "Streams since the start, by who opened them.", {{"opener", "self"}}, c.streams_opened.value());
-    page.counter("culvert_streams_total", "Streams since the start, by who opened them.", {{"opener", "peer"}}, c.streams_accepted.value());
-    page.counter("culvert_streams_rejected_total", "Streams that were refused, by either side.", {}, c.streams_rejected.value());
+    page.counter("culvert_streams_total", "Streams since the start, by who opened them.", {{"opener", "self"}},
+                 c.streams_opened.value());
+    page.counter("culvert_streams_total", "Streams since the start, by who opened them.", {{"opener", "peer"}},
+                 c.streams_accepted.value());
+    page.counter("culvert_streams_rejected_total", "Streams that were refused, by either side.", {},
+                 c.streams_rejected.value());
     page.counter("culvert_streams_reset_total", "Streams that the peer reset.", {}, c.streams_reset.value());
   }
 }

@@ -13,8 +13,8 @@
 
 namespace culvert {
 
-/// All cores of the process: a Worker with its DataPlane each. Made and ended by main. Worker 0 is everybody's home: what belongs to the whole
-/// process and changes rarely lives there.
+/// All cores of the process: a Worker with its DataPlane each. Made and ended by main. Worker 0 is everybody's home:
+/// what belongs to the whole process and changes rarely lives there.
 class DataPlanes {
  public:
   /// `count` 0: as many as cores.
@@ -33,8 +33,10 @@ class DataPlanes {
 
   /// Runs `task` on each worker, soon; `done`, where given, at home after the last. From any thread.
   void on_each(std::function<void(DataPlane&)> task, std::function<void()> done = {});
-  /// Asks each worker now and then whether it is `busy`; calls `done` at home when none is, or at `deadline`. Call it at home.
-  void when_idle(std::function<bool(DataPlane&)> busy, std::chrono::steady_clock::time_point deadline, std::function<void()> done);
+  /// Asks each worker now and then whether it is `busy`; calls `done` at home when none is, or at `deadline`. Call it
+  /// at home.
+  void when_idle(std::function<bool(DataPlane&)> busy, std::chrono::steady_clock::time_point deadline,
+                 std::function<void()> done);
   /// The counters of all workers on one page.
   void collect(MetricsPage& page) const;
 

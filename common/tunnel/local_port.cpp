@@ -20,66 +20,76 @@ std::string text_of(const boost::asio::ip::tcp::endpoint& peer) {
 
 }  // namespace
 
-/// Outlives the port as long as a connection of it does.
-struct LocalPort::Shared : std::enable_shared_from_this<LocalPort::Shared> {
-  Shared(DataPlanes& all_planes, TunnelDirectory& tunnels, Log& program_log, Settings first)
-      : planes(all_planes), directory(tunnels), log(program_log), settings(std::make_shared<const Settings>(std::move(first))) {}
+/// Outlives the port as long as a connection of it does. What the functions post or keep holds it, so they take it by
+/// its pointer.
+struct LocalPort::Shared {
+  using Self = std::shared_ptr<Shared>;
 
-  void take(DataPlane& plane, UniqueFd socket, const boost::asio::ip::tcp::endpoint& peer);
-  void place(DataPlane& plane, OpenAttempt attempt);
-  void place_here(DataPlane& plane, TunnelId id, OpenAttempt attempt);
+  Shared(DataPlanes& all_planes, TunnelDirectory& tunnels, Log& program_log, Settings first)
+      : planes(all_planes),
+        directory(tunnels),
+        log(program_log),
+        settings(std::make_shared<const Settings>(std::move(first))) {}
+
+  static void take(const Self& self, DataPlane& plane, UniqueFd socket, const boost::asio::ip::tcp::endpoint& peer);
+  static void place(const Self& self, DataPlane& plane, OpenAttempt attempt);
+  static void place_here(const Self& self, DataPlane& plane, TunnelId id, OpenAttempt attempt);
   void give_up(OpenAttempt attempt, std::string_view reason, std::string_view text);
 
   DataPlanes& planes;
   TunnelDirectory& directory;
   Log& log;
   Snapshot<Settings> settings;
-  std::atomic<std::uint32_t> connections{0};
+  std::shared_ptr<Quota> connections = std::make_shared<Quota>();
 };
 
-void LocalPort::Shared::take(DataPlane& plane, UniqueFd socket, const boost::asio::ip::tcp::endpoint& peer) {
-  const auto now = settings.get();
-  if (connections.fetch_add(1) >= now->port.connections_max) {
-    connections.fetch_sub(1);
+void LocalPort::Shared::take(const Self& self, DataPlane& plane, UniqueFd socket,
+                             const boost::asio::ip::tcp::endpoint& peer) {
+  const auto now = self->settings.get();
+  OpenAttempt attempt;
+  attempt.place = Quota::take(self->connections, now->port.connections_max);
+  if (!attempt.place) {
     reset_on_close(socket.get());
-    log.limited(Log::Level::warn, "port.full",
-                {{"port", now->name}, {"peer", text_of(peer)}, {"hint", "all of connections_max are open; raise it, or find who holds them"}});
+    self->log.limited(Log::Level::warn, "port.full",
+                      {{"port", now->name},
+                       {"peer", text_of(peer)},
+                       {"hint", "all of connections_max are open; raise it, or find who holds them"}});
     return;
   }
-  OpenAttempt attempt;
   attempt.socket = std::move(socket);
   attempt.open = now->open;
-  attempt.place = std::shared_ptr<void>(nullptr, [self = shared_from_this()](void*) { self->connections.fetch_sub(1); });
-  attempt.on_rejected = [self = shared_from_this()](DataPlane& there, OpenAttempt refused, const protocol::Reject& reject) {
+  attempt.on_rejected = [self](DataPlane& there, OpenAttempt refused, const protocol::Reject& reject) {
     if (reject.retryable && refused.tried.size() < attempts_max) {
-      self->place(there, std::move(refused));
+      place(self, there, std::move(refused));
     } else {
       self->give_up(std::move(refused), protocol::to_string(reject.reason), reject.text);
     }
   };
-  place(plane, std::move(attempt));
+  place(self, plane, std::move(attempt));
 }
 
-void LocalPort::Shared::place(DataPlane& plane, OpenAttempt attempt) {
-  const auto now = settings.get();
-  const auto entry = directory.pick(now->key, plane.worker().index(), attempt.tried);
+void LocalPort::Shared::place(const Self& self, DataPlane& plane, OpenAttempt attempt) {
+  const auto now = self->settings.get();
+  const auto entry = self->directory.pick(now->key, plane.worker().index(), attempt.tried);
   if (!entry) {
-    return give_up(std::move(attempt), "no_tunnel", attempt.tried.empty() ? fmt::format("no tunnel to {} stands; status tells more", now->far_end) : "every tunnel refused");
+    const std::string text = attempt.tried.empty()
+                                 ? fmt::format("no tunnel to {} stands; status tells more", now->far_end)
+                                 : std::string("every tunnel refused");
+    return self->give_up(std::move(attempt), "no_tunnel", text);
   }
-  if (entry->plane == plane.worker().index()) return place_here(plane, entry->id, std::move(attempt));
+  if (entry->plane == plane.worker().index()) return place_here(self, plane, entry->id, std::move(attempt));
   // The socket moves once, before its first relayed byte.
-  DataPlane& there = planes.plane(entry->plane);
-  there.worker().post([self = shared_from_this(), &there, id = entry->id, moved = std::make_shared<OpenAttempt>(std::move(attempt))] {
-    self->place_here(there, id, std::move(*moved));
-  });
+  DataPlane& there = self->planes.plane(entry->plane);
+  auto moved = std::make_shared<OpenAttempt>(std::move(attempt));
+  there.worker().post([self, &there, id = entry->id, moved] { place_here(self, there, id, std::move(*moved)); });
 }
 
-void LocalPort::Shared::place_here(DataPlane& plane, TunnelId id, OpenAttempt attempt) {
+void LocalPort::Shared::place_here(const Self& self, DataPlane& plane, TunnelId id, OpenAttempt attempt) {
   Tunnel* tunnel = plane.find_tunnel(id);
   if (tunnel != nullptr && Relay::open(*tunnel, attempt)) return;
   // It ended or began to drain since it was picked.
   attempt.tried.push_back(id);
-  place(plane, std::move(attempt));
+  place(self, plane, std::move(attempt));
 }
 
 void LocalPort::Shared::give_up(OpenAttempt attempt, std::string_view reason, std::string_view text) {
@@ -92,37 +102,52 @@ LocalPort::LocalPort(std::shared_ptr<Shared> shared) : shared_(std::move(shared)
 
 LocalPort::~LocalPort() = default;
 
-Result<std::unique_ptr<LocalPort>> LocalPort::open(DataPlanes& planes, TunnelDirectory& directory, Log& log, Settings settings) {
+Result<std::unique_ptr<LocalPort>> LocalPort::open(DataPlanes& planes, TunnelDirectory& directory, Log& log,
+                                                   Settings settings) {
   boost::system::error_code malformed;
   const std::string host = settings.port.listen.host == "localhost" ? "127.0.0.1" : settings.port.listen.host;
   const auto address = boost::asio::ip::make_address(host, malformed);
-  if (malformed) return fail("listen.refused", fmt::format("{}: {} is no address of this machine; write an IP address", settings.name, host));
+  if (malformed)
+    return fail("listen.refused",
+                fmt::format("{}: {} is no address of this machine; write an IP address", settings.name, host));
 
   auto shared = std::make_shared<Shared>(planes, directory, log, std::move(settings));
   ListenerEvents events;
   events.on_accept = [shared](Worker& worker, UniqueFd socket, const boost::asio::ip::tcp::endpoint& peer) {
-    shared->take(shared->planes.plane(worker.index()), std::move(socket), peer);
+    Shared::take(shared, shared->planes.plane(worker.index()), std::move(socket), peer);
   };
   events.on_refused = [shared](Worker&, const boost::asio::ip::tcp::endpoint& peer) {
     shared->log.limited(Log::Level::warn, "port.not_allowed",
-                        {{"port", shared->settings.get()->name}, {"peer", text_of(peer)}, {"hint", "allow_from does not name this address"}});
+                        {{"port", shared->settings.get()->name},
+                         {"peer", text_of(peer)},
+                         {"hint", "allow_from does not name this address"}});
   };
   events.on_exhausted = [shared](Worker&, std::uint64_t times) {
-    shared->log.error("port.exhausted", {{"port", shared->settings.get()->name}, {"times", times}, {"hint", "out of descriptors or memory: raise LimitNOFILE"}});
+    shared->log.error("port.exhausted", {{"port", shared->settings.get()->name},
+                                         {"times", times},
+                                         {"hint", "out of descriptors or memory: raise LimitNOFILE"}});
   };
   const auto workers = planes.workers();
   auto listener = Listener::open({address, shared->settings.get()->port.listen.port}, workers, std::move(events),
-                                 [shared](const boost::asio::ip::address& source) { return shared->settings.get()->port.allow_from.allows(source); });
+                                 [shared](const boost::asio::ip::address& source) {
+                                   return shared->settings.get()->port.allow_from.allows(source);
+                                 });
   if (!listener) return std::unexpected(listener.error());
   std::unique_ptr<LocalPort> port(new LocalPort(std::move(shared)));
   port->listener_ = std::move(*listener);
   return port;
 }
 
-void LocalPort::change(Settings settings) { shared_->settings.publish(std::make_shared<const Settings>(std::move(settings))); }
+void LocalPort::change(Settings settings) {
+  shared_->settings.publish(std::make_shared<const Settings>(std::move(settings)));
+}
 
-LocalPort::Settings LocalPort::settings() const { return *shared_->settings.get(); }
+LocalPort::Settings LocalPort::settings() const {
+  return *shared_->settings.get();
+}
 
-std::uint32_t LocalPort::connections() const { return shared_->connections.load(); }
+std::uint32_t LocalPort::connections() const {
+  return shared_->connections->taken();
+}
 
 }  // namespace culvert

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <string>
 
 #include "common/admin/log.hpp"
 #include "common/base/error.hpp"
+#include "common/base/quota.hpp"
 #include "common/base/snapshot.hpp"
 #include "common/config/settings.hpp"
 #include "common/net/listener.hpp"
@@ -15,8 +15,9 @@
 
 namespace culvert {
 
-/// A local port that leads into a tunnel: an agent's channel, a server's virtual listener. Each connection becomes a stream on the tunnel with the least to do; one that is
-/// refused for a reason that another tunnel need not share is tried there. Owned at home; what it does, it does on the workers.
+/// A local port that leads into a tunnel: an agent's channel, a server's virtual listener. Each connection becomes a
+/// stream on the tunnel with the least to do; one that is refused for a reason that another tunnel need not share is
+/// tried there. Owned at home; what it does, it does on the workers.
 class LocalPort {
  public:
   struct Settings {
@@ -24,10 +25,12 @@ class LocalPort {
     std::string key;      ///< Of the tunnel directory.
     protocol::Open open;  ///< Where to.
     std::string name;     ///< For logs: "channel web", "virtual_listener erp:443".
-    std::string far_end;  ///< For logs, who answers at the far end: "server tunnel.example.com:443", "an agent of account acme".
+    std::string far_end;  ///< For logs, who answers at the far end: "server tunnel.example.com:443", "an agent of
+                          ///< account acme".
   };
   /// Binds at once; accepts from then on. Errors: the listener's.
-  static Result<std::unique_ptr<LocalPort>> open(DataPlanes& planes, TunnelDirectory& directory, Log& log, Settings settings);
+  static Result<std::unique_ptr<LocalPort>> open(DataPlanes& planes, TunnelDirectory& directory, Log& log,
+                                                 Settings settings);
   LocalPort(const LocalPort&) = delete;
   LocalPort& operator=(const LocalPort&) = delete;
   /// Accepts no more. Connections that stand are untouched.

@@ -10,11 +10,12 @@
 
 namespace culvert {
 
-/// All local ports of a program, and their change by a reload: new ones are bound before anything else happens, so that a port that cannot be had refuses the whole
-/// reload. Ports whose address stays keep listening. At home.
+/// All local ports of a program, and their change by a reload: new ones are bound before anything else happens, so that
+/// a port that cannot be had refuses the whole reload. Ports whose address stays keep listening. At home.
 class LocalPorts {
  public:
-  LocalPorts(DataPlanes& planes, TunnelDirectory& directory, Log& log) : planes_(planes), directory_(directory), log_(log) {}
+  LocalPorts(DataPlanes& planes, TunnelDirectory& directory, Log& log)
+      : planes_(planes), directory_(directory), log_(log) {}
 
   class Staged {
    private:
@@ -22,7 +23,8 @@ class LocalPorts {
     std::vector<LocalPort::Settings> wanted;
     std::map<std::string, std::unique_ptr<LocalPort>> opened;
   };
-  /// Binds what is new. Nothing else changes yet; dropping the result undoes it. Errors: the listener's, with the port's name.
+  /// Binds what is new. Nothing else changes yet; dropping the result undoes it. Errors: the listener's, with the
+  /// port's name.
   Result<Staged> stage(std::vector<LocalPort::Settings> wanted);
   void commit(Staged staged);
   void close() { ports_.clear(); }

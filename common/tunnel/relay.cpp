@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/tunnel/relay.hpp"
 
-#include <sys/epoll.h>
-
 #include <algorithm>
 #include <utility>
+
+#include <sys/epoll.h>
 
 #include "protocol/check.hpp"
 
@@ -60,7 +60,7 @@ EndId Relay::accept(Tunnel& tunnel, protocol::StreamId stream, Admission admissi
 }
 
 void Relay::connect(RelaySocket socket) {
-  if (tunnel_ == nullptr) return;
+  if (tunnel_ == nullptr) return socket.reset();
   socket_ = std::move(socket);
   if (!watch()) return give_up({Reason::overloaded, true, "the kernel watches no more sockets"});
   tunnel_->accept(stream_);
@@ -71,7 +71,9 @@ void Relay::give_up(protocol::Reject reject) {
   if (tunnel_ != nullptr) tunnel_->reject(stream_, std::move(reject));
 }
 
-bool Relay::watch() { return plane_.worker().poller().add(socket_.fd(), EPOLLIN | EPOLLOUT | EPOLLRDHUP, *this); }
+bool Relay::watch() {
+  return plane_.worker().poller().add(socket_.fd(), EPOLLIN | EPOLLOUT | EPOLLRDHUP, *this);
+}
 
 void Relay::count_queue() {
   const std::size_t size = queue_.size();
@@ -140,19 +142,16 @@ StreamEnd::Pull Relay::pull(std::span<std::byte> room) {
   if (attempt_ && replayed_ < attempt_->replay.size()) return {pull_replay(room), Source::more};
   const auto outcome = socket_.read(room);
   if (attempt_) {
-    attempt_->replay.insert(attempt_->replay.end(), room.begin(), room.begin() + static_cast<std::ptrdiff_t>(outcome.bytes));
+    attempt_->replay.insert(attempt_->replay.end(), room.begin(),
+                            room.begin() + static_cast<std::ptrdiff_t>(outcome.bytes));
     replayed_ = attempt_->replay.size();
   }
   switch (outcome.state) {
     case RelaySocket::State::ready: return {outcome.bytes, Source::more};
     case RelaySocket::State::blocked: return {outcome.bytes, Source::blocked};
     case RelaySocket::State::ended: return {outcome.bytes, Source::ended};
-    case RelaySocket::State::cut:
-      drop_socket(true);
-      return {0, Source::aborted, Reason::aborted};
-    case RelaySocket::State::failed:
-      drop_socket(true);
-      return {0, Source::aborted, Reason::target_reset};
+    case RelaySocket::State::cut: drop_socket(true); return {0, Source::aborted, Reason::aborted};
+    case RelaySocket::State::failed: drop_socket(true); return {0, Source::aborted, Reason::target_reset};
   }
   std::unreachable();
 }

@@ -16,8 +16,8 @@
 
 namespace culvert {
 
-/// An accepted connection that wants to become a stream, until the peer has answered. What was sent on it is kept, so that a refusal that another tunnel might not
-/// share can be tried again there with the same bytes (SPEC 6.1).
+/// An accepted connection that wants to become a stream, until the peer has answered. What was sent on it is kept, so
+/// that a refusal that another tunnel might not share can be tried again there with the same bytes (SPEC 6.1).
 struct OpenAttempt {
   UniqueFd socket;
   protocol::Open open;
@@ -35,11 +35,13 @@ struct Admission {
   std::shared_ptr<ChurnGuard> churn;    ///< The acceptor's, of this worker.
 };
 
-/// A TCP connection joined with a stream. Holds no buffer while idle: bytes wait in the kernel until the tunnel pulls, and what the socket refuses is bounded by the
-/// stream's credit. A FIN is a FIN, and a reset a reset, on the other side (threats C5, C6). Owned by its DataPlane; buries itself.
+/// A TCP connection joined with a stream. Holds no buffer while idle: bytes wait in the kernel until the tunnel pulls,
+/// and what the socket refuses is bounded by the stream's credit. A FIN is a FIN, and a reset a reset, on the other
+/// side (threats C5, C6). Owned by its DataPlane; buries itself.
 class Relay final : public StreamEnd, public Pollable {
  public:
-  /// The opener's: `attempt` has the socket. Registers with the plane and opens the stream; false: the tunnel refused, and `attempt` is as it was.
+  /// The opener's: `attempt` has the socket. Registers with the plane and opens the stream; false: the tunnel refused,
+  /// and `attempt` is as it was.
   static bool open(Tunnel& tunnel, OpenAttempt& attempt);
   /// The acceptor's: joined with the stream at once, so that early bytes have a place; connect() or give_up() follows.
   static EndId accept(Tunnel& tunnel, protocol::StreamId stream, Admission admission);
@@ -81,7 +83,7 @@ class Relay final : public StreamEnd, public Pollable {
   RelaySocket socket_;
   ByteQueue queue_;
   std::size_t counted_ = 0;
-  std::uint64_t window_bytes_ = 0;  ///< Ours since the stream is forgotten.
+  std::uint64_t window_bytes_ = 0;        ///< Ours since the stream is forgotten.
   std::unique_ptr<OpenAttempt> attempt_;  ///< The opener's, until the answer.
   std::size_t replayed_ = 0;
   Admission admission_;

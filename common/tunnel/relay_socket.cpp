@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/tunnel/relay_socket.hpp"
 
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
+
+#include <sys/socket.h>
 
 #include "common/net/socket_options.hpp"
 
@@ -31,7 +31,9 @@ RelaySocket::Outcome RelaySocket::receive(std::span<std::byte> room) {
   }
 }
 
-RelaySocket::Outcome RelaySocket::read(std::span<std::byte> room) { return tls_ ? read_tls(room) : receive(room); }
+RelaySocket::Outcome RelaySocket::read(std::span<std::byte> room) {
+  return tls_ ? read_tls(room) : receive(room);
+}
 
 RelaySocket::Outcome RelaySocket::read_tls(std::span<std::byte> room) {
   // No more ciphertext at a time than there is room: what is left over then is a record at most, and rare.

@@ -14,14 +14,16 @@
 
 namespace culvert {
 
-/// The socket behind a stream: a TCP connection, or one with TLS to a back end (tcps). Non-blocking; says when it would block. On one worker.
+/// The socket behind a stream: a TCP connection, or one with TLS to a back end (tcps). Non-blocking; says when it would
+/// block. On one worker.
 class RelaySocket {
  public:
   RelaySocket() = default;
   explicit RelaySocket(UniqueFd fd) : fd_(std::move(fd)) {}
   /// With TLS, the handshake done.
   explicit RelaySocket(TlsConnected connected)
-      : fd_(std::move(connected.fd)), tls_(std::make_unique<Tls>(std::move(connected.engine), std::move(connected.unread))) {}
+      : fd_(std::move(connected.fd)),
+        tls_(std::make_unique<Tls>(std::move(connected.engine), std::move(connected.unread))) {}
 
   int fd() const { return fd_.get(); }
   explicit operator bool() const { return static_cast<bool>(fd_); }
@@ -37,7 +39,8 @@ class RelaySocket {
     std::size_t bytes = 0;
     State state = State::ready;
   };
-  /// The poller's word that the peer has ended or the socket has failed: from now on only the socket itself says when it is empty.
+  /// The poller's word that the peer has ended or the socket has failed: from now on only the socket itself says when
+  /// it is empty.
   void note_hangup() { hangup_ = true; }
   Outcome read(std::span<std::byte> room);
   /// Takes bytes from the front. With TLS, what was sealed counts as taken.
@@ -54,7 +57,8 @@ class RelaySocket {
 
  private:
   struct Tls {
-    Tls(std::unique_ptr<TlsEngine> handshaken, std::vector<std::byte> first) : engine(std::move(handshaken)), output(0), unread(std::move(first)) {}
+    Tls(std::unique_ptr<TlsEngine> handshaken, std::vector<std::byte> first)
+        : engine(std::move(handshaken)), output(0), unread(std::move(first)) {}
     std::unique_ptr<TlsEngine> engine;
     SendBuffer output;
     std::vector<std::byte> unread;  ///< Ciphertext that did not fit the last room.

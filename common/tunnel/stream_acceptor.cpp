@@ -16,7 +16,8 @@ using protocol::Reject;
 
 namespace {
 
-/// A name may lead anywhere its DNS says, but not into this host or its link (threats B13). An address that the configuration itself names is meant.
+/// A name may lead anywhere its DNS says, but not into this host or its link (threats B13). An address that the
+/// configuration itself names is meant.
 bool is_outside(const boost::asio::ip::address& address) {
   if (address.is_loopback() || address.is_multicast() || address.is_unspecified()) return false;
   if (address.is_v6()) {
@@ -37,10 +38,14 @@ bool names_an_address(const std::string& host) {
 /// What the opener learns: a reason of the closed list, and no internal host name.
 Reject reject_of(const Error& error) {
   if (error.code == "dial.refused") return {Reason::target_refused, false, "the target refused the connection"};
-  if (error.code == "dial.timed_out" || error.code == "tls.timed_out") return {Reason::target_timed_out, false, "the target did not answer in time"};
-  if (error.code == "dial.name_not_found" || error.code == "dial.dns_failed") return {Reason::target_name_unknown, false, "the target's name cannot be resolved"};
-  if (error.code == "dial.address_denied") return {Reason::not_exposed, false, "the target's name leads to a forbidden address"};
-  if (error.code == "dial.no_descriptors" || error.code == "dial.no_local_port") return {Reason::overloaded, true, "out of local ports or descriptors"};
+  if (error.code == "dial.timed_out" || error.code == "tls.timed_out")
+    return {Reason::target_timed_out, false, "the target did not answer in time"};
+  if (error.code == "dial.name_not_found" || error.code == "dial.dns_failed")
+    return {Reason::target_name_unknown, false, "the target's name cannot be resolved"};
+  if (error.code == "dial.address_denied")
+    return {Reason::not_exposed, false, "the target's name leads to a forbidden address"};
+  if (error.code == "dial.no_descriptors" || error.code == "dial.no_local_port")
+    return {Reason::overloaded, true, "out of local ports or descriptors"};
   if (error.code.starts_with("tls.")) return {Reason::target_tls_failed, false, "TLS to the target failed"};
   return {Reason::target_unreachable, false, "the target cannot be reached"};
 }
@@ -53,12 +58,14 @@ StreamAcceptor::StreamAcceptor(DataPlane& plane, Log& log)
       dialer_(plane.worker().context().get_executor()),
       dials_(plane.worker().context().get_executor(), report_defect(log, "dial")) {}
 
-void StreamAcceptor::dial(Tunnel& tunnel, protocol::StreamId stream, StreamTarget target, const LinkQuota& link, const Limits& limits) {
+void StreamAcceptor::dial(Tunnel& tunnel, protocol::StreamId stream, StreamTarget target, const LinkQuota& link,
+                          const Limits& limits) {
   if (dials_.is_stopping()) return tunnel.reject(stream, {Reason::draining, true, "shutting down"});
   auto& churn = churn_[target.name];
   if (!churn) churn = std::make_shared<ChurnGuard>();
   if (!churn->allows(DataPlane::now())) {
-    log_.limited(Log::Level::warn, "target.churn", {{"target", target.name}, {"hint", "its streams are opened and reset at once, again and again"}});
+    log_.limited(Log::Level::warn, "target.churn",
+                 {{"target", target.name}, {"hint", "its streams are opened and reset at once, again and again"}});
     return tunnel.reject(stream, {Reason::overloaded, true, "streams to this target are opened and reset too quickly"});
   }
   auto link_place = Quota::take(link.streams, limits.streams_per_link_max);
@@ -80,11 +87,16 @@ boost::asio::awaitable<void> StreamAcceptor::connect(EndId end, StreamTarget tar
   auto reached = co_await reach(target);
   dial_place.reset();
   if (!reached) {
-    log_.limited(Log::Level::warn, "target.failed", {{"target", target.name}, {"code", reached.error().code}, {"text", reached.error().text}});
+    log_.limited(Log::Level::warn, "target.failed",
+                 {{"target", target.name}, {"code", reached.error().code}, {"text", reached.error().text}});
   }
   // The opener may have gone meanwhile. An EndId that accept() gave is a Relay's.
   auto* relay = static_cast<Relay*>(plane_.find_end(end));
-  if (relay == nullptr) co_return;
+  if (relay == nullptr) {
+    // A connection that nobody had anything to say on must not look like a conversation that ended well.
+    if (reached) reached->reset();
+    co_return;
+  }
   if (reached) {
     relay->connect(std::move(*reached));
   } else {

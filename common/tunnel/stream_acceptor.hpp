@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <boost/asio/awaitable.hpp>
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
+
+#include <boost/asio/awaitable.hpp>
 
 #include "common/admin/log.hpp"
 #include "common/base/quota.hpp"
@@ -32,7 +33,8 @@ struct StreamTarget {
   std::shared_ptr<void> mapping_place;  ///< Of the mapping's connections; nullptr: they are not counted.
 };
 
-/// One worker's dialling: an OPEN that was authorised becomes a connection to its target, then an ACCEPT; or a REJECT that says why not.
+/// One worker's dialling: an OPEN that was authorised becomes a connection to its target, then an ACCEPT; or a REJECT
+/// that says why not.
 class StreamAcceptor {
  public:
   struct Limits {
@@ -41,8 +43,10 @@ class StreamAcceptor {
   };
   StreamAcceptor(DataPlane& plane, Log& log);
 
-  /// What exceeds `limits` of the peer's `link` is refused as overloaded, retryable; so is for a moment an origin that opens and resets in a loop.
-  void dial(Tunnel& tunnel, protocol::StreamId stream, StreamTarget target, const LinkQuota& link, const Limits& limits);
+  /// What exceeds `limits` of the peer's `link` is refused as overloaded, retryable; so is for a moment an origin that
+  /// opens and resets in a loop.
+  void dial(Tunnel& tunnel, protocol::StreamId stream, StreamTarget target, const LinkQuota& link,
+            const Limits& limits);
 
   /// On the worker. Wait until size() is 0 before it ends.
   void request_stop() { dials_.request_stop(); }

@@ -10,8 +10,9 @@
 
 namespace culvert {
 
-/// What a stream is joined with on this side of the tunnel: a TCP socket (Relay). The interface between a Tunnel and whoever has a stream's bytes.
-/// Owned by its DataPlane; everything on one worker. After on_forgotten() the tunnel never calls again.
+/// What a stream is joined with on this side of the tunnel: a TCP socket (Relay). The interface between a Tunnel and
+/// whoever has a stream's bytes. Owned by its DataPlane; everything on one worker. After on_forgotten() the tunnel
+/// never calls again.
 class StreamEnd {
  public:
   virtual ~StreamEnd() = default;
@@ -24,7 +25,8 @@ class StreamEnd {
   };
   /// Gives bytes to the tunnel: fills `room` from its start, straight from the source.
   virtual Pull pull(std::span<std::byte> room) = 0;
-  /// Takes bytes from the tunnel; they are gone when it returns. What was taken in for good is reported by Tunnel::take().
+  /// Takes bytes from the tunnel; they are gone when it returns. What was taken in for good is reported by
+  /// Tunnel::take().
   virtual void push(std::span<const std::byte> bytes) = 0;
 
   /// Once a second or so.
@@ -37,7 +39,8 @@ class StreamEnd {
   virtual void on_reset(protocol::Reason reason) = 0;
   /// No more pull().
   virtual void on_stopped(protocol::Reason reason) = 0;
-  /// The stream is over. `window_bytes` of the memory budget are the end's own now: it gives them back when what waits here is gone.
+  /// The stream is over. `window_bytes` of the memory budget are the end's own now: it gives them back when what waits
+  /// here is gone.
   virtual void on_forgotten(std::uint64_t window_bytes) = 0;
 };
 

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/tunnel/tunnel.hpp"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include <fmt/core.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 #include "common/net/socket_options.hpp"
 #include "protocol/check.hpp"
 #include "protocol/limits.hpp"
 
-// Two ways through this file. In: on_ready -> receive -> feed -> handle, one DATA payload at a time straight to its socket. Out: whatever makes output calls touch(); at the
-// end of the turn send() lets the session choose streams, fills one staging buffer from their sources, seals it, and hands it to the kernel in one call.
+// Two ways through this file. In: on_ready -> receive -> feed -> handle, one DATA payload at a time straight to its
+// socket. Out: whatever makes output calls touch(); at the end of the turn send() lets the session choose streams,
+// fills one staging buffer from their sources, seals it, and hands it to the kernel in one call.
 
 namespace culvert {
 
@@ -39,7 +39,9 @@ struct Overloaded : Functions... {
   using Functions::operator()...;
 };
 
-StreamEnd& end_of(void* user) { return *static_cast<StreamEnd*>(user); }
+StreamEnd& end_of(void* user) {
+  return *static_cast<StreamEnd*>(user);
+}
 
 }  // namespace
 
@@ -72,7 +74,8 @@ void Tunnel::start() {
 TunnelStatus Tunnel::status() const {
   const char* state = "closing";
   if (state_ == State::handshaking) state = "handshaking";
-  if (state_ == State::running) state = !session_.is_greeted() ? "greeting" : session_.may_open() && !session_.is_draining() ? "up" : "draining";
+  if (state_ == State::running)
+    state = !session_.is_greeted() ? "greeting" : session_.may_open() && !session_.is_draining() ? "up" : "draining";
   return {id_, state, peer_, session_.round_trip(), session_.streams(), bytes_in_, bytes_out_, since_};
 }
 
@@ -85,7 +88,8 @@ void Tunnel::on_tick(protocol::Time now) {
   if (state_ == State::closed) return;
   if (state_ == State::closing && ++closing_ticks_ > closing_ticks_max) return finish();
   if (now < session_.deadline()) return;
-  if (state_ == State::handshaking) return fail({"tunnel.timed_out", fmt::format("{} did not finish the TLS handshake within 10 s", peer_)});
+  if (state_ == State::handshaking)
+    return fail({"tunnel.timed_out", fmt::format("{} did not finish the TLS handshake within 10 s", peer_)});
   session_.on_time(now);
   handle_events();
   touch();
@@ -129,7 +133,8 @@ void Tunnel::receive() {
       readable_ = errno == EINTR;
       return;
     }
-    if (size < 0) return fail({"tunnel.lost", fmt::format("the connection to {} broke: {}", peer_, std::strerror(errno))});
+    if (size < 0)
+      return fail({"tunnel.lost", fmt::format("the connection to {} broke: {}", peer_, std::strerror(errno))});
     if (size == 0) {
       readable_ = false;
       if (state_ == State::closing) return finish();
@@ -140,7 +145,8 @@ void Tunnel::receive() {
     plane_.counters().tunnel_bytes_in.add(bytes);
     load_->last_received_us.store(DataPlane::now().count(), std::memory_order_relaxed);
     if (!feed(ciphertext.first(bytes))) return;
-    // A short read has emptied the socket, and what comes later makes a new event, but for an end that was announced already.
+    // A short read has emptied the socket, and what comes later makes a new event, but for an end that was announced
+    // already.
     if (bytes < ciphertext.size() && !hangup_) {
       readable_ = false;
       return;
@@ -205,45 +211,45 @@ void Tunnel::handle_events() {
 }
 
 void Tunnel::handle(protocol::Event& event) {
-  std::visit(
-      Overloaded{
-          [this](protocol::Data& data) {
-            plane_.counters().stream_bytes_in.add(data.bytes.size());
-            end_of(data.user).push(data.bytes);
-          },
-          [this](protocol::Greeted& greeted) { owner_.on_greeted(*this, greeted.hello); },
-          [this](protocol::Welcomed& welcomed) { owner_.on_welcomed(*this, welcomed.welcome); },
-          [this](protocol::Opened& opened) {
-            begin_stream(protocol::optimistic_bytes_max);
-            plane_.memory().charge(protocol::optimistic_bytes_max);
-            plane_.counters().streams_accepted.add();
-            if (plane_.memory().is_exhausted()) {
-              reject(opened.stream, {Reason::overloaded, true, "memory for streams is used up"});
-            } else {
-              owner_.on_opened(*this, opened.stream, opened.open);
-            }
-          },
-          [](protocol::Accepted& accepted) { end_of(accepted.user).on_accepted(); },
-          [this](protocol::Rejected& rejected) {
-            plane_.counters().streams_rejected.add();
-            end_of(rejected.user).on_rejected(rejected.reject);
-          },
-          [](protocol::Finished& finished) { end_of(finished.user).on_finished(finished.aborted); },
-          [this](protocol::WasReset& reset) {
-            plane_.counters().streams_reset.add();
-            // A stream may end before anybody was joined with it.
-            if (reset.user != nullptr) end_of(reset.user).on_reset(reset.reason);
-          },
-          [](protocol::Stopped& stopped) { end_of(stopped.user).on_stopped(stopped.reason); },
-          [this](protocol::Forgotten& forgotten) { end_stream(forgotten); },
-          [this](protocol::WindowWanted& wanted) { grow_window(wanted); },
-          [this](protocol::PeerDraining& draining) { owner_.on_draining(*this, draining.delay); },
-          [this](protocol::Ended& ended) {
-            const char* who = ended.by_peer ? "the peer closed" : "we closed";
-            begin_closing({fmt::format("tunnel.{}", protocol::to_string(ended.reason)), fmt::format("{}: {}", who, ended.text)});
-          },
-      },
-      event);
+  std::visit(Overloaded{
+                 [this](protocol::Data& data) {
+                   plane_.counters().stream_bytes_in.add(data.bytes.size());
+                   end_of(data.user).push(data.bytes);
+                 },
+                 [this](protocol::Greeted& greeted) { owner_.on_greeted(*this, greeted.hello); },
+                 [this](protocol::Welcomed& welcomed) { owner_.on_welcomed(*this, welcomed.welcome); },
+                 [this](protocol::Opened& opened) {
+                   begin_stream(protocol::optimistic_bytes_max);
+                   plane_.memory().charge(protocol::optimistic_bytes_max);
+                   plane_.counters().streams_accepted.add();
+                   if (plane_.memory().is_exhausted()) {
+                     reject(opened.stream, {Reason::overloaded, true, "memory for streams is used up"});
+                   } else {
+                     owner_.on_opened(*this, opened.stream, opened.open);
+                   }
+                 },
+                 [](protocol::Accepted& accepted) { end_of(accepted.user).on_accepted(); },
+                 [this](protocol::Rejected& rejected) {
+                   plane_.counters().streams_rejected.add();
+                   end_of(rejected.user).on_rejected(rejected.reject);
+                 },
+                 [](protocol::Finished& finished) { end_of(finished.user).on_finished(finished.aborted); },
+                 [this](protocol::WasReset& reset) {
+                   plane_.counters().streams_reset.add();
+                   // A stream may end before anybody was joined with it.
+                   if (reset.user != nullptr) end_of(reset.user).on_reset(reset.reason);
+                 },
+                 [](protocol::Stopped& stopped) { end_of(stopped.user).on_stopped(stopped.reason); },
+                 [this](protocol::Forgotten& forgotten) { end_stream(forgotten); },
+                 [this](protocol::WindowWanted& wanted) { grow_window(wanted); },
+                 [this](protocol::PeerDraining& draining) { owner_.on_draining(*this, draining.delay); },
+                 [this](protocol::Ended& ended) {
+                   const char* who = ended.by_peer ? "the peer closed" : "we closed";
+                   begin_closing({fmt::format("tunnel.{}", protocol::to_string(ended.reason)),
+                                  fmt::format("{}: {}", who, ended.text)});
+                 },
+             },
+             event);
 }
 
 void Tunnel::begin_stream(std::uint64_t window_bytes) {
@@ -308,7 +314,8 @@ std::size_t Tunnel::fill(std::span<std::byte> staging) {
       case Outgoing::Kind::slot: {
         const StreamEnd::Pull pull = end_of(out.slot.user).pull(out.slot.payload);
         plane_.counters().stream_bytes_out.add(pull.bytes);
-        used += pull.reset == Reason::none ? session_.commit(pull.bytes, pull.source) : session_.commit_reset(pull.reset);
+        used +=
+            pull.reset == Reason::none ? session_.commit(pull.bytes, pull.source) : session_.commit_reset(pull.reset);
         break;
       }
     }
@@ -348,7 +355,8 @@ void Tunnel::drain(Reason reason, std::chrono::milliseconds delay) {
 }
 
 void Tunnel::close(Reason reason, std::string text) {
-  if (state_ == State::handshaking) return fail({fmt::format("tunnel.{}", protocol::to_string(reason)), std::move(text)});
+  if (state_ == State::handshaking)
+    return fail({fmt::format("tunnel.{}", protocol::to_string(reason)), std::move(text)});
   session_.close(reason, std::move(text));
   touch();
 }
@@ -379,7 +387,8 @@ void Tunnel::finish() {
   state_ = State::closed;
   load_->streams.store(UINT32_MAX, std::memory_order_relaxed);
   // What TLS still wants to say is the alert that tells the peer why. It goes out, or nothing can be done about it.
-  if (output_ && !output_->empty()) (void)::send(fd_.get(), output_->bytes().data(), output_->size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (output_ && !output_->empty())
+    (void)::send(fd_.get(), output_->bytes().data(), output_->size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   output_.reset();
   ::shutdown(fd_.get(), SHUT_RDWR);
   owner_.on_closed(*this, why_);
@@ -403,7 +412,9 @@ std::optional<protocol::StreamId> Tunnel::open(const protocol::Open& message, St
   return id;
 }
 
-void Tunnel::attach(protocol::StreamId stream, StreamEnd& end) { session_.attach(stream, &end); }
+void Tunnel::attach(protocol::StreamId stream, StreamEnd& end) {
+  session_.attach(stream, &end);
+}
 
 void Tunnel::accept(protocol::StreamId stream) {
   const std::uint64_t before = session_.window_bytes();

@@ -20,7 +20,8 @@ namespace culvert {
 
 class Tunnel;
 
-/// Who decides about a tunnel: the server's agent acceptor, the agent's link to a server. Called on the tunnel's worker; outlives the tunnel.
+/// Who decides about a tunnel: the server's agent acceptor, the agent's link to a server. Called on the tunnel's
+/// worker; outlives the tunnel.
 class TunnelOwner {
  public:
   /// The TLS handshake is done: is the peer who it must be? An error ends the tunnel.
@@ -44,7 +45,8 @@ class TunnelOwner {
 struct TunnelLoad {
   std::atomic<std::uint32_t> streams{0};
   std::atomic<std::uint64_t> queued_bytes{0};  ///< Sealed, and refused by the kernel so far.
-  std::atomic<std::int64_t> last_received_us{0};  ///< When a byte came last: a tunnel that is silent for long may be dead already.
+  std::atomic<std::int64_t> last_received_us{
+      0};  ///< When a byte came last: a tunnel that is silent for long may be dead already.
 };
 
 /// What `status` shows of one tunnel.
@@ -59,8 +61,9 @@ struct TunnelStatus {
   std::chrono::steady_clock::time_point since;
 };
 
-/// One tunnel: the only place where a session, a TLS engine and a socket meet. From the accepted or dialled TCP connection on: handshake, greeting,
-/// streams, drain, close. Pulls from its streams' ends only when it can send, and always reads. Owned by its DataPlane, pinned to its worker.
+/// One tunnel: the only place where a session, a TLS engine and a socket meet. From the accepted or dialled TCP
+/// connection on: handshake, greeting, streams, drain, close. Pulls from its streams' ends only when it can send, and
+/// always reads. Owned by its DataPlane, pinned to its worker.
 class Tunnel final : public Pollable, public TurnEnd {
  public:
   struct Setup {

@@ -15,7 +15,8 @@
 
 namespace culvert {
 
-/// Which tunnels lead where: the agent's by server name, the server's by account and location. Changed at home, read on any worker.
+/// Which tunnels lead where: the agent's by server name, the server's by account and location. Changed at home, read on
+/// any worker.
 class TunnelDirectory {
  public:
   struct Entry {

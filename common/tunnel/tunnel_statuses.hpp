@@ -11,7 +11,9 @@
 
 namespace culvert {
 
-/// Every tunnel of the process as `status` shows it. `describe` adds the program's own words, on the tunnel's worker; `done` is called at home.
-void gather_tunnels(DataPlanes& planes, std::function<void(const Tunnel&, boost::json::object&)> describe, std::function<void(boost::json::array)> done);
+/// Every tunnel of the process as `status` shows it. `describe` adds the program's own words, on the tunnel's worker;
+/// `done` is called at home.
+void gather_tunnels(DataPlanes& planes, std::function<void(const Tunnel&, boost::json::object&)> describe,
+                    std::function<void(boost::json::array)> done);
 
 }  // namespace culvert

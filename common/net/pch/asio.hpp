@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The precompiled header of every target that speaks Asio. Never include it: each file names what it needs.
-#include <boost/asio.hpp>
-#include <boost/asio/experimental/parallel_group.hpp>
-#include <boost/beast/core.hpp>
-#include <boost/beast/http.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -17,3 +13,8 @@
 #include <string_view>
 #include <unordered_map>
 #include <vector>
+
+#include <boost/asio.hpp>
+#include <boost/asio/experimental/parallel_group.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
