@@ -165,10 +165,9 @@ def clang_tidy(options):
     return verdict(not failed, f"clang-tidy, {len(sources) - len(late)} files", time.monotonic() - started, "\n".join(failed))
 
 
-def gtest(options, simulation):
+def unit(options):
     environment = sanitizer_environment()
-    environment["CULVERT_SIMULATION_SEEDS"] = str(options.seeds)
-    tests = [t for t in introspect(options.kind, "--tests") if t["protocol"] == "gtest" and ("simulation" in t["name"]) == simulation]
+    tests = [t for t in introspect(options.kind, "--tests") if t["protocol"] == "gtest"]
     result = Result()
 
     def execute(test):
@@ -177,7 +176,7 @@ def gtest(options, simulation):
             if options.pattern:
                 command.append(f"--gtest_filter=*{options.pattern}*")
             started = time.monotonic()
-            status, output = run(command, env=environment)
+            status, output = run(command, env=environment | test["env"])
             text = pathlib.Path(report.name).read_text()
         return test["name"], status, output, text, time.monotonic() - started
 
@@ -198,25 +197,35 @@ def gtest(options, simulation):
     return result
 
 
+def simulation(options):
+    """All seeds are one test; the output names each that failed, and `--seed S` of the same program replays it."""
+    started = time.monotonic()
+    program = next((t["cmd"] for t in introspect(options.kind, "--tests") if t["name"] == "simulation"), None)
+    if program is None:
+        return Result()
+    status, output = run([*program, "--seeds", str(options.seeds)], env=sanitizer_environment())
+    return verdict(status == 0, f"simulation, {options.seeds} seeds", time.monotonic() - started, output)
+
+
 def fuzz(options):
     """First each corpus as a regression test, then all targets for a share of the time each. Always under ASan and UBSan."""
-    if not build("asan", "build.ninja"):
+    if not build("fuzz", "build.ninja"):
         return Result(failed=1)
-    targets = [t for t in introspect("asan", "--targets")
-               if t["type"] == "executable" and pathlib.Path(t["defined_in"]).parent == ROOT / "tests/fuzz"]
-    if targets and not build("asan", *[str(pathlib.Path(t["filename"][0]).relative_to(ROOT / "build/asan")) for t in targets]):
+    targets = [t for t in introspect("fuzz", "--targets")
+               if t["type"] == "executable" and t["name"].startswith("fuzz_") and pathlib.Path(t["defined_in"]).parent == ROOT / "tests/fuzz"]
+    if targets and not build("fuzz", *[str(pathlib.Path(t["filename"][0]).relative_to(ROOT / "build/fuzz")) for t in targets]):
         return Result(failed=1)
     result = Result()
     environment = sanitizer_environment()
     share = max(options.fuzz_seconds // max(len(targets), 1), 1)
 
     def execute(target):
-        program, name = target["filename"][0], target["name"].removesuffix("_fuzz")
+        program, name = target["filename"][0], target["name"].removeprefix("fuzz_")
         corpus = ROOT / "tests/fuzz/corpus" / name
         corpus.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as scratch:
-            keep = [f"-artifact_prefix={scratch}/", "-rss_limit_mb=2048", "-timeout=10"]
+            keep = [f"-artifact_prefix={scratch}/", "-rss_limit_mb=2048", "-timeout=10", "-max_len=4096"]
             status, output = run([program, *keep, "-runs=0", str(corpus)], env=environment)
             if status == 0:
                 seconds = ["-max_total_time=%d" % (share * PARALLEL), "-print_final_stats=1"]
@@ -300,7 +309,7 @@ def main():
         total.failed += 1
         lines.append("build       failed; no suite was run")
         chosen = []
-    suites = {"tidy": tidy, "unit": lambda o: gtest(o, False), "simulation": lambda o: gtest(o, True), "fuzz": fuzz, "e2e": e2e}
+    suites = {"tidy": tidy, "unit": unit, "simulation": simulation, "fuzz": fuzz, "e2e": e2e}
     for name in chosen:
         say(f"== {name}")
         started = time.monotonic()
