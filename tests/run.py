@@ -111,8 +111,9 @@ def sanitizer_environment():
 def tidy(options):
     result = Result()
     started = time.monotonic()
-    status, output = run([PYTHON, "-B", "tests/tidy/tidy_test.py"])
-    result.add(verdict(status == 0, "tidy_test.py", time.monotonic() - started, output))
+    for script in ("tests/tidy/tidy_test.py", *tracked("tests/tidy/*_documented_test.py", "tests/systemd/*_test.py")):
+        status, output = run([PYTHON, "-B", script])
+        result.add(verdict(status == 0, script, time.monotonic() - started, output))
     sources = tracked("*.cpp", "*.hpp")
     started = time.monotonic()
     status, output = run(["clang-format-19", "--dry-run", "-Werror", *sources])
