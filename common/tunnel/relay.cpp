@@ -200,7 +200,7 @@ void Relay::on_rejected(const protocol::Reject& reject) {
 void Relay::on_finished(bool aborted) {
   if (aborted) return socket_failed(Reason::aborted);
   finishing_ = true;
-  if (socket_) finish_if_flushed();
+  if (socket_) flush();
 }
 
 void Relay::on_reset(Reason reason) {

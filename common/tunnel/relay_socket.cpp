@@ -44,7 +44,11 @@ RelaySocket::Outcome RelaySocket::read_tls(std::span<std::byte> room) {
     tls_->engine->feed(tls_->unread);
     const TlsEngine::Read read = tls_->engine->read(room);
     const auto rest = tls_->engine->unread();
-    tls_->unread.assign(rest.begin(), rest.end());
+    // Not kept while empty: an idle stream holds no buffer.
+    tls_->unread = std::vector<std::byte>(rest.begin(), rest.end());
+    // What a read makes (KeyUpdate, alerts) goes out now: nobody may write for long. What does not fit is flushed by
+    // the next event or write.
+    if (!tls_->output.empty()) (void)flush_tls();
     if (read.step == TlsEngine::Step::done) return {read.bytes, State::ready};
     if (read.step == TlsEngine::Step::closed) return {0, State::ended};
     if (read.step == TlsEngine::Step::failed) return {0, State::failed};
