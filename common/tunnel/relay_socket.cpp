@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include <sys/socket.h>
 
@@ -105,13 +106,16 @@ RelaySocket::State RelaySocket::flush_tls() {
   return State::ready;
 }
 
-void RelaySocket::finish() {
+bool RelaySocket::finish() {
   if (tls_) {
-    tls_->engine->set_output(tls_->output);
-    tls_->engine->shutdown();
-    (void)flush_tls();
+    if (!std::exchange(tls_->said_close, true)) {
+      tls_->engine->set_output(tls_->output);
+      tls_->engine->shutdown();
+    }
+    if (flush_tls() == State::blocked) return false;
   }
   ::shutdown(fd_.get(), SHUT_WR);
+  return true;
 }
 
 void RelaySocket::reset() {
