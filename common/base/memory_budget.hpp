@@ -26,6 +26,8 @@ class MemoryBudget {
   }
   /// Takes `bytes` even where they are not there: what a peer may send before anybody is asked.
   void charge(std::int64_t bytes) { left_.fetch_sub(bytes, std::memory_order_relaxed); }
+  /// What nobody has leased; negative where peers took more than was there.
+  std::int64_t left() const { return left_.load(std::memory_order_relaxed); }
   /// True below a tenth of the whole: new streams are refused.
   bool is_exhausted() const {
     return left_.load(std::memory_order_relaxed) < total_.load(std::memory_order_relaxed) / 10;
@@ -72,6 +74,8 @@ class MemoryLease {
     budget_.give(held_ - block_bytes);
     held_ = block_bytes;
   }
+  /// Leased and not used.
+  std::int64_t held() const { return held_; }
   bool is_short() const { return budget_.is_short(); }
   bool is_exhausted() const { return budget_.is_exhausted(); }
 
