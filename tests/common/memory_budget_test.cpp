@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/base/memory_budget.hpp"
 
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -71,8 +72,21 @@ TEST(MemoryLease, keeps_a_block_and_returns_the_rest) {
   MemoryLease lease(budget);
   ASSERT_TRUE(lease.take(50 * mib));
   lease.give(50 * mib);
-  EXPECT_EQ(lease.held(), static_cast<std::int64_t>(4 * mib));
-  EXPECT_EQ(budget.left(), static_cast<std::int64_t>(96 * mib));
+  EXPECT_EQ(lease.held(), budget.block_bytes());
+  EXPECT_EQ(budget.left(), static_cast<std::int64_t>(100 * mib) - budget.block_bytes());
+}
+
+TEST(MemoryLease, of_idle_workers_does_not_make_the_budget_look_used_up) {
+  constexpr std::size_t workers = 64;
+  MemoryBudget budget(512 * mib, workers);
+  std::vector<std::unique_ptr<MemoryLease>> leases;
+  for (std::size_t i = 0; i < workers; ++i) {
+    leases.push_back(std::make_unique<MemoryLease>(budget));
+    for (int stream = 0; stream < 20; ++stream) ASSERT_TRUE(leases.back()->take(256 << 10));
+    for (int stream = 0; stream < 20; ++stream) leases.back()->give(256 << 10);
+  }
+  EXPECT_FALSE(budget.is_short());
+  EXPECT_GE(budget.left(), static_cast<std::int64_t>(480 * mib));
 }
 
 TEST(MemoryLease, of_many_workers_never_takes_more_than_there_is) {
