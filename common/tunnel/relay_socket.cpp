@@ -47,8 +47,8 @@ RelaySocket::Outcome RelaySocket::read_tls(std::span<std::byte> room) {
     const auto rest = tls_->engine->unread();
     // Not kept while empty: an idle stream holds no buffer.
     tls_->unread = std::vector<std::byte>(rest.begin(), rest.end());
-    // What a read makes (KeyUpdate, alerts) goes out now: nobody may write for long. What does not fit is flushed by
-    // the next event or write.
+    // What a read makes (an alert) goes out now: nobody may write for long. What does not fit is flushed by the next
+    // event or write.
     if (!tls_->output.empty()) (void)flush_tls();
     if (read.step == TlsEngine::Step::done) return {read.bytes, State::ready};
     if (read.step == TlsEngine::Step::closed) return {0, State::ended};
