@@ -55,6 +55,8 @@ TEST(Tunnel, lives_on_while_it_drains_and_takes_nothing_new) {
 TEST(Tunnel, tells_the_peer_why_it_closes_and_resets_its_streams) {
   TunnelPair pair;
   const auto [client, target] = pair.join();
+  testing::send_all(target.get(), "x");
+  EXPECT_EQ(testing::receive(client.get(), 1), "x");
   testing::on(pair.server.plane(0),
               [](DataPlane& plane) { only_tunnel(plane).close(Reason::denied, "this identity is on the deny list"); });
   const auto why = pair.agent_side.closed.take();
