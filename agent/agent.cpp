@@ -96,6 +96,12 @@ void AgentService::take_links(const AgentPlan& plan) {
       continue;
     }
     auto link = std::make_unique<ServerLink>(link_surroundings_, server, plan.tls_[i]);
+    for (const auto& [name, older] : links_) {
+      if (older && older->server().address == server.address) link->succeed(*older);
+    }
+    for (const auto& older : retired_) {
+      if (older->server().address == server.address) link->succeed(*older);
+    }
     link->start();
     kept[server.name] = std::move(link);
   }

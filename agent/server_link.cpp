@@ -53,6 +53,12 @@ ServerLink::ServerLink(const LinkSurroundings& surroundings, Server server, TlsC
 
 ServerLink::~ServerLink() = default;
 
+void ServerLink::succeed(const ServerLink& older) {
+  epoch_ = std::max(epoch_, older.epoch_);
+  first_slot_ = std::max(first_slot_, older.first_slot_);
+  for (const auto& [id, known] : older.tunnels_) first_slot_ = std::max(first_slot_, known.slot + 1);
+}
+
 void ServerLink::start() {
   for (std::uint32_t i = 0; i < server_.tunnels; ++i) keepers_.spawn(keep());
 }
@@ -138,7 +144,7 @@ Result<TunnelId> ServerLink::begin(DialedSocket dialed) {
 
 /// The same slot would evict the tunnel that has it (SPEC 8.1), also one that drains.
 std::uint32_t ServerLink::free_slot() const {
-  std::uint32_t slot = 0;
+  std::uint32_t slot = first_slot_;
   while (std::ranges::any_of(tunnels_, [slot](const auto& tunnel) { return tunnel.second.slot == slot; })) ++slot;
   return slot;
 }
@@ -207,7 +213,7 @@ void ServerLink::on_closed(Tunnel& tunnel, const Error& why) {
 void ServerLink::welcomed(TunnelId id, const std::string& peer) {
   const auto found = tunnels_.find(id);
   if (found == tunnels_.end()) return;
-  found->second.up = true;
+  found->second.up = was_up_ = true;
   last_code_.clear();
   last_error_.clear();
   around_.log.info("tunnel.up", {{"server", server_.name}, {"peer", peer}, {"tunnel", id}});
@@ -241,8 +247,9 @@ void ServerLink::closed(TunnelId id, const Error& why) {
   } else {
     note_failure(why);
   }
-  // The last one is gone: what comes now replaces whatever the server still believes in.
-  if (was_up && tunnels_up() == 0) ++epoch_;
+  // The last one is gone: what comes now replaces whatever the server still believes in. Not before: a tunnel that
+  // drains has streams, and one that is being dialled has said the old epoch already.
+  if (tunnels_.empty() && std::exchange(was_up_, false)) ++epoch_;
   changed_.notify();
 }
 
@@ -259,6 +266,7 @@ void ServerLink::drain() {
 }
 
 void ServerLink::stop() {
+  stopped_ = true;
   drain();
   for (const auto& [id, known] : tunnels_) {
     DataPlane& plane = around_.planes.plane(known.plane);

@@ -45,6 +45,9 @@ class ServerLink final : public TunnelOwner {
   ServerLink(const LinkSurroundings& surroundings, Server server, TlsContext tls);
   ~ServerLink();
 
+  /// Before start(): this link takes the place of `older` in the same process, whose tunnels live on for a while. To
+  /// the server both are one link, so none of ours may look like a redial of one of its.
+  void succeed(const ServerLink& older);
   void start();
   /// A new certificate, for the tunnels from now on.
   void change(const TlsContext& tls) { tls_ = tls; }
@@ -52,7 +55,7 @@ class ServerLink final : public TunnelOwner {
   void drain();
   /// After drain(): closes the tunnels and ends the coroutines. Wait until is_over() before it ends.
   void stop();
-  bool is_over() const { return keepers_.size() == 0 && tunnels_.empty(); }
+  bool is_over() const { return stopped_ && keepers_.size() == 0 && tunnels_.empty(); }
 
   const Server& server() const { return server_; }
   std::size_t tunnels_up() const;
@@ -98,10 +101,13 @@ class ServerLink final : public TunnelOwner {
   Dialer dialer_;
   std::map<TunnelId, Known> tunnels_;
   std::uint64_t epoch_ = 1;
+  std::uint32_t first_slot_ = 0;
+  bool was_up_ = false;  ///< In this epoch.
   std::size_t next_plane_ = 0;
   std::string last_error_;
   std::string last_code_;
   bool draining_ = false;
+  bool stopped_ = false;
   Event changed_;
   TaskGroup keepers_;
 };

@@ -272,7 +272,7 @@ void Session::reset(StreamId id, Reason reason) {
   stream->owes_aborted_fin = false;
   if (std::exchange(stream->owes_open, false)) {
     // The peer never heard of it.
-    stream->owed_message = {};
+    stream->owed_message = std::vector<std::byte>();
   } else {
     stream->owes_reset = true;
     stream->reset_reason = reason;

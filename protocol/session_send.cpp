@@ -70,7 +70,7 @@ std::size_t Session::write_owed(Stream& stream, std::span<std::byte> room) {
     encode_header({type, 0, id, static_cast<std::uint32_t>(stream.owed_message.size())},
                   room.first<frame_header_bytes>());
     std::ranges::copy(stream.owed_message, room.begin() + frame_header_bytes);
-    stream.owed_message = {};
+    stream.owed_message = std::vector<std::byte>();
     if (stream.owes_reject) --rejects_owed_;
     stream.owes_open = stream.owes_reject = false;
     return bytes;

@@ -87,6 +87,10 @@ void AgentAcceptor::take(UniqueFd socket, const boost::asio::ip::tcp::endpoint& 
   setup.session.streams_max = policy->limits.streams_per_link_max;
   DataPlane& plane = planes_.plane(next_plane_.fetch_add(1, std::memory_order_relaxed) % planes_.size());
   plane.worker().post([this, &plane, moved = std::make_shared<Tunnel::Setup>(std::move(setup))] {
+    if (leaving_) {
+      greeting_.fetch_sub(1);
+      return;
+    }
     plane.add(std::make_unique<Tunnel>(plane, std::move(*moved), *this));
   });
 }
@@ -143,12 +147,14 @@ void AgentAcceptor::join(const AgentIdentity& identity, const protocol::Hello& h
       planes_.home().post([this, place] { agents_.leave(place.id); });
       return;
     }
+    known->second.listed = true;
+    // Who greets while we drain has come too late to be asked to leave.
+    if (leaving_) return tunnel->close(Reason::shutdown, "the server stops");
     tunnel->welcome({.version = 1,
                      .capabilities = {},
                      .instance = instance_,
                      .replica = {},
                      .software = "culvert-server " CULVERT_VERSION});
-    known->second.listed = true;
     known->second.quota = quota;
     directory_.add(key_of(identity.account, identity.location), {place.id, place.plane, tunnel->load()});
     log_.info("tunnel.up", {{"agent", identity.spiffe_id}, {"peer", tunnel->peer()}, {"tunnel", place.id}});
@@ -231,6 +237,7 @@ void AgentAcceptor::change(std::shared_ptr<const TunnelPolicy> policy) {
 }
 
 void AgentAcceptor::drain(std::chrono::milliseconds delay) {
+  leaving_ = true;
   listener_.reset();
   planes_.on_each([delay](DataPlane& plane) {
     for (const auto& [id, tunnel] : plane.tunnels()) tunnel->drain(Reason::shutdown, delay);
@@ -238,6 +245,7 @@ void AgentAcceptor::drain(std::chrono::milliseconds delay) {
 }
 
 void AgentAcceptor::stop(std::function<void()> done) {
+  leaving_ = true;
   listener_.reset();
   planes_.on_each([this](DataPlane& plane) {
     close_all(plane, Reason::shutdown, "the server stops");

@@ -91,6 +91,7 @@ class AgentAcceptor final : public TunnelOwner {
   std::atomic<std::size_t> next_plane_{0};
   std::atomic<std::uint32_t> greeting_{0};  ///< Tunnels that have not proved anything yet.
   std::atomic<std::uint64_t> refused_{0};
+  std::atomic<bool> leaving_{false};  ///< Draining or stopping: nobody new.
 };
 
 }  // namespace culvert::server

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 namespace culvert {
@@ -9,8 +11,11 @@ namespace culvert {
 /// One number for the process: how many bytes may wait for slow readers, over all streams of all workers. Any thread.
 class MemoryBudget {
  public:
-  explicit MemoryBudget(std::uint64_t bytes)
-      : total_(static_cast<std::int64_t>(bytes)), left_(static_cast<std::int64_t>(bytes)) {}
+  /// `leases` is how many MemoryLeases there will be.
+  explicit MemoryBudget(std::uint64_t bytes, std::size_t leases = 1)
+      : leases_(static_cast<std::int64_t>(leases)),
+        total_(static_cast<std::int64_t>(bytes)),
+        left_(static_cast<std::int64_t>(bytes)) {}
 
   /// Takes `bytes`, all or nothing.
   bool take(std::int64_t bytes) {
@@ -26,6 +31,13 @@ class MemoryBudget {
   }
   /// Takes `bytes` even where they are not there: what a peer may send before anybody is asked.
   void charge(std::int64_t bytes) { left_.fetch_sub(bytes, std::memory_order_relaxed); }
+  /// How much a lease fetches at once. It keeps two of them at most, and all of them together a sixteenth of the whole:
+  /// what idle workers keep must not look used up.
+  std::int64_t block_bytes() const {
+    return std::min(block_bytes_max, total_.load(std::memory_order_relaxed) / (32 * leases_));
+  }
+  /// What nobody has leased; negative where peers took more than was there.
+  std::int64_t left() const { return left_.load(std::memory_order_relaxed); }
   /// True below a tenth of the whole: new streams are refused.
   bool is_exhausted() const {
     return left_.load(std::memory_order_relaxed) < total_.load(std::memory_order_relaxed) / 10;
@@ -34,6 +46,8 @@ class MemoryBudget {
   bool is_short() const { return left_.load(std::memory_order_relaxed) < total_.load(std::memory_order_relaxed) / 4; }
 
  private:
+  static constexpr std::int64_t block_bytes_max = 4 << 20;
+  const std::int64_t leases_;
   std::atomic<std::int64_t> total_;
   std::atomic<std::int64_t> left_;
 };
@@ -50,7 +64,7 @@ class MemoryLease {
     const auto wanted = static_cast<std::int64_t>(bytes);
     if (wanted > held_) {
       const std::int64_t missing = wanted - held_;
-      const std::int64_t block = missing > block_bytes ? missing : block_bytes;
+      const std::int64_t block = std::max(missing, budget_.block_bytes());
       if (budget_.take(block)) {
         held_ += block;
       } else if (budget_.take(missing)) {
@@ -68,15 +82,17 @@ class MemoryLease {
   }
   void give(std::uint64_t bytes) {
     held_ += static_cast<std::int64_t>(bytes);
-    if (held_ <= 2 * block_bytes) return;
-    budget_.give(held_ - block_bytes);
-    held_ = block_bytes;
+    const std::int64_t block = budget_.block_bytes();
+    if (held_ <= 2 * block) return;
+    budget_.give(held_ - block);
+    held_ = block;
   }
+  /// Leased and not used.
+  std::int64_t held() const { return held_; }
   bool is_short() const { return budget_.is_short(); }
   bool is_exhausted() const { return budget_.is_exhausted(); }
 
  private:
-  static constexpr std::int64_t block_bytes = 4 << 20;
   MemoryBudget& budget_;
   std::int64_t held_ = 0;
 };

@@ -1,22 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <memory>
+#include <mutex>
+#include <utility>
 
 namespace culvert {
 
 /// A value that many threads read and one replaces as a whole: built aside, checked, then published. Readers take it
-/// once per connection or stream, never per frame, and keep what they took for as long as they need it.
+/// once per connection or stream, never per frame, and keep what they took for as long as they need it. Behind a mutex,
+/// since a load of libstdc++ 12's std::atomic<std::shared_ptr> releases its inner lock with relaxed order.
 template <typename T>
 class Snapshot {
  public:
   explicit Snapshot(std::shared_ptr<const T> value) : value_(std::move(value)) {}
-  std::shared_ptr<const T> get() const { return value_.load(std::memory_order_acquire); }
-  void publish(std::shared_ptr<const T> value) { value_.store(std::move(value), std::memory_order_release); }
+  std::shared_ptr<const T> get() const {
+    const std::lock_guard lock(mutex_);
+    return value_;
+  }
+  /// The old value dies outside of the lock, if nobody reads it any more.
+  void publish(std::shared_ptr<const T> value) {
+    const std::lock_guard lock(mutex_);
+    value_.swap(value);
+  }
 
  private:
-  std::atomic<std::shared_ptr<const T>> value_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const T> value_;
 };
 
 }  // namespace culvert

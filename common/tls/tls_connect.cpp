@@ -27,7 +27,13 @@ asio::awaitable<Result<TlsConnected>> tls_connect(UniqueFd fd, UniqueSsl ssl, st
     co_return std::unexpected(expected.error());
   auto engine = std::make_unique<TlsEngine>(std::move(ssl));
   const auto executor = co_await asio::this_coro::executor;
-  asio::posix::stream_descriptor socket(executor, fd.release());
+  asio::posix::stream_descriptor socket(executor);
+  boost::system::error_code unwatchable;
+  socket.assign(fd.get(), unwatchable);
+  if (unwatchable)
+    co_return fail("dial.no_descriptors",
+                   fmt::format("the kernel watches no more sockets for us: {}", unwatchable.message()));
+  fd.release();
   asio::steady_timer timer(executor);
   SendBuffer output(4 << 10);
   std::vector<std::byte> input(16 << 10);

@@ -22,7 +22,8 @@ struct TlsConnected {
 };
 
 /// Shakes hands as a client that expects `server_name` (a DNS name or an address), until `deadline`. Errors:
-/// tls.timed_out, tls.closed, and those of describe_tls_failure(). Throws operation_aborted when it is stopped.
+/// tls.timed_out, tls.closed, dial.no_descriptors, and those of describe_tls_failure(). Throws operation_aborted when
+/// it is stopped.
 boost::asio::awaitable<Result<TlsConnected>> tls_connect(UniqueFd fd, UniqueSsl ssl, std::string server_name,
                                                          std::chrono::steady_clock::time_point deadline);
 

@@ -23,7 +23,7 @@ class ByteQueue {
     if (begin_ == bytes_.size()) clear();
   }
   void clear() {
-    bytes_ = {};
+    bytes_ = std::vector<std::byte>();  // `= {}` would keep the memory.
     begin_ = 0;
   }
   std::size_t size() const { return bytes_.size() - begin_; }

@@ -12,11 +12,15 @@ namespace culvert {
 
 namespace {
 constexpr std::chrono::milliseconds idle_poll_interval{20};
+
+std::size_t count_or_cores(std::size_t count) {
+  return count > 0 ? count : std::max(1U, std::thread::hardware_concurrency());
+}
 }  // namespace
 
-DataPlanes::DataPlanes(std::size_t count, std::uint64_t memory_budget_bytes) : budget_(memory_budget_bytes) {
-  if (count == 0) count = std::max(1U, std::thread::hardware_concurrency());
-  for (std::size_t i = 0; i < count; ++i) {
+DataPlanes::DataPlanes(std::size_t count, std::uint64_t memory_budget_bytes)
+    : budget_(memory_budget_bytes, count_or_cores(count)) {
+  for (std::size_t i = 0; i < count_or_cores(count); ++i) {
     auto worker = std::make_unique<Worker>(i);
     auto plane = std::make_unique<DataPlane>(*worker, budget_);
     cores_.push_back({std::move(worker), std::move(plane)});

@@ -40,6 +40,8 @@ class LocalPort {
   void change(Settings settings);
   Settings settings() const;
   std::uint32_t connections() const;
+  /// Where it listens: the port that the kernel chose, where 0 was asked for.
+  boost::asio::ip::tcp::endpoint local_endpoint() const { return listener_->local_endpoint(); }
 
  private:
   struct Shared;

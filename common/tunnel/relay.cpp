@@ -129,8 +129,8 @@ void Relay::flush() {
 
 void Relay::finish_if_flushed() {
   if (!finishing_ || !queue_.empty() || socket_.has_unsent()) return;
-  if (!std::exchange(finished_, true)) socket_.finish();
-  if (tunnel_ != nullptr) return;
+  if (!finished_) finished_ = socket_.finish();
+  if (!finished_ || tunnel_ != nullptr) return;
   drop_socket(false);
   plane_.bury_end(id_);
 }
@@ -200,7 +200,7 @@ void Relay::on_rejected(const protocol::Reject& reject) {
 void Relay::on_finished(bool aborted) {
   if (aborted) return socket_failed(Reason::aborted);
   finishing_ = true;
-  if (socket_) finish_if_flushed();
+  if (socket_) flush();
 }
 
 void Relay::on_reset(Reason reason) {

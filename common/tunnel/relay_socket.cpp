@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include <sys/socket.h>
 
@@ -44,7 +45,11 @@ RelaySocket::Outcome RelaySocket::read_tls(std::span<std::byte> room) {
     tls_->engine->feed(tls_->unread);
     const TlsEngine::Read read = tls_->engine->read(room);
     const auto rest = tls_->engine->unread();
-    tls_->unread.assign(rest.begin(), rest.end());
+    // Not kept while empty: an idle stream holds no buffer.
+    tls_->unread = std::vector<std::byte>(rest.begin(), rest.end());
+    // What a read makes (an alert) goes out now: nobody may write for long. What does not fit is flushed by the next
+    // event or write.
+    if (!tls_->output.empty()) (void)flush_tls();
     if (read.step == TlsEngine::Step::done) return {read.bytes, State::ready};
     if (read.step == TlsEngine::Step::closed) return {0, State::ended};
     if (read.step == TlsEngine::Step::failed) return {0, State::failed};
@@ -101,13 +106,16 @@ RelaySocket::State RelaySocket::flush_tls() {
   return State::ready;
 }
 
-void RelaySocket::finish() {
+bool RelaySocket::finish() {
   if (tls_) {
-    tls_->engine->set_output(tls_->output);
-    tls_->engine->shutdown();
-    (void)flush_tls();
+    if (!std::exchange(tls_->said_close, true)) {
+      tls_->engine->set_output(tls_->output);
+      tls_->engine->shutdown();
+    }
+    if (flush_tls() == State::blocked) return false;
   }
   ::shutdown(fd_.get(), SHUT_WR);
+  return true;
 }
 
 void RelaySocket::reset() {

@@ -47,8 +47,8 @@ class RelaySocket {
   Outcome write(std::span<const std::byte> bytes);
   /// Sealed bytes that the kernel has not taken: call write({}) when it can.
   bool has_unsent() const { return tls_ && !tls_->output.empty(); }
-  /// Half-close; with TLS close_notify before it. Not while has_unsent().
-  void finish();
+  /// Half-close; with TLS close_notify before it. False: the kernel has no room for that, call again when it has.
+  bool finish();
   /// Closes by RST.
   void reset();
   /// Hands the descriptor on. Plain sockets only.
@@ -62,6 +62,7 @@ class RelaySocket {
     std::unique_ptr<TlsEngine> engine;
     SendBuffer output;
     std::vector<std::byte> unread;  ///< Ciphertext that did not fit the last room.
+    bool said_close = false;
   };
   Outcome receive(std::span<std::byte> room);
   Outcome read_tls(std::span<std::byte> room);

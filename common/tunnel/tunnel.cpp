@@ -54,7 +54,9 @@ Tunnel::Tunnel(DataPlane& plane, Setup setup, TunnelOwner& owner)
       engine_(std::move(setup.ssl)),
       session_(std::move(setup.session), DataPlane::now()),
       load_(std::make_shared<TunnelLoad>()),
-      since_(std::chrono::steady_clock::now()) {}
+      since_(std::chrono::steady_clock::now()) {
+  engine_.set_key_update_bytes(setup.key_update_bytes);
+}
 
 Tunnel::~Tunnel() {
   plane_.worker().forget(*this);

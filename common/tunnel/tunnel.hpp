@@ -72,6 +72,7 @@ class Tunnel final : public Pollable, public TurnEnd {
     UniqueSsl ssl;
     protocol::SessionOptions session;
     std::string peer;  ///< Its address, for people.
+    std::uint64_t key_update_bytes = TlsEngine::key_update_bytes_default;
   };
   Tunnel(DataPlane& plane, Setup setup, TunnelOwner& owner);
   ~Tunnel();
@@ -95,6 +96,8 @@ class Tunnel final : public Pollable, public TurnEnd {
   bool may_open() const { return state_ == State::running && session_.may_open(); }
   std::size_t streams() const { return session_.streams(); }
   std::uint64_t window_bytes() const { return session_.window_bytes(); }
+  /// False when it is idle.
+  bool holds_buffer() const { return output_ != nullptr; }
 
   // ---- streams; those that name one that is gone do nothing
   /// nullopt: not now, not here.

@@ -35,7 +35,7 @@ BANNED = [
     (r"\bco_spawn\s*\(", ("common/net/task_group.cpp", "tests/"), "spawn: use TaskGroup::spawn, which owns, cancels and joins"),
     (r"\basio::detached\b", ("tests/",), "detached: use TaskGroup::spawn, so that errors and shutdown are seen"),
     (r"\bstd::(recursive_|shared_|timed_)?mutex\b|\bstd::lock_guard\b|\bstd::scoped_lock\b|\bstd::unique_lock\b",
-     ("common/admin/", "tests/"), "mutex: post to the owning worker, or publish an immutable snapshot"),
+     ("common/admin/", "common/base/snapshot.hpp", "tests/"), "mutex: post to the owning worker, or publish an immutable snapshot"),
     (r"\bstd::j?thread\b(?!::hardware_concurrency)", ("common/net/worker.", "common/net/offload.", "common/admin/", "tests/"),
      "thread: objects live on a Worker; blocking work goes to the offload pool"),
     (r"\b(sleep_for|sleep_until|usleep|nanosleep)\b", (), "sleep: wait for an event with a bound"),

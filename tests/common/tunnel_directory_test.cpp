@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/tunnel/tunnel_directory.hpp"
+
+#include <future>
+
+#include <gtest/gtest.h>
+
+#include "tests/testing/tunnel_pair.hpp"
+
+namespace culvert {
+namespace {
+
+struct TunnelDirectoryTest : ::testing::Test {
+  TunnelDirectoryTest() : planes(2, 1 << 20), directory(planes) { planes.start(); }
+  ~TunnelDirectoryTest() override { planes.stop(); }
+
+  std::shared_ptr<TunnelLoad> add(const std::string& key, TunnelId id, std::size_t plane) {
+    auto load = std::make_shared<TunnelLoad>();
+    load->last_received_us = DataPlane::now().count();
+    directory.add(key, {id, plane, load});
+    return load;
+  }
+  /// Waits until what was posted is published.
+  void settle(const std::string& key, std::size_t count) {
+    EXPECT_TRUE(testing::eventually(planes, [&](DataPlane&) { return directory.count(key) == count; }));
+  }
+  TunnelId pick(std::size_t plane, std::vector<TunnelId> tried = {}) {
+    const auto entry = directory.pick("a", plane, tried);
+    return entry ? entry->id : 0;
+  }
+
+  DataPlanes planes;
+  TunnelDirectory directory;
+};
+
+TEST_F(TunnelDirectoryTest, prefers_the_least_queued_then_the_fewest_streams_then_the_own_worker) {
+  const auto one = add("a", 1, 0);
+  const auto two = add("a", 2, 1);
+  settle("a", 2);
+  EXPECT_EQ(pick(0), 1U);
+  EXPECT_EQ(pick(1), 2U);
+  one->streams = 1;
+  EXPECT_EQ(pick(0), 2U);
+  two->queued_bytes = 1;
+  EXPECT_EQ(pick(1), 1U);
+}
+
+TEST_F(TunnelDirectoryTest, takes_a_silent_tunnel_only_where_there_is_no_other) {
+  const auto one = add("a", 1, 0);
+  const auto two = add("a", 2, 0);
+  settle("a", 2);
+  one->last_received_us = (DataPlane::now() - std::chrono::seconds(11)).count();
+  two->streams = 100;
+  EXPECT_EQ(pick(0), 2U);
+  EXPECT_EQ(pick(0, {2}), 1U);
+}
+
+TEST_F(TunnelDirectoryTest, offers_none_that_was_tried_and_none_of_another_key) {
+  (void)add("a", 1, 0);
+  (void)add("b", 2, 0);
+  settle("a", 1);
+  settle("b", 1);
+  EXPECT_EQ(pick(0), 1U);
+  EXPECT_EQ(pick(0, {1}), 0U);
+}
+
+TEST_F(TunnelDirectoryTest, forgets_who_left) {
+  (void)add("a", 1, 0);
+  settle("a", 1);
+  directory.remove("a", 7);
+  directory.remove("a", 1);
+  directory.remove("a", 1);
+  settle("a", 0);
+  EXPECT_EQ(pick(0), 0U);
+}
+
+TEST_F(TunnelDirectoryTest, is_read_by_all_workers_while_it_changes) {
+  std::vector<std::future<void>> readers;
+  for (int i = 0; i < 2; ++i) {
+    readers.push_back(std::async(std::launch::async, [this, i] {
+      for (int round = 0; round < 2'000; ++round) (void)directory.pick("a", static_cast<std::size_t>(i), {});
+    }));
+  }
+  for (TunnelId id = 1; id <= 200; ++id) {
+    (void)add("a", id, 0);
+    if (id > 1) directory.remove("a", id - 1);
+  }
+  for (auto& reader : readers) reader.get();
+  settle("a", 1);
+}
+
+}  // namespace
+}  // namespace culvert

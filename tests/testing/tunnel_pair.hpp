@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/admin/log.hpp"
+#include "common/net/unique_fd.hpp"
+#include "common/tunnel/data_planes.hpp"
+#include "common/tunnel/local_port.hpp"
+#include "common/tunnel/stream_acceptor.hpp"
+#include "common/tunnel/tunnel.hpp"
+#include "common/tunnel/tunnel_directory.hpp"
+#include "tests/testing/certificates.hpp"
+#include "tests/testing/mailbox.hpp"
+
+namespace culvert::testing {
+
+// ---- real sockets, blocking, no wait longer than 10 s
+
+/// How a connection ended for its reader.
+enum class End : std::uint8_t { clean, reset, still_open };
+
+/// Bytes that differ at every place, so that one lost, doubled or misplaced is seen.
+std::string pattern(std::size_t size, std::uint32_t seed = 1);
+void send_all(int fd, std::string_view bytes);
+/// As much as the kernel takes at once.
+std::size_t send_some(int fd, std::string_view bytes);
+/// Exactly `size` bytes; fewer where the connection ended or nothing came for 10 s.
+std::string receive(int fd, std::size_t size);
+struct Received {
+  std::string bytes;
+  End end = End::still_open;
+};
+Received receive_to_end(int fd);
+void half_close(int fd);
+/// Ends by RST.
+void reset(UniqueFd& fd);
+
+/// Runs `task` on the plane's worker and waits for it.
+void on(DataPlane& plane, const std::function<void(DataPlane&)>& task);
+/// Waits until `holds` is true on every worker at once, for 10 s at most; false: it never was.
+bool eventually(DataPlanes& planes, std::function<bool(DataPlane&)> holds);
+
+/// One side's TunnelOwner: keeps the rules that both programs have, and tells the test.
+class Side final : public TunnelOwner {
+ public:
+  std::function<void(Tunnel&, protocol::StreamId, const protocol::Open&)> opened;
+  std::function<void(Tunnel&)> welcomed = [](Tunnel&) {};
+  std::function<Result<void>(Tunnel&)> secured = [](Tunnel&) { return Result<void>(); };
+  Mailbox<TunnelId> up;
+  Mailbox<TunnelId> draining;
+  Mailbox<Error> closed;
+
+ private:
+  Result<void> on_secured(Tunnel& tunnel) override { return secured(tunnel); }
+  void on_greeted(Tunnel& tunnel, const protocol::Hello& hello) override;
+  void on_welcomed(Tunnel& tunnel, const protocol::Welcome& welcome) override;
+  void on_opened(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open) override {
+    opened(tunnel, stream, open);
+  }
+  void on_draining(Tunnel& tunnel, std::chrono::milliseconds delay) override;
+  void on_closed(Tunnel& tunnel, const Error& why) override;
+};
+
+/// An opener's and an acceptor's data path in one process, joined by tunnels over loopback with real certificates. A
+/// client connects to a LocalPort of the agent's side; the server's side dials the test's own listening socket. Ends
+/// with a check that nothing is left anywhere.
+class TunnelPair {
+ public:
+  struct Options {
+    std::size_t workers = 1;
+    std::size_t tunnels = 1;
+    std::uint64_t memory_budget_bytes = 64ull << 20;
+    std::uint64_t key_update_bytes = TlsEngine::key_update_bytes_default;
+    std::uint32_t connections_max = 100;
+    StreamAcceptor::Limits limits{10'000, 256};
+  };
+  TunnelPair() : TunnelPair(Options{}) {}
+  explicit TunnelPair(Options options);
+  TunnelPair(const TunnelPair&) = delete;
+  TunnelPair& operator=(const TunnelPair&) = delete;
+  ~TunnelPair();
+
+  /// A connection to the local port. `receive_buffer_bytes`, where not 0, makes a reader that soon blocks its sender.
+  UniqueFd connect(int receive_buffer_bytes = 0) const;
+  /// The next connection that the server's side dialled; none within 10 s.
+  UniqueFd accept() const;
+  struct Joined {
+    UniqueFd client;
+    UniqueFd target;
+  };
+  Joined join(int receive_buffer_bytes = 0) const;
+
+  /// Where streams lead: the test's listening socket, unless a test changes it.
+  StreamTarget target;
+  Side server_side;
+  Side agent_side;
+  DataPlanes server;
+  DataPlanes agent;
+  /// The rule of server_side.opened: dial `target`.
+  void dial(Tunnel& tunnel, protocol::StreamId stream);
+  /// The network dies: the kernel ends the tunnel's connection at both ends.
+  void cut(std::size_t tunnel) const;
+  /// Every gauge of both sides is zero, and every byte of the budgets is back.
+  bool is_empty();
+  const CertificateDirectory& files() const { return files_; }
+  const Credential& authority() const { return authority_; }
+  std::uint32_t connections() const { return port_->connections(); }
+
+ private:
+  void start_tunnel(std::size_t index);
+
+  Options options_;
+  CertificateDirectory files_;
+  Credential authority_;
+  std::optional<TlsContext> server_tls_;
+  std::optional<TlsContext> agent_tls_;
+  UniqueFd null_;
+  Log log_;
+  UniqueFd listening_;
+  LinkQuota quota_;
+  std::vector<std::unique_ptr<StreamAcceptor>> acceptors_;
+  TunnelDirectory directory_;
+  std::unique_ptr<LocalPort> port_;
+  std::uint16_t port_number_ = 0;
+  std::vector<UniqueFd> cables_;
+};
+
+}  // namespace culvert::testing
