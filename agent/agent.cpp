@@ -14,7 +14,6 @@ namespace culvert::agent {
 namespace {
 
 constexpr std::chrono::seconds stop_time_max{5};
-constexpr std::chrono::seconds retire_time_max{30};
 
 std::vector<LocalPort::Settings> ports_of(const Config& config) {
   std::vector<LocalPort::Settings> ports;
@@ -84,14 +83,15 @@ Result<void> AgentService::start() {
   return {};
 }
 
-/// A server whose settings stay keeps its tunnels, and takes its certificate anew; one that changed is another server.
+/// A server that stays where it was, for the same identity, keeps its tunnels and takes a renewed certificate; one that
+/// changed is another server: its old tunnels live on until their streams have ended.
 void AgentService::take_links(const AgentPlan& plan) {
   std::map<std::string, std::unique_ptr<ServerLink>> kept;
   for (std::size_t i = 0; i < plan.config_.servers.size(); ++i) {
     const Server& server = plan.config_.servers[i];
     const auto found = links_.find(server.name);
-    if (found != links_.end() && found->second->server() == server) {
-      found->second->change(plan.tls_[i]);
+    if (found != links_.end() && found->second->is_for(server, plan.tls_[i])) {
+      found->second->change(server, plan.tls_[i]);
       kept[server.name] = std::move(found->second);
       continue;
     }
@@ -113,7 +113,7 @@ void AgentService::take_links(const AgentPlan& plan) {
 
 void AgentService::retire(std::unique_ptr<ServerLink> link) {
   link->drain();
-  ServerLink* leaving = link.get();  // It stays until a later reload, or the end, finds it over.
+  ServerLink* leaving = link.get();
   retired_.push_back(std::move(link));
   auto ids = leaving->status().tunnels;
   const auto busy = [ids](DataPlane& plane) {
@@ -122,7 +122,11 @@ void AgentService::retire(std::unique_ptr<ServerLink> link) {
       return tunnel != nullptr && tunnel->streams() > 0;
     });
   };
-  around_.planes.when_idle(busy, std::chrono::steady_clock::now() + retire_time_max, [leaving] { leaving->stop(); });
+  around_.planes.when_idle(busy, std::chrono::steady_clock::time_point::max(), [this, leaving] {
+    // A reload may have found it over, and dropped it.
+    if (std::ranges::any_of(retired_, [leaving](const auto& retired) { return retired.get() == leaving; }))
+      leaving->stop();
+  });
 }
 
 Result<void> AgentService::reload(std::unique_ptr<Plan> plan) {

@@ -156,6 +156,19 @@ void ServerLink::note_failure(const Error& error) {
   around_.log.warn("server.unreachable", {{"server", server_.name}, {"code", error.code}, {"text", error.text}});
 }
 
+bool ServerLink::is_for(const Server& server, const TlsContext& tls) const {
+  Server same = server;
+  same.credentials = server_.credentials;
+  const auto& ours = tls_.own_certificate();
+  const auto& theirs = tls.own_certificate();
+  return same == server_ && ours && theirs && ours->names == theirs->names;
+}
+
+void ServerLink::change(const Server& server, const TlsContext& tls) {
+  server_.credentials = server.credentials;
+  tls_ = tls;
+}
+
 std::size_t ServerLink::tunnels_up() const {
   return static_cast<std::size_t>(
       std::ranges::count_if(tunnels_, [](const auto& tunnel) { return tunnel.second.up && !tunnel.second.leaving; }));

@@ -50,7 +50,10 @@ class ServerLink final : public TunnelOwner {
   void succeed(const ServerLink& older);
   void start();
   /// A new certificate, for the tunnels from now on.
-  void change(const TlsContext& tls) { tls_ = tls; }
+  void change(const Server& server, const TlsContext& tls);
+  /// Whether these settings mean this link: the same server, dialled in the same way as the same identity. The files of
+  /// the certificate may be others.
+  bool is_for(const Server& server, const TlsContext& tls) const;
   /// Dials no more and tells the server to open nothing new.
   void drain();
   /// After drain(): closes the tunnels and ends the coroutines. Wait until is_over() before it ends.
@@ -95,7 +98,7 @@ class ServerLink final : public TunnelOwner {
   void closed(TunnelId id, const Error& why);
 
   const LinkSurroundings around_;
-  const Server server_;
+  Server server_;
   const LinkQuota quota_;
   TlsContext tls_;
   Dialer dialer_;
