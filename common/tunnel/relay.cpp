@@ -164,17 +164,20 @@ std::size_t Relay::pull_replay(std::span<std::byte> room) {
   return bytes;
 }
 
-void Relay::push(std::span<const std::byte> bytes) {
+void Relay::push(std::span<const Bytes> pieces) {
   if (tunnel_ == nullptr) return;
   std::size_t sent = 0;
   if (socket_ && queue_.empty()) {
-    const auto outcome = socket_.write(bytes);
+    const auto outcome = socket_.write(pieces);
     if (outcome.state == RelaySocket::State::failed) return socket_failed(Reason::target_reset);
     sent = outcome.bytes;
     if (sent > 0) tunnel_->take(stream_, sent);
   }
-  if (sent == bytes.size()) return;
-  queue_.append(bytes.subspan(sent));
+  for (const Bytes piece : pieces) {
+    const std::size_t here = std::min(sent, piece.size());
+    sent -= here;
+    if (here < piece.size()) queue_.append(piece.subspan(here));
+  }
   count_queue();
 }
 

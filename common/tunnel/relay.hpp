@@ -57,7 +57,7 @@ class Relay final : public StreamEnd, public Pollable {
  private:
   // StreamEnd
   Pull pull(std::span<std::byte> room) override;
-  void push(std::span<const std::byte> bytes) override;
+  void push(std::span<const Bytes> pieces) override;
   void on_tick(protocol::Time now) override;
   void on_accepted() override;
   void on_rejected(const protocol::Reject& reject) override;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include "common/net/socket_options.hpp"
 
@@ -15,6 +16,7 @@ namespace {
 
 /// How much is sealed at once: the output buffer of a TLS back end never holds more.
 constexpr std::size_t seal_bytes_max = 64 << 10;
+constexpr std::size_t pieces_together_max = 8;
 
 }  // namespace
 
@@ -76,6 +78,36 @@ RelaySocket::Outcome RelaySocket::write(std::span<const std::byte> bytes) {
     }
   }
   return {sent, State::ready};
+}
+
+RelaySocket::Outcome RelaySocket::write(std::span<const std::span<const std::byte>> pieces) {
+  std::size_t sent = tls_ || pieces.size() < 2 ? 0 : send_together(pieces);
+  Outcome all{sent, State::ready};
+  for (const auto piece : pieces) {
+    const std::size_t here = std::min(sent, piece.size());
+    sent -= here;
+    if (here == piece.size()) continue;
+    // The kernel has refused this, or was not asked yet; write() tells which.
+    const Outcome one = write(piece.subspan(here));
+    all.bytes += one.bytes;
+    all.state = one.state;
+    if (one.state != State::ready) break;
+  }
+  return all;
+}
+
+/// How much the kernel took at once; errors are for the next call to find.
+std::size_t RelaySocket::send_together(std::span<const std::span<const std::byte>> pieces) {
+  std::array<iovec, pieces_together_max> parts;
+  std::size_t count = 0;
+  for (const auto piece : pieces.first(std::min(pieces.size(), parts.size()))) {
+    parts[count++] = {const_cast<std::byte*>(piece.data()), piece.size()};  // sendmsg() only reads.
+  }
+  msghdr message{};
+  message.msg_iov = parts.data();
+  message.msg_iovlen = count;
+  const ssize_t size = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
+  return size > 0 ? static_cast<std::size_t>(size) : 0;
 }
 
 RelaySocket::Outcome RelaySocket::write_tls(std::span<const std::byte> bytes) {

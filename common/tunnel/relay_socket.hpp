@@ -45,6 +45,8 @@ class RelaySocket {
   Outcome read(std::span<std::byte> room);
   /// Takes bytes from the front. With TLS, what was sealed counts as taken.
   Outcome write(std::span<const std::byte> bytes);
+  /// As if the pieces were one, and without TLS in one system call where the kernel takes them all.
+  Outcome write(std::span<const std::span<const std::byte>> pieces);
   /// Sealed bytes that the kernel has not taken: call write({}) when it can.
   bool has_unsent() const { return tls_ && !tls_->output.empty(); }
   /// Half-close; with TLS close_notify before it. False: the kernel has no room for that, call again when it has.
@@ -66,6 +68,7 @@ class RelaySocket {
   };
   Outcome receive(std::span<std::byte> room);
   Outcome read_tls(std::span<std::byte> room);
+  std::size_t send_together(std::span<const std::span<const std::byte>> pieces);
   Outcome write_tls(std::span<const std::byte> bytes);
   State flush_tls();
 

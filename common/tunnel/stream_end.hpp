@@ -15,6 +15,10 @@ namespace culvert {
 /// never calls again.
 class StreamEnd {
  public:
+  using Bytes = std::span<const std::byte>;
+  /// Of one push: with frames as long as ours, more than one read of the tunnel holds.
+  static constexpr std::size_t pieces_max = 8;
+
   virtual ~StreamEnd() = default;
 
   struct Pull {
@@ -25,9 +29,9 @@ class StreamEnd {
   };
   /// Gives bytes to the tunnel: fills `room` from its start, straight from the source.
   virtual Pull pull(std::span<std::byte> room) = 0;
-  /// Takes bytes from the tunnel; they are gone when it returns. What was taken in for good is reported by
-  /// Tunnel::take().
-  virtual void push(std::span<const std::byte> bytes) = 0;
+  /// Takes bytes from the tunnel, 1 to pieces_max pieces in order; they are gone when it returns. What was taken in for
+  /// good is reported by Tunnel::take().
+  virtual void push(std::span<const Bytes> pieces) = 0;
 
   /// Once a second or so.
   virtual void on_tick(protocol::Time now) = 0;

@@ -206,18 +206,35 @@ void Tunnel::shake_hands() {
 }
 
 void Tunnel::handle_events() {
-  while (auto event = session_.next_event()) {
-    handle(*event);
-    if (state_ == State::closed) return;
-  }
+  // What a delivery makes (credit, a reset) may be an event again.
+  do {
+    while (auto event = session_.next_event()) {
+      if (!std::holds_alternative<protocol::Data>(*event)) (void)deliver_data();
+      handle(*event);
+      if (state_ == State::closed) return;
+    }
+  } while (deliver_data());
+}
+
+/// Frames of one stream that follow one another are given to its socket together: they are views into what was fed.
+void Tunnel::gather(const protocol::Data& data) {
+  if (gathered_.user != data.user || gathered_.count == gathered_.pieces.size()) (void)deliver_data();
+  gathered_.user = data.user;
+  gathered_.pieces[gathered_.count++] = data.bytes;
+  plane_.counters().stream_bytes_in.add(data.bytes.size());
+}
+
+/// False: nothing was there.
+bool Tunnel::deliver_data() {
+  if (gathered_.count == 0) return false;
+  const Gathered gathered = std::exchange(gathered_, {});
+  end_of(gathered.user).push(std::span(gathered.pieces).first(gathered.count));
+  return true;
 }
 
 void Tunnel::handle(protocol::Event& event) {
   std::visit(Overloaded{
-                 [this](protocol::Data& data) {
-                   plane_.counters().stream_bytes_in.add(data.bytes.size());
-                   end_of(data.user).push(data.bytes);
-                 },
+                 [this](protocol::Data& data) { gather(data); },
                  [this](protocol::Greeted& greeted) { owner_.on_greeted(*this, greeted.hello); },
                  [this](protocol::Welcomed& welcomed) { owner_.on_welcomed(*this, welcomed.welcome); },
                  [this](protocol::Opened& opened) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -121,6 +122,8 @@ class Tunnel final : public Pollable, public TurnEnd {
   bool feed(std::span<const std::byte> ciphertext);
   void handle_events();
   void handle(protocol::Event& event);
+  void gather(const protocol::Data& data);
+  bool deliver_data();
   void begin_stream(std::uint64_t window_bytes);
   void end_stream(const protocol::Forgotten& forgotten);
   void grow_window(const protocol::WindowWanted& wanted);
@@ -143,6 +146,14 @@ class Tunnel final : public Pollable, public TurnEnd {
   protocol::Session session_;
   std::shared_ptr<TunnelLoad> load_;
   std::unique_ptr<SendBuffer> output_;  ///< Present only while there is something in it.
+
+  /// Data that waits for the next event to say whether more of the same stream follows.
+  struct Gathered {
+    void* user = nullptr;
+    std::array<std::span<const std::byte>, StreamEnd::pieces_max> pieces{};
+    std::size_t count = 0;
+  };
+  Gathered gathered_;
 
   State state_ = State::handshaking;
   Error why_;
