@@ -45,64 +45,64 @@ struct Welcomed {
 };
 /// The peer opened a stream: attach(), then accept() or reject() it, now or later.
 struct Opened {
-  StreamId stream;
+  StreamId stream = 0;
   Open open;
 };
 struct Accepted {
-  StreamId stream;
-  void* user;
+  StreamId stream = 0;
+  void* user = nullptr;
 };
 /// The peer refused, or will never see, a stream that we opened. Forgotten follows.
 struct Rejected {
-  StreamId stream;
-  void* user;
+  StreamId stream = 0;
+  void* user = nullptr;
   Reject reject;
 };
 /// Bytes of a stream, in order. Report them with take() when the sink has them.
 struct Data {
-  StreamId stream;
-  void* user;
+  StreamId stream = 0;
+  void* user = nullptr;
   std::span<const std::byte> bytes;
 };
 /// No more Data of this stream. `aborted`: what came is cut off and must never be shown as whole.
 struct Finished {
-  StreamId stream;
-  void* user;
-  bool aborted;
+  StreamId stream = 0;
+  void* user = nullptr;
+  bool aborted = false;
 };
 /// Both directions ended. Forgotten follows.
 struct WasReset {
-  StreamId stream;
-  void* user;
-  Reason reason;
+  StreamId stream = 0;
+  void* user = nullptr;
+  Reason reason = Reason::none;
 };
 /// The peer wants no more of our bytes; the session has answered FIN(ABORTED) by itself. The source need not be read
 /// any more.
 struct Stopped {
-  StreamId stream;
-  void* user;
-  Reason reason;
+  StreamId stream = 0;
+  void* user = nullptr;
+  Reason reason = Reason::none;
 };
 /// The session knows nothing more of the stream; `window_bytes` go back to the memory budget.
 struct Forgotten {
-  StreamId stream;
-  void* user;
-  std::uint64_t window_bytes;
+  StreamId stream = 0;
+  void* user = nullptr;
+  std::uint64_t window_bytes = 0;
 };
 /// The stream is held back by its window. Answer with grow_window() or not at all.
 struct WindowWanted {
-  StreamId stream;
-  std::uint64_t more_bytes;
+  StreamId stream = 0;
+  std::uint64_t more_bytes = 0;
 };
 /// The peer will take no new streams; leave within `delay`.
 struct PeerDraining {
-  Reason reason;
-  std::chrono::milliseconds delay;
+  Reason reason = Reason::none;
+  std::chrono::milliseconds delay{0};
 };
 /// The tunnel is over. Send what next_outgoing() still has (our GOAWAY), then close.
 struct Ended {
-  Reason reason;
-  bool by_peer;
+  Reason reason = Reason::none;
+  bool by_peer = false;
   std::string text;
 };
 

@@ -26,7 +26,7 @@ constexpr std::size_t linger_bytes_max = 65536;
 std::optional<asio::ip::address> address_of(const std::string& host) {
   if (host == "localhost") return asio::ip::address_v4::loopback();
   error_code malformed;
-  const auto address = asio::ip::make_address(host, malformed);
+  auto address = asio::ip::make_address(host, malformed);
   if (malformed) return std::nullopt;
   return address;
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/admin/admin_thread.hpp"
 
+#include <csignal>
 #include <exception>
 
 #include <pthread.h>
-#include <signal.h>
 
 #include "common/base/error.hpp"
 

@@ -51,7 +51,7 @@ Result<UniqueFd> connect(const std::filesystem::path& path) {
 Result<std::string> read_all(const std::filesystem::path& path, int socket) {
   const auto deadline = Clock::now() + answer_max;
   std::string all;
-  std::array<char, 65536> block;
+  std::array<char, 65536> block{};
   for (;;) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
     pollfd readable{socket, POLLIN, 0};

@@ -4,13 +4,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <mutex>
 #include <optional>
 #include <string>
 
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <spdlog/async_logger.h>
 #include <spdlog/details/thread_pool.h>
 #include <spdlog/sinks/sink.h>
@@ -80,6 +80,8 @@ struct Log::Writer {
         queue(std::make_shared<spdlog::async_logger>("culvert", sink, pool,
                                                      spdlog::async_overflow_policy::overrun_oldest)) {}
 
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
   ~Writer() {
     sink->give_up_at(Clock::now() + flush_at_end_max);
     pool.reset();

@@ -12,8 +12,8 @@ namespace culvert {
 /// Wakes coroutines of the same worker. notify() before wait() is lost: always wait in a loop on the condition.
 class Event {
  public:
-  explicit Event(boost::asio::any_io_executor executor)
-      : timer_(std::move(executor), boost::asio::steady_timer::time_point::max()) {}
+  explicit Event(const boost::asio::any_io_executor& executor)
+      : timer_(executor, boost::asio::steady_timer::time_point::max()) {}
 
   /// Wakes everybody who waits now.
   void notify() { timer_.cancel(); }

@@ -38,7 +38,7 @@ UniqueFd open_reserve() {
 /// reports as a crash.
 void close_politely(UniqueFd fd) {
   ::shutdown(fd.get(), SHUT_WR);
-  std::array<char, 4096> ignored;
+  std::array<char, 4096> ignored{};
   for (int reads = 0; reads < 16; ++reads) {
     if (::recv(fd.get(), ignored.data(), ignored.size(), MSG_DONTWAIT) <= 0) return;
   }
@@ -203,13 +203,13 @@ class ListenerEar final : public Pollable {
   Admits admits_;
   asio::steady_timer pause_;
   UniqueFd reserve_;
-  Clock::time_point exhausted_since_{};
-  Clock::time_point exhausted_last_{};
+  Clock::time_point exhausted_since_;
+  Clock::time_point exhausted_last_;
   bool polled_ = false;
 };
 
 Result<std::unique_ptr<Listener>> Listener::open(const tcp::endpoint& local, std::span<Worker* const> workers,
-                                                 ListenerEvents events, Admits admits) {
+                                                 ListenerEvents events, const Admits& admits) {
   auto fd = open_socket(local);
   if (!fd) return std::unexpected(fd.error());
   auto socket = std::make_shared<ListenerSocket>();

@@ -42,7 +42,7 @@ class Listener {
   /// Errors: "listen.in_use", "listen.refused".
   static Result<std::unique_ptr<Listener>> open(const boost::asio::ip::tcp::endpoint& local,
                                                 std::span<Worker* const> workers, ListenerEvents events,
-                                                Admits admits = {});
+                                                const Admits& admits = {});
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
   ~Listener() { close(); }

@@ -17,9 +17,8 @@ class LocalPorts {
   LocalPorts(DataPlanes& planes, TunnelDirectory& directory, Log& log)
       : planes_(planes), directory_(directory), log_(log) {}
 
-  class Staged {
-   private:
-    friend class LocalPorts;
+  /// Ports that are bound and not in service yet.
+  struct Staged {
     std::vector<LocalPort::Settings> wanted;
     std::map<std::string, std::unique_ptr<LocalPort>> opened;
   };

@@ -76,6 +76,8 @@ class Tunnel final : public Pollable, public TurnEnd {
     std::uint64_t key_update_bytes = TlsEngine::key_update_bytes_default;
   };
   Tunnel(DataPlane& plane, Setup setup, TunnelOwner& owner);
+  Tunnel(const Tunnel&) = delete;
+  Tunnel& operator=(const Tunnel&) = delete;
   ~Tunnel();
 
   TunnelId id() const { return id_; }
