@@ -14,6 +14,7 @@ namespace culvert::agent {
 namespace {
 
 constexpr std::chrono::seconds stop_time_max{5};
+constexpr std::chrono::seconds succeed_time_max{10};
 
 std::vector<LocalPort::Settings> ports_of(const Config& config) {
   std::vector<LocalPort::Settings> ports;
@@ -111,22 +112,27 @@ void AgentService::take_links(const AgentPlan& plan) {
   }
 }
 
+/// Make before break: where another link takes its place, that one stands first.
 void AgentService::retire(std::unique_ptr<ServerLink> link) {
-  link->drain();
-  ServerLink* leaving = link.get();
+  ServerLink* leaving = link.get();  // It stays until a later reload, or the end, finds it over.
   retired_.push_back(std::move(link));
-  auto ids = leaving->status().tunnels;
-  const auto busy = [ids](DataPlane& plane) {
-    return std::ranges::any_of(ids, [&plane](TunnelId id) {
-      const Tunnel* tunnel = plane.find_tunnel(id);
-      return tunnel != nullptr && tunnel->streams() > 0;
-    });
+  const auto waits = [this, name = leaving->server().name](DataPlane& plane) {
+    if (plane.worker().index() != 0) return false;  // Links are known at home only.
+    const auto successor = links_.find(name);
+    return successor != links_.end() && successor->second->tunnels_up() == 0;
   };
-  around_.planes.when_idle(busy, std::chrono::steady_clock::time_point::max(), [this, leaving] {
-    // A reload may have found it over, and dropped it.
-    if (std::ranges::any_of(retired_, [leaving](const auto& retired) { return retired.get() == leaving; }))
-      leaving->stop();
-  });
+  around_.planes.when_idle(waits, std::chrono::steady_clock::now() + succeed_time_max,
+                           [this, leaving] { end(*leaving); });
+}
+
+void AgentService::end(ServerLink& link) {
+  link.drain();
+  link.close_when_empty();
+  ServerLink* leaving = &link;
+  const auto busy = [ids = link.status().tunnels](DataPlane& plane) {
+    return std::ranges::any_of(ids, [&plane](TunnelId id) { return plane.find_tunnel(id) != nullptr; });
+  };
+  around_.planes.when_idle(busy, std::chrono::steady_clock::time_point::max(), [leaving] { leaving->stop(); });
 }
 
 Result<void> AgentService::reload(std::unique_ptr<Plan> plan) {
@@ -145,6 +151,7 @@ Result<void> AgentService::reload(std::unique_ptr<Plan> plan) {
 void AgentService::drain(std::chrono::steady_clock::time_point deadline, std::function<void()> done) {
   ports_.close();
   for (auto& [name, link] : links_) link->drain();
+  for (auto& link : retired_) link->drain();
   around_.planes.when_idle([](DataPlane& plane) { return plane.ends() > 0; }, deadline, std::move(done));
 }
 

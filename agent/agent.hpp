@@ -47,6 +47,7 @@ class AgentService final : public Service {
  private:
   void take_links(const AgentPlan& plan);
   void retire(std::unique_ptr<ServerLink> link);
+  void end(ServerLink& link);
 
   Surroundings around_;
   std::unique_ptr<AgentPlan> plan_;

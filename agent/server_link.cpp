@@ -240,7 +240,7 @@ void ServerLink::draining(TunnelId id, std::chrono::milliseconds delay) {
   around_.log.info("tunnel.draining", {{"server", server_.name}, {"tunnel", id}, {"delay_ms", delay.count()}});
   changed_.notify();
   DataPlane& plane = around_.planes.plane(found->second.plane);
-  plane.worker().post([&plane, id] { close_when_empty(plane, id); });
+  plane.worker().post([&plane, id] { agent::close_when_empty(plane, id); });
 }
 
 void ServerLink::closed(TunnelId id, const Error& why) {
@@ -276,6 +276,13 @@ void ServerLink::drain() {
     });
   }
   keepers_.request_stop();
+}
+
+void ServerLink::close_when_empty() {
+  for (const auto& [id, known] : tunnels_) {
+    DataPlane& plane = around_.planes.plane(known.plane);
+    plane.worker().post([&plane, id] { agent::close_when_empty(plane, id); });
+  }
 }
 
 void ServerLink::stop() {

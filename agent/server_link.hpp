@@ -56,6 +56,9 @@ class ServerLink final : public TunnelOwner {
   bool is_for(const Server& server, const TlsContext& tls) const;
   /// Dials no more and tells the server to open nothing new.
   void drain();
+  /// After drain(): each tunnel closes once its streams have ended. Its own worker decides, so that a stream which the
+  /// server opened meanwhile is either seen or can be tried elsewhere.
+  void close_when_empty();
   /// After drain(): closes the tunnels and ends the coroutines. Wait until is_over() before it ends.
   void stop();
   bool is_over() const { return stopped_ && keepers_.size() == 0 && tunnels_.empty(); }
