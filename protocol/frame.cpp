@@ -88,12 +88,10 @@ std::expected<bool, Reason> FrameReader::read_header() {
   header_bytes_ = 0;
   const auto decoded = decode_header(header_buffer_, greeted_);
   if (!decoded) return std::unexpected(decoded.error());
-  skipping_ = !decoded->header.has_value();
-  if (skipping_) {
-    ++skipped_;
-  } else {
-    header_ = *decoded->header;
-  }
+  const std::optional<FrameHeader>& known = decoded->header;
+  skipping_ = !known;
+  if (known) header_ = *known;
+  if (skipping_) ++skipped_;
   remaining_ = decoded->payload_bytes;
   in_payload_ = true;
   first_ = true;

@@ -78,7 +78,7 @@ class FrameReader {
   std::expected<bool, Reason> read_header();
 
   std::span<const std::byte> input_;
-  std::byte header_buffer_[frame_header_bytes];
+  std::byte header_buffer_[frame_header_bytes]{};
   std::size_t header_bytes_ = 0;
   FrameHeader header_;
   bool in_payload_ = false;

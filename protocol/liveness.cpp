@@ -7,9 +7,10 @@ namespace culvert::protocol {
 
 bool Liveness::allow_ping(Time now) {
   // Twice a second's worth may come at once: what a stalled network held back.
-  const auto refill = (now - pings_counted_) * pings_per_second_max / Time(std::chrono::seconds(1));
+  const auto refill = (now - pings_counted_) * std::int64_t{pings_per_second_max} / Time(std::chrono::seconds(1));
   if (refill > 0) {
-    pings_left_ = static_cast<std::uint32_t>(std::min<std::int64_t>(pings_left_ + refill, 2 * pings_per_second_max));
+    pings_left_ = static_cast<std::uint32_t>(
+        std::min<std::int64_t>(pings_left_ + refill, std::int64_t{2} * pings_per_second_max));
     pings_counted_ = now;
   }
   if (pings_left_ == 0) return false;

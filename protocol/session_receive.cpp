@@ -30,8 +30,9 @@ std::optional<Event> Session::next_event() {
           part.error() == Reason::frame_too_large ? "a frame longer than its limit" : "a malformed frame header");
       continue;
     }
-    if (!*part) return std::nullopt;
-    const FrameReader::Part& frame = **part;
+    const std::optional<FrameReader::Part>& whole = *part;
+    if (!whole) return std::nullopt;
+    const FrameReader::Part& frame = *whole;
     if (frame.header.type == FrameType::data) {
       // The one kind of event that is made per frame: it bypasses the queue.
       if (receive_data(frame)) return Data{incoming_->id, incoming_->user, frame.payload};

@@ -38,12 +38,13 @@ std::size_t Session::write_control(std::span<std::byte> room) {
     return used;
   }
   if (ended_ || !tunnel_frames_.empty()) return used;
-  if (pong_owed_ && room.size() - used >= number_frame_bytes) {
-    used += write_number(room.subspan(used), FrameType::ping, flag_pong, 0, *std::exchange(pong_owed_, std::nullopt));
+  if (const auto stamp = pong_owed_; stamp && room.size() - used >= number_frame_bytes) {
+    used += write_number(room.subspan(used), FrameType::ping, flag_pong, 0, *stamp);
+    pong_owed_.reset();
   }
-  if (ping_owed_ && room.size() - used >= number_frame_bytes) {
-    const auto stamp = static_cast<std::uint64_t>(std::exchange(ping_owed_, std::nullopt)->count());
-    used += write_number(room.subspan(used), FrameType::ping, 0, 0, stamp);
+  if (const auto sent = ping_owed_; sent && room.size() - used >= number_frame_bytes) {
+    used += write_number(room.subspan(used), FrameType::ping, 0, 0, static_cast<std::uint64_t>(sent->count()));
+    ping_owed_.reset();
   }
   while (!urgent_.empty() && room.size() - used >= 2 * number_frame_bytes) {
     Stream* stream = find(urgent_.front());

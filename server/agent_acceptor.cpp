@@ -223,7 +223,7 @@ void AgentAcceptor::on_closed(Tunnel& tunnel, const Error& why) {
                             {"text", why.text}});
 }
 
-void AgentAcceptor::change(std::shared_ptr<const TunnelPolicy> policy) {
+void AgentAcceptor::change(const std::shared_ptr<const TunnelPolicy>& policy) {
   policy_.publish(policy);
   planes_.on_each([this, policy](DataPlane& plane) {
     std::vector<TunnelId> denied;
@@ -244,7 +244,7 @@ void AgentAcceptor::drain(std::chrono::milliseconds delay) {
   });
 }
 
-void AgentAcceptor::stop(std::function<void()> done) {
+void AgentAcceptor::stop(const std::function<void()>& done) {
   leaving_ = true;
   listener_.reset();
   planes_.on_each([this](DataPlane& plane) {
@@ -255,7 +255,7 @@ void AgentAcceptor::stop(std::function<void()> done) {
       [this](DataPlane& plane) {
         return !plane.tunnels().empty() || locals_[plane.worker().index()].streams->size() > 0;
       },
-      std::chrono::steady_clock::now() + stop_time_max, std::move(done));
+      std::chrono::steady_clock::now() + stop_time_max, done);
 }
 
 }  // namespace culvert::server

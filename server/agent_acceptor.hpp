@@ -41,11 +41,11 @@ class AgentAcceptor final : public TunnelOwner {
   /// Binds the tunnel listener. Errors: the listener's.
   Result<void> listen(const Endpoint& address);
   /// For new tunnels and streams at once; live tunnels of denied identities end now.
-  void change(std::shared_ptr<const TunnelPolicy> policy);
+  void change(const std::shared_ptr<const TunnelPolicy>& policy);
   /// Accepts no more agents and asks those who are here to leave within `delay`.
   void drain(std::chrono::milliseconds delay);
   /// Closes every tunnel and ends the dials; `done` at home when all is over.
-  void stop(std::function<void()> done);
+  void stop(const std::function<void()>& done);
 
   /// What `status` adds to a tunnel. On the tunnel's worker; nullptr before the handshake is done.
   const AgentIdentity* identity_of(const Tunnel& tunnel) const;

@@ -41,7 +41,7 @@ class AgentDirectory {
  private:
   using Key = std::pair<std::string, protocol::InstanceId>;
   struct Member {
-    std::uint32_t slot;
+    std::uint32_t slot = 0;
     TunnelPlace place;
   };
   struct Link {

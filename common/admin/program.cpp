@@ -85,6 +85,7 @@ class Running {
   std::vector<ControlCommand> commands();
   void begin_reload(Result<std::unique_ptr<Plan>> loaded);
   void end_reload(const Result<void>& applied, const ProgramSettings& settings);
+  void watch_files();
   void drain();
   void stop();
   void feed_watchdog();
@@ -136,9 +137,7 @@ Result<void> Running::start(std::unique_ptr<Plan> plan) {
   reloader_.emplace(
       context_, offload_, file_, [this] { return program_.load(file_); },
       [this](Result<std::unique_ptr<Plan>> loaded) { begin_reload(std::move(loaded)); });
-  if (auto watched = reloader_->watch(settings_.files); !watched) {
-    log_.warn("reload.unwatched", {{"code", watched.error().code}, {"text", watched.error().text}});
-  }
+  watch_files();
   log_.info("started", {{"program", program_.name},
                         {"version", CULVERT_VERSION},
                         {"config", file_.string()},
@@ -154,8 +153,8 @@ Result<void> Running::open_metrics(const MetricsSettings& settings) {
   http_.reset();
   if (!settings.listen) return {};
   AdminPages pages;
-  pages.metrics = [this](std::function<void(std::string)> done) { done(metrics_.scrape()); };
-  pages.readiness = [this](std::function<void(Readiness)> done) {
+  pages.metrics = [this](const std::function<void(std::string)>& done) { done(metrics_.scrape()); };
+  pages.readiness = [this](const std::function<void(Readiness)>& done) {
     if (draining_) return done({false, "draining"});
     at_home([done](Service& service) { done(service.readiness()); });
   };
@@ -181,7 +180,7 @@ Result<void> Running::open_control() {
 std::vector<ControlCommand> Running::commands() {
   using Done = std::function<void(ControlCommand::Answer)>;
   ControlCommand status{"status", "status [--json]: what runs, and how it is",
-                        [this](const std::string& arguments, Done done) {
+                        [this](const std::string& arguments, const Done& done) {
                           if (!arguments.empty() && arguments != "--json")
                             return done(fail("admin.bad_argument", "status takes --json or nothing"));
                           at_home([done, json = !arguments.empty()](Service& service) {
@@ -191,7 +190,7 @@ std::vector<ControlCommand> Running::commands() {
                           });
                         }};
   ControlCommand reload{"reload", "reload: read the configuration again; the log tells the outcome",
-                        [this](const std::string&, Done done) {
+                        [this](const std::string&, const Done& done) {
                           asio::post(context_, [this] { reloader_->request(); });
                           done("requested\n");
                         }};
@@ -247,10 +246,15 @@ void Running::end_reload(const Result<void>& applied, const ProgramSettings& set
   settings_ = settings;
   settings_.admin = admin;
   settings_.limits.workers = workers;
+  watch_files();
+  log_.info("reloaded", {{"config", file_.string()}});
+}
+
+void Running::watch_files() {
+  if (!reloader_) return;
   if (auto watched = reloader_->watch(settings_.files); !watched) {
     log_.warn("reload.unwatched", {{"code", watched.error().code}, {"text", watched.error().text}});
   }
-  log_.info("reloaded", {{"config", file_.string()}});
 }
 
 void Running::drain() {

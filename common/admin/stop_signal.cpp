@@ -10,8 +10,8 @@ namespace culvert {
 
 /// Apart from StopSignal, since a handler that is already queued cannot be recalled and comes after its end.
 struct StopSignal::Watch {
-  Watch(boost::asio::any_io_executor executor, SignalActions with)
-      : signals(std::move(executor), SIGTERM, SIGINT, SIGHUP), actions(std::move(with)) {}
+  Watch(const boost::asio::any_io_executor& executor, SignalActions with)
+      : signals(executor, SIGTERM, SIGINT, SIGHUP), actions(std::move(with)) {}
 
   static void wait(const std::shared_ptr<Watch>& watch) {
     watch->signals.async_wait([weak = std::weak_ptr(watch)](const boost::system::error_code& error, int signal) {
@@ -37,8 +37,8 @@ struct StopSignal::Watch {
   bool draining = false;
 };
 
-StopSignal::StopSignal(boost::asio::any_io_executor executor, SignalActions actions)
-    : watch_(std::make_shared<Watch>(std::move(executor), std::move(actions))) {
+StopSignal::StopSignal(const boost::asio::any_io_executor& executor, SignalActions actions)
+    : watch_(std::make_shared<Watch>(executor, std::move(actions))) {
   Watch::wait(watch_);
 }
 

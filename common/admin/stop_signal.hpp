@@ -19,7 +19,7 @@ struct SignalActions {
 /// started.
 class StopSignal {
  public:
-  StopSignal(boost::asio::any_io_executor executor, SignalActions actions);
+  StopSignal(const boost::asio::any_io_executor& executor, SignalActions actions);
   StopSignal(const StopSignal&) = delete;
   StopSignal& operator=(const StopSignal&) = delete;
   /// Afterwards no action is called, and the signals have their default effect again. On the executor's thread, or when

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -12,7 +13,6 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/write.hpp>
 #include <fmt/core.h>
-#include <string.h>
 
 namespace culvert {
 
@@ -21,7 +21,7 @@ using asio::ip::tcp;
 
 namespace {
 
-constexpr std::size_t answer_bytes_max = 16 * 1024;
+constexpr std::size_t answer_bytes_max = 16UL * 1024;
 
 /// Overwrites a secret where it lies. Moving a short string leaves its letters behind, so nobody moves these.
 void wipe(std::string& secret) {

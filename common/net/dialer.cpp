@@ -187,14 +187,14 @@ asio::awaitable<Result<DialedSocket>> connect_first(asio::any_io_executor execut
       next_start = now + attempt_stagger;
       continue;
     }
-    if (race->running == 0) {
-      co_return std::unexpected(dial_error(target, addresses.size(), race->failure->first, race->failure->second));
+    if (const auto failure = race->failure; race->running == 0 && failure) {
+      co_return std::unexpected(dial_error(target, addresses.size(), failure->first, failure->second));
     }
     race->woken.expires_at(next < addresses.size() ? std::min(deadline, next_start) : deadline);
     (void)co_await race->woken.async_wait(asio::as_tuple(asio::use_awaitable));
     co_await throw_if_stopped();
   }
-  co_return std::move(*race->connected);
+  co_return std::move(race->connected).value();  // NOLINT(bugprone-unchecked-optional-access): the loop waited for it.
 }
 
 }  // namespace

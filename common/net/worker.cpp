@@ -11,7 +11,7 @@ namespace culvert {
 
 namespace {
 /// Which worker this thread is. Not thread_.get_id(): start() still writes that while the new thread already runs.
-thread_local const Worker* current_worker = nullptr;
+thread_local const Worker* current_worker = nullptr;  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
 }  // namespace
 
 Worker::Worker(std::size_t index)

@@ -46,6 +46,7 @@ void DataPlane::tick() {
     if (error) return;
     const protocol::Time time = now();
     std::vector<TunnelId> ids;
+    ids.reserve(tunnels_.size());
     for (const auto& [id, tunnel] : tunnels_) ids.push_back(id);
     for (const TunnelId id : ids) {
       if (Tunnel* tunnel = find_tunnel(id)) tunnel->on_tick(time);

@@ -33,6 +33,7 @@ DataPlanes::~DataPlanes() {
 
 std::vector<Worker*> DataPlanes::workers() {
   std::vector<Worker*> all;
+  all.reserve(cores_.size());
   for (const Core& core : cores_) all.push_back(core.worker.get());
   return all;
 }
@@ -61,8 +62,8 @@ void DataPlanes::on_each(std::function<void(DataPlane&)> task, std::function<voi
   }
 }
 
-void DataPlanes::when_idle(std::function<bool(DataPlane&)> busy, std::chrono::steady_clock::time_point deadline,
-                           std::function<void()> done) {
+void DataPlanes::when_idle(const std::function<bool(DataPlane&)>& busy, std::chrono::steady_clock::time_point deadline,
+                           const std::function<void()>& done) {
   auto any = std::make_shared<std::atomic<bool>>(false);
   const auto ask = [any, busy](DataPlane& plane) {
     if (busy(plane)) any->store(true);

@@ -35,8 +35,8 @@ class DataPlanes {
   void on_each(std::function<void(DataPlane&)> task, std::function<void()> done = {});
   /// Asks each worker now and then whether it is `busy`; calls `done` at home when none is, or at `deadline`. Call it
   /// at home.
-  void when_idle(std::function<bool(DataPlane&)> busy, std::chrono::steady_clock::time_point deadline,
-                 std::function<void()> done);
+  void when_idle(const std::function<bool(DataPlane&)>& busy, std::chrono::steady_clock::time_point deadline,
+                 const std::function<void()>& done);
   /// The counters of all workers on one page.
   void collect(MetricsPage& page) const;
 

@@ -34,6 +34,7 @@ void LocalPorts::commit(Staged staged) {
 
 std::vector<LocalPorts::Status> LocalPorts::status() const {
   std::vector<Status> all;
+  all.reserve(ports_.size());
   for (const auto& [address, port] : ports_) all.push_back({port->settings().name, address, port->connections()});
   return all;
 }

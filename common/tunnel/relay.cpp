@@ -67,8 +67,8 @@ void Relay::connect(RelaySocket socket) {
   flush();
 }
 
-void Relay::give_up(protocol::Reject reject) {
-  if (tunnel_ != nullptr) tunnel_->reject(stream_, std::move(reject));
+void Relay::give_up(const protocol::Reject& reject) {
+  if (tunnel_ != nullptr) tunnel_->reject(stream_, reject);
 }
 
 bool Relay::watch() {

@@ -52,7 +52,7 @@ class Relay final : public StreamEnd, public Pollable {
   /// The target is connected: accepts the stream.
   void connect(RelaySocket socket);
   /// It cannot be: rejects the stream.
-  void give_up(protocol::Reject reject);
+  void give_up(const protocol::Reject& reject);
 
  private:
   // StreamEnd

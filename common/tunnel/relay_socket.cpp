@@ -40,7 +40,7 @@ RelaySocket::Outcome RelaySocket::read(std::span<std::byte> room) {
 
 RelaySocket::Outcome RelaySocket::read_tls(std::span<std::byte> room) {
   // No more ciphertext at a time than there is room: what is left over then is a record at most, and rare.
-  std::array<std::byte, 16 << 10> ciphertext;
+  std::array<std::byte, 16 << 10> ciphertext;  // NOLINT(cppcoreguidelines-pro-type-member-init): zeroing would cost.
   State socket = State::ready;
   for (;;) {
     tls_->engine->set_output(tls_->output);
@@ -98,7 +98,7 @@ RelaySocket::Outcome RelaySocket::write(std::span<const std::span<const std::byt
 
 /// How much the kernel took at once; errors are for the next call to find.
 std::size_t RelaySocket::send_together(std::span<const std::span<const std::byte>> pieces) {
-  std::array<iovec, pieces_together_max> parts;
+  std::array<iovec, pieces_together_max> parts{};
   std::size_t count = 0;
   for (const auto piece : pieces.first(std::min(pieces.size(), parts.size()))) {
     parts[count++] = {const_cast<std::byte*>(piece.data()), piece.size()};  // sendmsg() only reads.

@@ -445,7 +445,7 @@ void Tunnel::accept(protocol::StreamId stream) {
   touch();
 }
 
-void Tunnel::reject(protocol::StreamId stream, protocol::Reject reject) {
+void Tunnel::reject(protocol::StreamId stream, const protocol::Reject& reject) {
   plane_.counters().streams_rejected.add();
   session_.reject(stream, reject);
   touch();

@@ -107,7 +107,7 @@ class Tunnel final : public Pollable, public TurnEnd {
   std::optional<protocol::StreamId> open(const protocol::Open& message, StreamEnd& end);
   void attach(protocol::StreamId stream, StreamEnd& end);
   void accept(protocol::StreamId stream);
-  void reject(protocol::StreamId stream, protocol::Reject reject);
+  void reject(protocol::StreamId stream, const protocol::Reject& reject);
   void set_readable(protocol::StreamId stream);
   void take(protocol::StreamId stream, std::size_t bytes);
   void reset(protocol::StreamId stream, protocol::Reason reason);
