@@ -123,7 +123,10 @@ TEST(Relay, a_reset_by_the_target_is_a_reset_at_the_client) {
 TEST(Relay, a_reset_with_megabytes_queued_never_looks_like_an_end) {
   TunnelPair pair;
   auto [client, target] = pair.join(4'096);
-  (void)send_until_queued(pair.agent, target.get());
+  std::size_t sent = send_until_queued(pair.agent, target.get()).size();
+  const std::string filler = pattern(1 << 20);
+  while (const std::size_t more = testing::send_some(target.get(), filler)) sent += more;
+  EXPECT_GT(sent, std::size_t{1 << 20});
   testing::reset(target);
   EXPECT_EQ(testing::receive_to_end(client.get()).end, End::reset);
 }
