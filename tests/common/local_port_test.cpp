@@ -123,7 +123,7 @@ TEST(LocalPort, resets_the_client_when_no_tunnel_stands) {
   EXPECT_EQ(testing::receive_to_end(client.get()).end, End::reset);
 }
 
-TEST(LocalPort, replays_on_another_tunnel_what_a_closing_one_never_saw) {
+TEST(LocalPort, tries_another_tunnel_when_this_one_is_leaving) {
   TunnelPair pair({.tunnels = 2});
   RefusesFirst refusing(pair);
   const auto client = pair.connect();

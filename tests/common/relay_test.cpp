@@ -24,16 +24,22 @@ std::future<void> sending(int fd, const std::string& bytes) {
   return std::async(std::launch::async, [fd, &bytes] { testing::send_all(fd, bytes); });
 }
 
-/// Sends until `planes` holds bytes for a slow reader, so that a queue is known to be full behind the sender.
+/// Sends until `planes` holds bytes for a slow reader, piece by piece as they come out of the tunnel: nothing is left
+/// on its way, and what is held is less than a window.
 std::string send_until_queued(DataPlanes& planes, int fd) {
   std::string sent;
-  const std::string piece = pattern(32 << 10);
-  while (sent.size() < (64 << 20)) {
-    bool queued = false;
-    testing::on(planes.plane(0), [&queued](DataPlane& plane) { queued = plane.counters().buffered_bytes.value() > 0; });
-    if (queued) break;
+  const std::string piece = pattern(128 << 10);
+  std::uint64_t before = 0;
+  testing::on(planes.plane(0), [&](DataPlane& plane) { before = plane.counters().stream_bytes_in.value(); });
+  bool is_queued = false;
+  while (!is_queued && sent.size() < (64 << 20)) {
     testing::send_all(fd, piece);
     sent += piece;
+    const auto has_come = [&](DataPlane& plane) {
+      is_queued = plane.counters().buffered_bytes.value() > 0;
+      return plane.counters().stream_bytes_in.value() == before + sent.size();
+    };
+    EXPECT_TRUE(eventually(planes, has_come));
   }
   return sent;
 }
@@ -117,7 +123,10 @@ TEST(Relay, a_reset_by_the_target_is_a_reset_at_the_client) {
 TEST(Relay, a_reset_with_megabytes_queued_never_looks_like_an_end) {
   TunnelPair pair;
   auto [client, target] = pair.join(4'096);
-  (void)send_until_queued(pair.agent, target.get());
+  std::size_t sent = send_until_queued(pair.agent, target.get()).size();
+  const std::string filler = pattern(1 << 20);
+  while (const std::size_t more = testing::send_some(target.get(), filler)) sent += more;
+  EXPECT_GT(sent, std::size_t{1 << 20});
   testing::reset(target);
   EXPECT_EQ(testing::receive_to_end(client.get()).end, End::reset);
 }
