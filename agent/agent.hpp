@@ -9,7 +9,7 @@
 #include "agent/config.hpp"
 #include "agent/server_link.hpp"
 #include "agent/system_mappings.hpp"
-#include "common/admin/program.hpp"
+#include "common/program/program.hpp"
 #include "common/tunnel/local_ports.hpp"
 #include "common/tunnel/tunnel_directory.hpp"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/agent.hpp"
-#include "common/admin/program.hpp"
+#include "common/program/program.hpp"
 
 int main(int argc, char** argv) {
   culvert::Program program;

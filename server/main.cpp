@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "common/admin/program.hpp"
+#include "common/program/program.hpp"
 #include "server/server.hpp"
 
 int main(int argc, char** argv) {

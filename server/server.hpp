@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "common/admin/program.hpp"
+#include "common/program/program.hpp"
 #include "common/tunnel/local_ports.hpp"
 #include "common/tunnel/tunnel_directory.hpp"
 #include "server/agent_acceptor.hpp"

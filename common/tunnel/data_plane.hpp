@@ -40,8 +40,6 @@ struct DataPlaneCounters {
   Counter streams_accepted;
   Counter streams_rejected;
   Counter streams_reset;
-  Counter late_frames;
-  Counter key_updates;
 };
 
 /// The data path of one worker: its tunnels, the ends of their streams, the scratch buffers that they share, its lease

@@ -23,7 +23,7 @@ def settings(program):
 
 class Units(unittest.TestCase):
     def test_those_that_cannot_be_helped_by_a_restart_are_left_alone(self):
-        statuses = dict(re.findall(r"(\w+) = (\d+),", (ROOT / "common/admin/program.hpp").read_text()))
+        statuses = dict(re.findall(r"(\w+) = (\d+),", (ROOT / "common/program/program.hpp").read_text()))
         for program in PROGRAMS:
             self.assertIn(("RestartPreventExitStatus", f"{statuses['usage']} {statuses['configuration']}"), settings(program))
 

@@ -26,7 +26,7 @@ ONLY_IN = {
     r"<toml": ("common/config/",),
     r"<spdlog/": ("common/admin/",),
     r"<prometheus/": ("common/admin/",),
-    r"<CLI/": ("common/config/", "common/admin/", "server/main.cpp", "agent/main.cpp"),
+    r"<CLI/": ("common/program/",),
     r"<msgpack": ("protocol/",),
     r"<openssl/": ("common/tls/", "tests/"),
 }

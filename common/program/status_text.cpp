@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "common/admin/status_text.hpp"
+#include "common/program/status_text.hpp"
 
 #include <string_view>
 

@@ -6,8 +6,8 @@
 #include <memory>
 #include <string>
 
-#include "common/admin/service.hpp"
 #include "common/base/error.hpp"
+#include "common/program/service.hpp"
 #include "common/tunnel/data_planes.hpp"
 
 namespace culvert {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "common/admin/program.hpp"
+#include "common/program/program.hpp"
 
 #include <atomic>
 #include <csignal>
@@ -18,10 +18,10 @@
 
 #include "common/admin/control_socket.hpp"
 #include "common/admin/service_notify.hpp"
-#include "common/admin/status_text.hpp"
 #include "common/admin/stop_signal.hpp"
 #include "common/config/reloader.hpp"
 #include "common/config/settings_reader.hpp"
+#include "common/program/status_text.hpp"
 
 namespace culvert {
 namespace {
