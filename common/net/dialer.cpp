@@ -199,6 +199,10 @@ asio::awaitable<Result<DialedSocket>> connect_first(asio::any_io_executor execut
 
 }  // namespace
 
+Error dial_error(const Endpoint& target, int error) {
+  return dial_error(target, 1, failure_of(error), error);
+}
+
 Dialer::Dialer(asio::any_io_executor executor, NameLookup lookup)
     : executor_(executor), resolver_(std::move(executor), std::move(lookup)) {}
 

@@ -31,6 +31,9 @@ struct DialedSocket {
   std::chrono::steady_clock::duration took{};  ///< From the question to DNS to the connection.
 };
 
+/// What connect() said, as dial() would say it of a target with one address.
+Error dial_error(const Endpoint& target, int error);
+
 /// Opens TCP connections for one worker; lives on it.
 class Dialer {
  public:

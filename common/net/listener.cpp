@@ -91,6 +91,7 @@ Result<UniqueFd> open_socket(const tcp::endpoint& local) {
       ::bind(fd.get(), local.data(), static_cast<socklen_t>(local.size())) == 0 &&
       ::listen(fd.get(), backlog_connections) == 0;
   if (!listens) return std::unexpected(listen_error(local, errno));
+  set_no_delay(fd.get());  // What it accepts inherits that (tcp(7)).
   return fd;
 }
 
@@ -167,7 +168,6 @@ class ListenerEar final : public Pollable {
       if (socket_->events.on_refused) socket_->events.on_refused(worker_, peer);
       return Accepted::connection;
     }
-    set_no_delay(fd.get());
     socket_->events.on_accept(worker_, std::move(fd), peer);
     return Accepted::connection;
   }

@@ -40,6 +40,9 @@ class Poller {
   [[nodiscard]] bool add(int fd, std::uint32_t events, Pollable& who);
   /// After this `who` gets no event any more, not even one of the batch under way.
   void remove(int fd, Pollable& who);
+  /// As remove(), where the only descriptor of the socket is closed right after: the kernel takes it out of the set by
+  /// itself, and a system call is saved.
+  void forget(Pollable& who);
   /// Starts watching; without it nothing is delivered.
   void start();
   /// Stops watching, so that the io_context can run out of work.
@@ -50,15 +53,18 @@ class Poller {
  private:
   void arm();
   void turn();
+  std::size_t deliver();
 
   static constexpr std::size_t events_per_turn_max = 256;
+  /// How many busy turns follow one another before Asio's timers and posts get theirs.
+  static constexpr int turns_together_max = 8;
   boost::asio::io_context& context_;
   std::function<void()> end_of_turn_;
   boost::asio::posix::stream_descriptor epoll_;
   std::array<epoll_event, events_per_turn_max> batch_;
   std::span<epoll_event> undelivered_;
   bool turn_requested_ = false;
-  bool delivering_ = false;  ///< A batch is under way: its end is a turn's end.
+  bool in_turn_ = false;  ///< turn() is under way, and sees to what is requested meanwhile.
   bool stopped_ = true;
 };
 

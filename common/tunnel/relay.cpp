@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include "protocol/check.hpp"
 
@@ -23,7 +24,7 @@ constexpr std::chrono::seconds answer_grace{5};
 Relay::Relay(Tunnel& tunnel) : plane_(tunnel.plane()), tunnel_(&tunnel), began_(DataPlane::now()) {}
 
 Relay::~Relay() {
-  if (socket_) plane_.worker().poller().remove(socket_.fd(), *this);
+  if (socket_ || dial_) plane_.worker().poller().forget(*this);
   queue_.clear();
   count_queue();
   plane_.memory().give(window_bytes_);
@@ -41,7 +42,7 @@ bool Relay::open(Tunnel& tunnel, OpenAttempt& attempt) {
   attempt.tried.push_back(tunnel.id());
   opened.attempt_ = std::make_unique<OpenAttempt>(std::move(attempt));
   opened.id_ = opened.plane_.add(std::move(relay));
-  if (!opened.watch()) {
+  if (!opened.watch(opened.socket_.fd())) {
     opened.socket_failed(Reason::overloaded);
   } else if (!opened.attempt_->replay.empty()) {
     tunnel.set_readable(*stream);
@@ -49,30 +50,54 @@ bool Relay::open(Tunnel& tunnel, OpenAttempt& attempt) {
   return true;
 }
 
-EndId Relay::accept(Tunnel& tunnel, protocol::StreamId stream, Admission admission) {
+Relay& Relay::accept(Tunnel& tunnel, protocol::StreamId stream, Admission admission) {
   auto relay = std::make_unique<Relay>(tunnel);
   Relay& accepted = *relay;
   accepted.stream_ = stream;
   accepted.admission_ = std::move(admission);
   accepted.id_ = accepted.plane_.add(std::move(relay));
   tunnel.attach(stream, accepted);
-  return accepted.id_;
+  return accepted;
 }
 
 void Relay::connect(RelaySocket socket) {
   if (tunnel_ == nullptr) return socket.reset();
   socket_ = std::move(socket);
-  if (!watch()) return give_up({Reason::overloaded, true, "the kernel watches no more sockets"});
+  if (!watch(socket_.fd())) return give_up({Reason::overloaded, true, "the kernel watches no more sockets"});
   tunnel_->accept(stream_);
   flush();
+}
+
+void Relay::wait_for(PendingDial dial) {
+  dial_ = std::make_unique<PendingDial>(std::move(dial));
+  if (watch(dial_->socket.get())) return;
+  dial_.reset();
+  give_up({Reason::overloaded, true, "the kernel watches no more sockets"});
+}
+
+/// The connection stands or failed: the kernel says which.
+void Relay::settle(std::uint32_t events) {
+  if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) == 0) return;
+  int error = 0;
+  socklen_t size = sizeof error;
+  ::getsockopt(dial_->socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+  const auto dial = std::exchange(dial_, nullptr);
+  if (error != 0) {
+    plane_.worker().poller().forget(*this);
+    return dial->on_failed(*this, error);
+  }
+  socket_ = RelaySocket(std::move(dial->socket));
+  tunnel_->accept(stream_);
+  flush();
+  if ((events & EPOLLIN) != 0 && socket_) on_ready(events & ~EPOLLOUT);
 }
 
 void Relay::give_up(const protocol::Reject& reject) {
   if (tunnel_ != nullptr) tunnel_->reject(stream_, reject);
 }
 
-bool Relay::watch() {
-  return plane_.worker().poller().add(socket_.fd(), EPOLLIN | EPOLLOUT | EPOLLRDHUP, *this);
+bool Relay::watch(int fd) {
+  return plane_.worker().poller().add(fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP, *this);
 }
 
 void Relay::count_queue() {
@@ -85,6 +110,7 @@ void Relay::count_queue() {
 // ---- the socket
 
 void Relay::on_ready(std::uint32_t events) {
+  if (dial_) return settle(events);
   if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) socket_.note_hangup();
   if ((events & EPOLLERR) != 0) {
     // Said at once, also where nobody reads: the other end must not wait for credit to learn it.
@@ -106,8 +132,9 @@ void Relay::socket_failed(Reason reason) {
 void Relay::drop_socket(bool by_reset) {
   queue_.clear();
   count_queue();
-  if (!socket_) return;
-  plane_.worker().poller().remove(socket_.fd(), *this);
+  if (!socket_ && !dial_) return;
+  plane_.worker().poller().forget(*this);
+  dial_.reset();
   if (by_reset) {
     socket_.reset();
   } else {
@@ -182,6 +209,11 @@ void Relay::push(std::span<const Bytes> pieces) {
 }
 
 void Relay::on_tick(protocol::Time now) {
+  if (dial_ && now >= dial_->deadline) {
+    plane_.worker().poller().forget(*this);
+    const auto dial = std::exchange(dial_, nullptr);
+    return dial->on_failed(*this, ETIMEDOUT);
+  }
   if (!attempt_ || tunnel_ == nullptr || now - began_ < attempt_->open.dial_time_max + answer_grace) return;
   socket_failed(Reason::target_timed_out);
 }

@@ -18,6 +18,7 @@ namespace culvert {
 
 /// An accepted connection that wants to become a stream, until the peer has answered. What was sent on it is kept, so
 /// that a refusal that another tunnel might not share can be tried again there with the same bytes (SPEC 6.1).
+class Relay;
 struct OpenAttempt {
   UniqueFd socket;
   protocol::Open open;
@@ -35,6 +36,17 @@ struct Admission {
   std::shared_ptr<ChurnGuard> churn;    ///< The acceptor's, of this worker.
 };
 
+/// A connection to a target that a relay waits for by itself: the usual case, one address and no TLS, costs no
+/// coroutine.
+struct PendingDial {
+  UniqueFd socket;  ///< connect() said EINPROGRESS.
+  protocol::Time deadline;
+  /// Of everything that is being dialled; `counted` ends it in the gauge.
+  std::shared_ptr<void> place;
+  std::shared_ptr<void> counted;
+  std::function<void(Relay&, int error)> on_failed;
+};
+
 /// A TCP connection joined with a stream. Holds no buffer while idle: bytes wait in the kernel until the tunnel pulls,
 /// and what the socket refuses is bounded by the stream's credit. A FIN is a FIN, and a reset a reset, on the other
 /// side (threats C5, C6). Owned by its DataPlane; buries itself.
@@ -43,14 +55,18 @@ class Relay final : public StreamEnd, public Pollable {
   /// The opener's: `attempt` has the socket. Registers with the plane and opens the stream; false: the tunnel refused,
   /// and `attempt` is as it was.
   static bool open(Tunnel& tunnel, OpenAttempt& attempt);
-  /// The acceptor's: joined with the stream at once, so that early bytes have a place; connect() or give_up() follows.
-  static EndId accept(Tunnel& tunnel, protocol::StreamId stream, Admission admission);
+  /// The acceptor's: joined with the stream at once, so that early bytes have a place; connect(), wait_for() or
+  /// give_up() follows.
+  static Relay& accept(Tunnel& tunnel, protocol::StreamId stream, Admission admission);
 
   explicit Relay(Tunnel& tunnel);
   ~Relay() override;
 
+  EndId id() const { return id_; }
   /// The target is connected: accepts the stream.
   void connect(RelaySocket socket);
+  /// It will be, or `on_failed` is called.
+  void wait_for(PendingDial dial);
   /// It cannot be: rejects the stream.
   void give_up(const protocol::Reject& reject);
 
@@ -69,7 +85,8 @@ class Relay final : public StreamEnd, public Pollable {
   void on_ready(std::uint32_t events) override;
 
   std::size_t pull_replay(std::span<std::byte> room);
-  [[nodiscard]] bool watch();
+  [[nodiscard]] bool watch(int fd);
+  void settle(std::uint32_t events);
   void flush();
   void finish_if_flushed();
   void drop_socket(bool by_reset);
@@ -86,6 +103,7 @@ class Relay final : public StreamEnd, public Pollable {
   std::uint64_t window_bytes_ = 0;        ///< Ours since the stream is forgotten.
   std::unique_ptr<OpenAttempt> attempt_;  ///< The opener's, until the answer.
   std::size_t replayed_ = 0;
+  std::unique_ptr<PendingDial> dial_;  ///< The acceptor's, until it is settled.
   Admission admission_;
   protocol::Time began_;
   bool finishing_ = false;  ///< The stream's last byte is here: half-close once the queue is empty.

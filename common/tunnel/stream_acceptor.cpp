@@ -2,11 +2,13 @@
 #include "common/tunnel/stream_acceptor.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include <boost/asio/ip/address.hpp>
 
 #include "common/admin/defect.hpp"
+#include "common/net/socket_address.hpp"
 #include "common/tls/tls_connect.hpp"
 
 namespace culvert {
@@ -73,9 +75,37 @@ void StreamAcceptor::dial(Tunnel& tunnel, protocol::StreamId stream, StreamTarge
   auto dial_place = Quota::take(link.dials, limits.dials_max);
   if (!dial_place) return tunnel.reject(stream, {Reason::overloaded, true, "too many dials of this peer under way"});
 
-  const EndId end = Relay::accept(tunnel, stream, {std::move(link_place), std::move(target.mapping_place), churn});
+  Relay& relay = Relay::accept(tunnel, stream, {std::move(link_place), std::move(target.mapping_place), churn});
+  boost::system::error_code not_a_literal;
+  const auto address = boost::asio::ip::make_address(target.endpoint.host, not_a_literal);
+  if (!not_a_literal && !target.tls) return connect_directly(relay, address, target, std::move(dial_place));
   plane_.counters().dials.add();
-  dials_.spawn(connect(end, std::move(target), std::move(dial_place)));
+  dials_.spawn(connect(relay.id(), std::move(target), std::move(dial_place)));
+}
+
+/// Nothing to look up, to choose or to shake hands with.
+void StreamAcceptor::connect_directly(Relay& relay, const boost::asio::ip::address& address, const StreamTarget& target,
+                                      std::shared_ptr<void> dial_place) {
+  const boost::asio::ip::tcp::endpoint remote(address, target.endpoint.port);
+  UniqueFd socket = make_tcp_socket(remote.protocol().family());
+  if (!socket) return fail(relay, target.name, dial_error(target.endpoint, errno));
+  if (::connect(socket.get(), remote.data(), static_cast<socklen_t>(remote.size())) == 0)
+    return relay.connect(RelaySocket(std::move(socket)));
+  if (errno != EINPROGRESS) return fail(relay, target.name, dial_error(target.endpoint, errno));
+  Gauge& dials = plane_.counters().dials;
+  dials.add();
+  relay.wait_for({.socket = std::move(socket),
+                  .deadline = DataPlane::now() + target.connect_time_max,
+                  .place = std::move(dial_place),
+                  .counted = {&dials, [](Gauge* gauge) { gauge->sub(); }},
+                  .on_failed = [this, name = target.name, endpoint = target.endpoint](Relay& failed, int error) {
+                    fail(failed, name, dial_error(endpoint, error));
+                  }});
+}
+
+void StreamAcceptor::fail(Relay& relay, const std::string& target, const Error& error) {
+  log_.limited(Log::Level::warn, "target.failed", {{"target", target}, {"code", error.code}, {"text", error.text}});
+  relay.give_up(reject_of(error));
 }
 
 boost::asio::awaitable<void> StreamAcceptor::connect(EndId end, StreamTarget target, std::shared_ptr<void> dial_place) {
@@ -86,10 +116,6 @@ boost::asio::awaitable<void> StreamAcceptor::connect(EndId end, StreamTarget tar
   const Counted counted{plane_.counters().dials};
   auto reached = co_await reach(target);
   dial_place.reset();
-  if (!reached) {
-    log_.limited(Log::Level::warn, "target.failed",
-                 {{"target", target.name}, {"code", reached.error().code}, {"text", reached.error().text}});
-  }
   // The opener may have gone meanwhile. An EndId that accept() gave is a Relay's.
   auto* relay = static_cast<Relay*>(plane_.find_end(end));
   if (relay == nullptr) {
@@ -100,7 +126,7 @@ boost::asio::awaitable<void> StreamAcceptor::connect(EndId end, StreamTarget tar
   if (reached) {
     relay->connect(std::move(*reached));
   } else {
-    relay->give_up(reject_of(reached.error()));
+    fail(*relay, target.name, reached.error());
   }
 }
 

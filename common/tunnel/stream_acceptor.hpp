@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/ip/address.hpp>
 
 #include "common/admin/log.hpp"
 #include "common/base/quota.hpp"
@@ -53,6 +54,9 @@ class StreamAcceptor {
   std::size_t size() const { return dials_.size(); }
 
  private:
+  void connect_directly(Relay& relay, const boost::asio::ip::address& address, const StreamTarget& target,
+                        std::shared_ptr<void> dial_place);
+  void fail(Relay& relay, const std::string& target, const Error& error);
   boost::asio::awaitable<void> connect(EndId end, StreamTarget target, std::shared_ptr<void> dial_place);
   boost::asio::awaitable<Result<RelaySocket>> reach(const StreamTarget& target);
 

@@ -22,7 +22,7 @@ class RefusesFirst {
         pair_.dial(tunnel, stream);
       } else {
         plane_ = &tunnel.plane();
-        end_ = Relay::accept(tunnel, stream, {});
+        end_ = Relay::accept(tunnel, stream, {}).id();
       }
       opened.put(tunnel.id());
     };

@@ -75,6 +75,7 @@ TEST(StreamAcceptor, has_streams_max_of_a_link_and_not_one_more) {
 
 TEST(StreamAcceptor, closes_a_connection_that_comes_after_the_opener_has_left) {
   TunnelPair pair;
+  pair.target.endpoint.host = "localhost";  // A name's dial runs on; a literal's ends with its stream.
   // The backlog is full, so that the dial waits; the kernel tries again after a second.
   const UniqueFd slow = testing::bound_socket(testing::loopback(), 0);
   const auto remote = local_endpoint_of(slow.get());
@@ -100,6 +101,20 @@ TEST(StreamAcceptor, closes_a_connection_that_comes_after_the_opener_has_left) {
   const auto resets = std::ranges::count_if(
       in, [](const UniqueFd& each) { return testing::receive_to_end(each.get()).end == End::reset; });
   EXPECT_EQ(resets, 1) << "the late one looks cut off, not empty; the fillers just end";
+}
+
+TEST(StreamAcceptor, ends_the_dial_of_a_literal_when_the_opener_leaves) {
+  TunnelPair pair({.limits = {10'000, 1}});
+  const testing::SilentPort silent(testing::loopback());
+  const auto answering = pair.target.endpoint.port;
+  pair.target.endpoint.port = silent.endpoint().port();
+  auto client = pair.connect();
+  ASSERT_TRUE(eventually(pair.server, [](DataPlane& plane) { return plane.counters().dials.value() == 1; }));
+  testing::reset(client);
+  // Its place is free at once, not at the deadline of the dial.
+  ASSERT_TRUE(eventually(pair.server, [](DataPlane& plane) { return plane.counters().dials.value() == 0; }));
+  pair.target.endpoint.port = answering;
+  (void)pair.join();
 }
 
 TEST(StreamAcceptor, ends_its_dials_when_it_stops) {
