@@ -184,7 +184,7 @@ void AgentService::status(std::function<void(boost::json::object)> done) {
     for (const TunnelId id : status.tunnels) owners->emplace(id, name);
     servers->push_back({{"name", name},
                         {"address", to_string(link->server().address)},
-                        {"tunnels_wanted", link->server().tunnels},
+                        {"tunnels_wanted", link->tunnels_wanted()},
                         {"tunnels_up", link->tunnels_up()},
                         {"last_error", status.last_error}});
   }

@@ -17,6 +17,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::uint16_t endpoint_port_usual = 443;
+constexpr std::uint64_t tunnels_max = 8;
 
 /// http://host:port, and nothing else.
 Result<Endpoint> parse_proxy(std::string_view text) {
@@ -90,6 +91,22 @@ struct Servers {
   }
 };
 
+void read_tunnels(const TomlTable& table, Server& server) {
+  if (const auto max = table.number("tunnels_max", {1, tunnels_max}))
+    server.tunnels_max = static_cast<std::uint32_t>(*max);
+  server.tunnels_min = std::min(server.tunnels_min, server.tunnels_max);
+  if (const auto min = table.number("tunnels_min", {1, tunnels_max}))
+    server.tunnels_min = static_cast<std::uint32_t>(*min);
+  if (server.tunnels_max < server.tunnels_min) {
+    table.fault("tunnels_min",
+                fmt::format("is {}, more than tunnels_max, which is {}; lower the one or raise the other",
+                            server.tunnels_min, server.tunnels_max));
+  }
+  if (const auto far = table.duration("far_round_trip", std::chrono::milliseconds(1), std::chrono::seconds(10)))
+    server.far_round_trip = *far;
+  server.congestion_control = read_congestion_control(table);
+}
+
 Servers read_servers(const TomlTable& root) {
   Servers servers;
   const std::vector<TomlTable> tables = root.tables("server");
@@ -109,7 +126,7 @@ Servers read_servers(const TomlTable& root) {
     }
     server.server_name = table.parsed("server_name", parse_host).value_or(server.address.host);
     server.credentials = read_credentials(table, "ca");
-    if (const auto tunnels = table.number("tunnels", {1, 8})) server.tunnels = static_cast<std::uint32_t>(*tunnels);
+    read_tunnels(table, server);
     server.proxy = read_proxy(table);
     servers.all.push_back(std::move(server));
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -27,7 +28,10 @@ struct Server {
   Endpoint address;         ///< "tunnel.example.com:443"
   std::string server_name;  ///< What its certificate must say. Default: the host of `address`.
   CredentialFiles credentials;
-  std::uint32_t tunnels = 2;  ///< 1 to 8.
+  std::uint32_t tunnels_min = 2;                 ///< 1 to 8.
+  std::uint32_t tunnels_max = 8;                 ///< tunnels_min to 8.
+  std::chrono::milliseconds far_round_trip{10};  ///< A server farther away gets tunnels_max from the start.
+  std::string congestion_control = "bbr";        ///< "" = as the system has it; in the file "system".
   std::optional<ProxySettings> proxy;
   friend bool operator==(const Server&, const Server&) = default;
 };

@@ -23,6 +23,7 @@ namespace {
 
 constexpr std::chrono::seconds dial_time_max{10};
 constexpr std::chrono::milliseconds empty_poll_interval{200};
+constexpr std::chrono::seconds widen_pause{1};
 
 std::function<double()> chance() {
   return [source = std::minstd_rand(std::random_device{}())]() mutable {
@@ -48,6 +49,7 @@ ServerLink::ServerLink(const LinkSurroundings& surroundings, Server server, TlsC
       server_(std::move(server)),
       tls_(std::move(tls)),
       dialer_(around_.planes.home().context().get_executor()),
+      wanted_(server_.tunnels_min),
       changed_(around_.planes.home().context().get_executor()),
       keepers_(around_.planes.home().context().get_executor(), report_defect(around_.log, "link " + server_.name)) {}
 
@@ -60,13 +62,21 @@ void ServerLink::succeed(const ServerLink& older) {
 }
 
 void ServerLink::start() {
-  for (std::uint32_t i = 0; i < server_.tunnels; ++i) keepers_.spawn(keep());
+  spawn_keepers();
 }
 
-/// One keeper's life: dial, live, dial again.
+void ServerLink::spawn_keepers() {
+  for (; keeping_ < wanted_ && !draining_; ++keeping_) keepers_.spawn(keep());
+}
+
+/// One keeper's life: dial, live, dial again, while as many are wanted.
 boost::asio::awaitable<void> ServerLink::keep() {
   Backoff backoff(chance());
   while (!draining_) {
+    if (keeping_ > wanted_) {
+      --keeping_;
+      co_return;
+    }
     auto dialed = co_await reach();
     if (draining_) co_return;
     Result<TunnelId> begun = dialed ? begin(std::move(*dialed)) : std::unexpected(dialed.error());
@@ -97,8 +107,7 @@ boost::asio::awaitable<void> ServerLink::pause(std::chrono::milliseconds time) {
 
 boost::asio::awaitable<Result<DialedSocket>> ServerLink::reach() {
   const auto deadline = std::chrono::steady_clock::now() + dial_time_max;
-  const bool direct = !server_.proxy || bypasses_proxy(server_.address.host, server_.proxy->no_proxy);
-  if (direct) {
+  if (!is_behind_proxy()) {
     DialTarget target{server_.address, {}};
     co_return co_await dialer_.dial(std::move(target), deadline);
   }
@@ -114,6 +123,10 @@ boost::asio::awaitable<Result<DialedSocket>> ServerLink::reach() {
   co_return co_await dial_through_proxy(dialer_, proxy, server_.address, deadline);
 }
 
+bool ServerLink::is_behind_proxy() const {
+  return server_.proxy && !bypasses_proxy(server_.address.host, server_.proxy->no_proxy);
+}
+
 /// Makes a tunnel of a connection, on the next worker in turn.
 Result<TunnelId> ServerLink::begin(DialedSocket dialed) {
   UniqueSsl ssl = tls_.make_ssl();
@@ -123,11 +136,13 @@ Result<TunnelId> ServerLink::begin(DialedSocket dialed) {
   Known known;
   known.plane = next_plane_++ % around_.planes.size();
   known.slot = free_slot();
-  Tunnel::Setup setup{id,
-                      std::move(dialed.fd),
-                      std::move(ssl),
-                      {},
-                      to_string(Endpoint{dialed.remote.address().to_string(), dialed.remote.port()})};
+  known.through_proxy = is_behind_proxy();
+  Tunnel::Setup setup{.id = id,
+                      .fd = std::move(dialed.fd),
+                      .ssl = std::move(ssl),
+                      .session = {},
+                      .peer = to_string(Endpoint{dialed.remote.address().to_string(), dialed.remote.port()}),
+                      .congestion_control = server_.congestion_control};
   setup.session.role = protocol::Role::agent;
   setup.session.streams_max = around_.limits.streams_per_link_max;
   setup.session.hello.instance = around_.instance;
@@ -190,7 +205,14 @@ void ServerLink::on_greeted(Tunnel&, const protocol::Hello&) {}
 
 void ServerLink::on_welcomed(Tunnel& tunnel, const protocol::Welcome&) {
   around_.directory.add(server_.name, {tunnel.id(), tunnel.plane().worker().index(), tunnel.load()});
-  around_.planes.home().post([this, id = tunnel.id(), peer = tunnel.peer()] { welcomed(id, peer); });
+  around_.planes.home().post([this, id = tunnel.id(), peer = tunnel.peer(),
+                              round_trips = RoundTrips{tunnel.tcp_round_trip(), tunnel.tls_round_trip()}] {
+    welcomed(id, peer, round_trips);
+  });
+}
+
+void ServerLink::on_congested(Tunnel&) {
+  around_.planes.home().post([this] { widen(); });
 }
 
 void ServerLink::on_opened(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open) {
@@ -223,7 +245,7 @@ void ServerLink::on_closed(Tunnel& tunnel, const Error& why) {
 
 // ---- the same news, at home
 
-void ServerLink::welcomed(TunnelId id, const std::string& peer) {
+void ServerLink::welcomed(TunnelId id, const std::string& peer, RoundTrips round_trips) {
   const auto found = tunnels_.find(id);
   if (found == tunnels_.end()) return;
   found->second.up = was_up_ = true;
@@ -231,6 +253,21 @@ void ServerLink::welcomed(TunnelId id, const std::string& peer) {
   last_error_.clear();
   around_.log.info("tunnel.up", {{"server", server_.name}, {"peer", peer}, {"tunnel", id}});
   changed_.notify();
+  // A handshake of TLS also takes what a busy machine takes, so it counts only where TCP ends before the server.
+  const auto round_trip = found->second.through_proxy ? round_trips.tls : round_trips.tcp;
+  if (round_trip < server_.far_round_trip) return;
+  wanted_ = server_.tunnels_max;
+  spawn_keepers();
+}
+
+/// One more. Every tunnel of the link may say that it is congested, so not more than one within a second.
+void ServerLink::widen() {
+  const auto now = std::chrono::steady_clock::now();
+  if (draining_ || wanted_ >= server_.tunnels_max || now - widened_ < widen_pause) return;
+  widened_ = now;
+  ++wanted_;
+  around_.log.info("link.widened", {{"server", server_.name}, {"tunnels", wanted_}});
+  spawn_keepers();
 }
 
 void ServerLink::draining(TunnelId id, std::chrono::milliseconds delay) {
@@ -262,7 +299,10 @@ void ServerLink::closed(TunnelId id, const Error& why) {
   }
   // The last one is gone: what comes now replaces whatever the server still believes in. Not before: a tunnel that
   // drains has streams, and one that is being dialled has said the old epoch already.
-  if (tunnels_.empty() && std::exchange(was_up_, false)) ++epoch_;
+  if (tunnels_.empty() && std::exchange(was_up_, false)) {
+    ++epoch_;
+    wanted_ = server_.tunnels_min;  // The next way may be another one.
+  }
   changed_.notify();
 }
 

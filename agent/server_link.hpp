@@ -64,6 +64,7 @@ class ServerLink final : public TunnelOwner {
   bool is_over() const { return stopped_ && keepers_.size() == 0 && tunnels_.empty(); }
 
   const Server& server() const { return server_; }
+  std::uint32_t tunnels_wanted() const { return wanted_; }
   std::size_t tunnels_up() const;
   struct Status {
     std::string last_error;
@@ -76,6 +77,7 @@ class ServerLink final : public TunnelOwner {
   struct Known {
     std::size_t plane = 0;
     std::uint32_t slot = 0;
+    bool through_proxy = false;
     bool up = false;
     bool leaving = false;  ///< Draining: it lives on, but a keeper wants another one.
     std::chrono::milliseconds leave_within{0};
@@ -86,17 +88,26 @@ class ServerLink final : public TunnelOwner {
   void on_greeted(Tunnel& tunnel, const protocol::Hello& hello) override;
   void on_welcomed(Tunnel& tunnel, const protocol::Welcome& welcome) override;
   void on_opened(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open) override;
+  void on_congested(Tunnel& tunnel) override;
   void on_draining(Tunnel& tunnel, std::chrono::milliseconds delay) override;
   void on_closed(Tunnel& tunnel, const Error& why) override;
 
   boost::asio::awaitable<void> keep();
   boost::asio::awaitable<void> pause(std::chrono::milliseconds time);
   boost::asio::awaitable<Result<DialedSocket>> reach();
+  bool is_behind_proxy() const;
+  void spawn_keepers();
   Result<TunnelId> begin(DialedSocket dialed);
   std::uint32_t free_slot() const;
   void note_failure(const Error& error);
 
-  void welcomed(TunnelId id, const std::string& peer);
+  /// How far away the server is, by two measures (Tunnel).
+  struct RoundTrips {
+    std::chrono::microseconds tcp;
+    std::chrono::microseconds tls;
+  };
+  void welcomed(TunnelId id, const std::string& peer, RoundTrips round_trips);
+  void widen();
   void draining(TunnelId id, std::chrono::milliseconds delay);
   void closed(TunnelId id, const Error& why);
 
@@ -110,6 +121,9 @@ class ServerLink final : public TunnelOwner {
   std::uint32_t first_slot_ = 0;
   bool was_up_ = false;  ///< In this epoch.
   std::size_t next_plane_ = 0;
+  std::uint32_t wanted_;       ///< Tunnels: tunnels_min, more where it is far or congested, until the link is lost.
+  std::uint32_t keeping_ = 0;  ///< Keepers at work.
+  std::chrono::steady_clock::time_point widened_;
   std::string last_error_;
   std::string last_code_;
   bool draining_ = false;

@@ -21,6 +21,7 @@ enum class FrameType : std::uint8_t {
   welcome = 0x02,
   goaway = 0x03,
   ping = 0x04,
+  widen = 0x05,
   open = 0x10,
   accept = 0x11,
   reject = 0x12,

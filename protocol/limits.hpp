@@ -55,5 +55,6 @@ inline constexpr std::uint32_t pings_per_second_max = 10;
 inline constexpr std::size_t control_frames_queued_max = 1'000;
 inline constexpr std::size_t control_frames_queued_hard_max = 20'000;
 inline constexpr std::chrono::seconds control_stall_max{10};
+inline constexpr std::chrono::milliseconds widen_interval{900};
 
 }  // namespace culvert::protocol

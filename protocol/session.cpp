@@ -38,6 +38,13 @@ void Session::welcome(const Welcome& message) {
   greeted_ = true;
 }
 
+void Session::ask_to_widen() {
+  check(options_.role == Role::server, "the agent makes its tunnels without asking");
+  if (ended_ || !greeted_ || (widen_seen_ && now_ - *widen_seen_ < widen_interval)) return;
+  widen_seen_ = now_;
+  widen_owed_ = true;
+}
+
 void Session::drain(Reason reason, std::chrono::milliseconds delay) {
   if (draining_ || ended_ || !greeted_) return;
   draining_ = true;

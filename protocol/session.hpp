@@ -94,6 +94,8 @@ struct WindowWanted {
   StreamId stream = 0;
   std::uint64_t more_bytes = 0;
 };
+/// Agent: the server's sending is limited by congestion; one more tunnel in the link would help (SPEC 8.4).
+struct WidenWanted {};
 /// The peer will take no new streams; leave within `delay`.
 struct PeerDraining {
   Reason reason = Reason::none;
@@ -107,7 +109,7 @@ struct Ended {
 };
 
 using Event = std::variant<Greeted, Welcomed, Opened, Accepted, Rejected, Data, Finished, WasReset, Stopped, Forgotten,
-                           WindowWanted, PeerDraining, Ended>;
+                           WindowWanted, WidenWanted, PeerDraining, Ended>;
 
 // ---- Output
 
@@ -175,6 +177,8 @@ class Session {
   // ---- the tunnel
   /// Server, once, after Greeted.
   void welcome(const Welcome& message);
+  /// Server: asks for one more tunnel in the link. At most once per widen_interval.
+  void ask_to_widen();
   /// Asks the peer to open nothing more here. Streams live on.
   void drain(Reason reason, std::chrono::milliseconds delay);
   /// Ends the tunnel: GOAWAY(final), then nothing. Ended is the last event.
@@ -251,6 +255,7 @@ class Session {
   void receive_welcome(std::span<const std::byte> payload);
   void receive_goaway(std::span<const std::byte> payload);
   void receive_ping(const FrameReader::Part& part);
+  void receive_widen();
   void receive_open(const FrameReader::Part& part);
   void receive_stream_frame(Stream& stream, const FrameReader::Part& part);
   bool receive_data(const FrameReader::Part& part);
@@ -291,7 +296,9 @@ class Session {
   std::optional<std::vector<std::byte>> final_;       ///< GOAWAY(final): nothing follows it.
   std::optional<Time> ping_owed_;
   std::optional<std::uint64_t> pong_owed_;
-  std::deque<StreamId> urgent_;  ///< Streams that owe CREDIT or STOP.
+  bool widen_owed_ = false;
+  std::optional<Time> widen_seen_;  ///< When WIDEN came last, or was asked for.
+  std::deque<StreamId> urgent_;     ///< Streams that owe CREDIT or STOP.
   std::size_t rejects_owed_ = 0;
   Time control_progress_;
 

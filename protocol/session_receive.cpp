@@ -65,6 +65,7 @@ void Session::receive_tunnel_frame(const FrameReader::Part& part) {
   if (type == FrameType::hello && first) return receive_hello(part.payload);
   if (type == FrameType::welcome && first) return receive_welcome(part.payload);
   if (type == FrameType::ping && greeted_) return receive_ping(part);
+  if (type == FrameType::widen && greeted_ && options_.role == Role::agent) return receive_widen();
   breach("a greeting from the wrong side, or a PING before it");
 }
 
@@ -119,6 +120,13 @@ void Session::receive_ping(const FrameReader::Part& part) {
   } else {
     pong_owed_ = stamp;
   }
+}
+
+/// Too many say no more than one does.
+void Session::receive_widen() {
+  if (widen_seen_ && now_ - *widen_seen_ < widen_interval) return;
+  widen_seen_ = now_;
+  events_.push_back(WidenWanted{});
 }
 
 /// The stream that a frame is for; nullptr when it is gone (counted) or the tunnel has just ended (breach).
@@ -213,6 +221,7 @@ void Session::receive_stream_frame(Stream& stream, const FrameReader::Part& part
     case welcome:
     case goaway:
     case ping:
+    case widen:
     case open:
     case data: break;
   }

@@ -46,6 +46,11 @@ std::size_t Session::write_control(std::span<std::byte> room) {
     used += write_number(room.subspan(used), FrameType::ping, 0, 0, static_cast<std::uint64_t>(sent->count()));
     ping_owed_.reset();
   }
+  if (widen_owed_ && room.size() - used >= frame_header_bytes) {
+    encode_header({FrameType::widen, 0, 0, 0}, room.subspan(used).first<frame_header_bytes>());
+    used += frame_header_bytes;
+    widen_owed_ = false;
+  }
   while (!urgent_.empty() && room.size() - used >= 2 * number_frame_bytes) {
     Stream* stream = find(urgent_.front());
     urgent_.pop_front();

@@ -78,11 +78,12 @@ void AgentAcceptor::take(UniqueFd socket, const boost::asio::ip::tcp::endpoint& 
     return;
   }
   const auto policy = policy_.get();
-  Tunnel::Setup setup{DataPlane::next_tunnel_id(),
-                      std::move(socket),
-                      policy->tls.make_ssl(),
-                      {},
-                      to_string(Endpoint{peer.address().to_string(), peer.port()})};
+  Tunnel::Setup setup{.id = DataPlane::next_tunnel_id(),
+                      .fd = std::move(socket),
+                      .ssl = policy->tls.make_ssl(),
+                      .session = {},
+                      .peer = to_string(Endpoint{peer.address().to_string(), peer.port()}),
+                      .congestion_control = policy->congestion_control};
   setup.session.role = protocol::Role::server;
   setup.session.streams_max = policy->limits.streams_per_link_max;
   DataPlane& plane = planes_.plane(next_plane_.fetch_add(1, std::memory_order_relaxed) % planes_.size());
@@ -192,6 +193,10 @@ void AgentAcceptor::on_opened(Tunnel& tunnel, protocol::StreamId stream, const p
                                                           .tls = std::nullopt,
                                                           .mapping_place = nullptr},
                                                          known.quota, policy->limits);
+}
+
+void AgentAcceptor::on_congested(Tunnel& tunnel) {
+  tunnel.ask_to_widen();
 }
 
 void AgentAcceptor::on_draining(Tunnel& tunnel, std::chrono::milliseconds) {

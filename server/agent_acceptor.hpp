@@ -29,6 +29,7 @@ struct TunnelPolicy {
   Denials denials;
   ServiceMappings mappings;
   StreamAcceptor::Limits limits;
+  std::string congestion_control;
 };
 
 /// The door for agents: from a TCP connection to a tunnel with a proven identity that stands in the directory, and the
@@ -62,6 +63,7 @@ class AgentAcceptor final : public TunnelOwner {
   void on_greeted(Tunnel& tunnel, const protocol::Hello& hello) override;
   void on_welcomed(Tunnel& tunnel, const protocol::Welcome& welcome) override;
   void on_opened(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open) override;
+  void on_congested(Tunnel& tunnel) override;
   void on_draining(Tunnel& tunnel, std::chrono::milliseconds delay) override;
   void on_closed(Tunnel& tunnel, const Error& why) override;
 

@@ -78,6 +78,7 @@ TunnelSettings read_tunnel(const TomlTable& root) {
   if (listen) tunnel.listen = *listen;
   tunnel.credentials = read_credentials(table, "client_ca");
   tunnel.trust_domain = table.parsed("trust_domain", parse_trust_domain).value_or("");
+  tunnel.congestion_control = read_congestion_control(table);
   return tunnel;
 }
 

@@ -13,8 +13,9 @@ namespace culvert::server {
 /// Table [tunnel]: where agents dial in. Keys listen, certificate, private_key, client_ca, trust_domain.
 struct TunnelSettings {
   Endpoint listen{"0.0.0.0", 8042};
-  CredentialFiles credentials;  ///< `ca` is key client_ca: it signs agents.
-  std::string trust_domain;     ///< Of the agents' SPIFFE ids.
+  CredentialFiles credentials;             ///< `ca` is key client_ca: it signs agents.
+  std::string trust_domain;                ///< Of the agents' SPIFFE ids.
+  std::string congestion_control = "bbr";  ///< "" = as the system has it; in the file "system".
   friend bool operator==(const TunnelSettings&, const TunnelSettings&) = default;
 };
 

@@ -50,12 +50,13 @@ Result<std::unique_ptr<Plan>> ServerPlan::load(const std::filesystem::path& file
   plan->config_ = std::move(*config);
   const Config& checked = plan->config_;
   plan->settings_ = {checked.log, checked.admin, checked.metrics, checked.limits, files_of(checked)};
-  plan->policy_ = std::make_shared<const TunnelPolicy>(
-      TunnelPolicy{std::move(*tls),
-                   checked.tunnel.trust_domain,
-                   Denials(checked.deny.certificate_serials, checked.deny.agents),
-                   ServiceMappings(checked.service_mappings),
-                   {checked.limits.streams_per_link_max, checked.limits.dials_max}});
+  plan->policy_ =
+      std::make_shared<const TunnelPolicy>(TunnelPolicy{std::move(*tls),
+                                                        checked.tunnel.trust_domain,
+                                                        Denials(checked.deny.certificate_serials, checked.deny.agents),
+                                                        ServiceMappings(checked.service_mappings),
+                                                        {checked.limits.streams_per_link_max, checked.limits.dials_max},
+                                                        checked.tunnel.congestion_control});
   return plan;
 }
 

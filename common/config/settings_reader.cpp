@@ -176,6 +176,18 @@ CredentialFiles read_credentials(const TomlTable& table, std::string_view ca_key
           .ca = read_file_path(table, ca_key)};
 }
 
+std::string read_congestion_control(const TomlTable& table) {
+  constexpr std::size_t name_bytes_max = 15;  // TCP_CA_NAME_MAX, without its final zero.
+  const auto name = table.parsed("congestion_control", [](std::string_view text) -> Result<std::string> {
+    if (text.empty() || text.size() > name_bytes_max || !std::ranges::all_of(text, is_name_character))
+      return fail("config.malformed",
+                  "must be \"system\", or a name as in /proc/sys/net/ipv4/tcp_available_congestion_control");
+    return std::string(text);
+  });
+  if (!name) return "bbr";
+  return *name == "system" ? "" : *name;
+}
+
 Result<std::string> parse_name(std::string_view text) {
   if (!text.empty() && text.size() <= name_length_max && text != "." && text != ".." &&
       std::ranges::all_of(text, is_name_character))

@@ -48,6 +48,9 @@ std::filesystem::path read_secret_path(const TomlTable& table, std::string_view 
 /// Keys certificate, private_key and the one named `ca_key`; all are required.
 CredentialFiles read_credentials(const TomlTable& table, std::string_view ca_key);
 
+/// Key congestion_control: the kernel's name of an algorithm, "bbr" where none is written; "" for "system".
+std::string read_congestion_control(const TomlTable& table);
+
 /// The name of an account, a location or a service: `[A-Za-z0-9._-]+`, since it is a segment of a path in a certificate
 /// or an endpoint. Code "config.malformed".
 Result<std::string> parse_name(std::string_view text);

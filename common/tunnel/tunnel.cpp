@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/tunnel/tunnel.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -28,8 +29,15 @@ namespace {
 /// How much one tunnel does in one turn of the loop before the others get theirs.
 constexpr int receives_per_turn_max = 4;
 constexpr int sends_per_turn_max = 4;
-/// The kernel's unsent queue: short, so that a PING or a small request does not wait behind it.
-constexpr int notsent_lowat_bytes = 128 << 10;
+/// What is sealed at once, and what of it may wait in the kernel: so much as leaves within 20 and 10 ms, so that a PING
+/// or a small request does not wait longer behind it. The least is two records, the most is what batching gains from.
+constexpr std::uint64_t batches_per_second = 50;
+constexpr std::size_t batch_bytes_min = 32 << 10;
+constexpr std::uint64_t notsent_per_second = 100;
+constexpr std::uint64_t notsent_bytes_min = 32 << 10;
+constexpr std::uint64_t notsent_bytes_max = 128 << 10;
+/// Below it a tunnel is not in use: nothing limits it.
+constexpr std::uint64_t busy_bytes_per_second = 64 << 10;
 constexpr int user_timeout_ms = 12'000;
 /// How long a closing tunnel waits for the peer to read our GOAWAY.
 constexpr int closing_ticks_max = 2;
@@ -54,7 +62,10 @@ Tunnel::Tunnel(DataPlane& plane, Setup setup, TunnelOwner& owner)
       engine_(std::move(setup.ssl)),
       session_(std::move(setup.session), DataPlane::now()),
       load_(std::make_shared<TunnelLoad>()),
+      notsent_bytes_(notsent_bytes_max),
       since_(std::chrono::steady_clock::now()) {
+  second_.began = DataPlane::now();
+  if (!setup.congestion_control.empty()) ask_for_congestion_control(fd_.get(), setup.congestion_control);
   engine_.set_key_update_bytes(setup.key_update_bytes);
 }
 
@@ -65,7 +76,7 @@ Tunnel::~Tunnel() {
 
 void Tunnel::start() {
   set_option(fd_.get(), IPPROTO_TCP, TCP_NODELAY, 1);
-  set_option(fd_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, notsent_lowat_bytes);
+  set_option(fd_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, notsent_bytes_);
   set_option(fd_.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout_ms);
   if (!plane_.worker().poller().add(fd_.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP, *this)) {
     return fail({"tunnel.unwatched", "the kernel watches no more sockets for us: raise fs.epoll.max_user_watches"});
@@ -89,12 +100,44 @@ void Tunnel::touch() {
 void Tunnel::on_tick(protocol::Time now) {
   if (state_ == State::closed) return;
   if (state_ == State::closing && ++closing_ticks_ > closing_ticks_max) return finish();
+  begin_second(now);
   if (now < session_.deadline()) return;
   if (state_ == State::handshaking)
     return fail({"tunnel.timed_out", fmt::format("{} did not finish the TLS handshake within 10 s", peer_)});
   session_.on_time(now);
   handle_events();
   touch();
+}
+
+/// How much it carries decides how much it may batch, and whether it should have company.
+void Tunnel::begin_second(protocol::Time now) {
+  const Second before = std::exchange(
+      second_, {now, bytes_in_, bytes_out_, bytes_in_ - second_.began_in, bytes_out_ - second_.began_out});
+  publish_load();
+  if (state_ != State::running || second_.last_out < busy_bytes_per_second) {
+    congestion_ = {};
+    return;
+  }
+  const auto notsent =
+      static_cast<int>(std::clamp(rate_out() / notsent_per_second, notsent_bytes_min, notsent_bytes_max));
+  if (notsent != notsent_bytes_) set_option(fd_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, notsent_bytes_ = notsent);
+  const auto progress = tcp_progress(fd_.get());
+  if (progress && congestion_.is_limiting(*progress, now - before.began)) owner_.on_congested(*this);
+}
+
+/// Bytes per second that leave: of the last second, or of this one where it has more already.
+std::uint64_t Tunnel::rate_out() const {
+  return std::max(second_.last_out, bytes_out_ - second_.began_out);
+}
+
+std::size_t Tunnel::batch_bytes() const {
+  return std::clamp(static_cast<std::size_t>(rate_out() / batches_per_second), batch_bytes_min,
+                    DataPlane::scratch_bytes);
+}
+
+std::chrono::microseconds Tunnel::tcp_round_trip() const {
+  const auto progress = tcp_progress(fd_.get());
+  return progress ? progress->round_trip_min : std::chrono::microseconds(0);
 }
 
 // ---- events of the socket
@@ -123,6 +166,9 @@ void Tunnel::on_turn_end() {
 void Tunnel::publish_load() {
   load_->streams.store(static_cast<std::uint32_t>(session_.streams()), std::memory_order_relaxed);
   load_->queued_bytes.store(output_ ? output_->size() : 0, std::memory_order_relaxed);
+  load_->recent_bytes.store(
+      second_.last_in + second_.last_out + bytes_in_ - second_.began_in + bytes_out_ - second_.began_out,
+      std::memory_order_relaxed);
 }
 
 // ---- in
@@ -143,6 +189,7 @@ void Tunnel::receive() {
       return fail({"tunnel.lost", fmt::format("{} closed the connection without a word", peer_)});
     }
     const auto bytes = static_cast<std::size_t>(size);
+    if (bytes_in_ == 0) tls_round_trip_ = DataPlane::now() - second_.began;
     bytes_in_ += bytes;
     plane_.counters().tunnel_bytes_in.add(bytes);
     load_->last_received_us.store(DataPlane::now().count(), std::memory_order_relaxed);
@@ -261,6 +308,7 @@ void Tunnel::handle(protocol::Event& event) {
                  [](protocol::Stopped& stopped) { end_of(stopped.user).on_stopped(stopped.reason); },
                  [this](protocol::Forgotten& forgotten) { end_stream(forgotten); },
                  [this](protocol::WindowWanted& wanted) { grow_window(wanted); },
+                 [this](protocol::WidenWanted&) { owner_.on_congested(*this); },
                  [this](protocol::PeerDraining& draining) { owner_.on_draining(*this, draining.delay); },
                  [this](protocol::Ended& ended) {
                    const char* who = ended.by_peer ? "the peer closed" : "we closed";
@@ -344,7 +392,7 @@ std::size_t Tunnel::fill(std::span<std::byte> staging) {
 void Tunnel::send() {
   for (int i = 0; i < sends_per_turn_max; ++i) {
     if (!flush() || state_ == State::handshaking || state_ == State::closed) return;
-    const auto staging = plane_.staging();
+    const auto staging = plane_.staging().first(batch_bytes());
     const std::size_t used = fill(staging);
     handle_events();
     if (used == 0) {
@@ -365,6 +413,11 @@ void Tunnel::send() {
 
 void Tunnel::welcome(const protocol::Welcome& message) {
   session_.welcome(message);
+  touch();
+}
+
+void Tunnel::ask_to_widen() {
+  session_.ask_to_widen();
   touch();
 }
 
@@ -404,7 +457,7 @@ void Tunnel::fail(Error why) {
 void Tunnel::finish() {
   if (state_ == State::closed) return;
   state_ = State::closed;
-  load_->streams.store(UINT32_MAX, std::memory_order_relaxed);
+  load_->last_received_us.store(0, std::memory_order_relaxed);
   // What TLS still wants to say is the alert that tells the peer why. It goes out, or nothing can be done about it.
   if (output_ && !output_->empty())
     (void)::send(fd_.get(), output_->bytes().data(), output_->size(), MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -11,6 +11,7 @@
 
 #include "common/base/error.hpp"
 #include "common/net/poller.hpp"
+#include "common/net/tcp_progress.hpp"
 #include "common/net/unique_fd.hpp"
 #include "common/net/worker.hpp"
 #include "common/tls/tls_engine.hpp"
@@ -33,6 +34,8 @@ class TunnelOwner {
   virtual void on_welcomed(Tunnel& tunnel, const protocol::Welcome& welcome) = 0;
   /// The peer wants a stream: attach(), then accept(), or reject().
   virtual void on_opened(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open) = 0;
+  /// Congestion limits what one of the two sides sends here: another tunnel in the link would help.
+  virtual void on_congested(Tunnel& tunnel) = 0;
   /// No new streams here from now on: the peer said so, or ids ran out.
   virtual void on_draining(Tunnel& tunnel, std::chrono::milliseconds delay) = 0;
   /// The last call: why it ended. Every stream on it has ended.
@@ -44,8 +47,9 @@ class TunnelOwner {
 
 /// What pickers on other workers read, written by the tunnel's own with relaxed stores.
 struct TunnelLoad {
-  std::atomic<std::uint32_t> streams{0};
+  std::atomic<std::uint32_t> streams{0};       ///< A picker adds the one that it places, until the tunnel knows it.
   std::atomic<std::uint64_t> queued_bytes{0};  ///< Sealed, and refused by the kernel so far.
+  std::atomic<std::uint64_t> recent_bytes{0};  ///< Carried, both ways, in the last second or two.
   std::atomic<std::int64_t> last_received_us{
       0};  ///< When a byte came last: a tunnel that is silent for long may be dead already.
 };
@@ -72,7 +76,8 @@ class Tunnel final : public Pollable, public TurnEnd {
     UniqueFd fd;  ///< Connected, non-blocking.
     UniqueSsl ssl;
     protocol::SessionOptions session;
-    std::string peer;  ///< Its address, for people.
+    std::string peer;                ///< Its address, for people.
+    std::string congestion_control;  ///< Asked of the kernel; empty: as the system has it.
     std::uint64_t key_update_bytes = TlsEngine::key_update_bytes_default;
   };
   Tunnel(DataPlane& plane, Setup setup, TunnelOwner& owner);
@@ -85,6 +90,10 @@ class Tunnel final : public Pollable, public TurnEnd {
   DataPlane& plane() { return plane_; }
   const TlsEngine& tls() const { return engine_; }
   const std::shared_ptr<TunnelLoad>& load() const { return load_; }
+  /// How far away the other end of the TCP connection is: the least round trip that the kernel saw.
+  std::chrono::microseconds tcp_round_trip() const;
+  /// How long our first TLS message took to be answered: the whole way, where a proxy stands between.
+  std::chrono::microseconds tls_round_trip() const { return tls_round_trip_; }
   TunnelStatus status() const;
 
   /// Called once by the DataPlane.
@@ -94,6 +103,8 @@ class Tunnel final : public Pollable, public TurnEnd {
   // ---- the tunnel
   void welcome(const protocol::Welcome& message);
   void drain(protocol::Reason reason, std::chrono::milliseconds delay);
+  /// Server: asks the agent for another tunnel beside this one.
+  void ask_to_widen();
   /// Ends it: GOAWAY(final), close_notify, close. Its streams are reset at once.
   void close(protocol::Reason reason, std::string text);
   bool may_open() const { return state_ == State::running && session_.may_open(); }
@@ -134,6 +145,9 @@ class Tunnel final : public Pollable, public TurnEnd {
   std::size_t fill(std::span<std::byte> staging);
   bool flush();
   SendBuffer& output();
+  void begin_second(protocol::Time now);
+  std::uint64_t rate_out() const;
+  std::size_t batch_bytes() const;
   void begin_closing(const Error& why);
   void fail(Error why);
   void finish();
@@ -167,6 +181,18 @@ class Tunnel final : public Pollable, public TurnEnd {
   int closing_ticks_ = 0;
   std::uint64_t bytes_in_ = 0;
   std::uint64_t bytes_out_ = 0;
+  /// The second (more or less) under way, and what the one before it carried: what is recent follows from both.
+  struct Second {
+    protocol::Time began{0};
+    std::uint64_t began_in = 0;
+    std::uint64_t began_out = 0;
+    std::uint64_t last_in = 0;
+    std::uint64_t last_out = 0;
+  };
+  Second second_;
+  int notsent_bytes_;
+  CongestionWatch congestion_;
+  std::chrono::microseconds tls_round_trip_{0};
   std::chrono::steady_clock::time_point since_;
 };
 

@@ -2,7 +2,8 @@
 #include "common/tunnel/tunnel_directory.hpp"
 
 #include <algorithm>
-#include <tuple>
+#include <bit>
+#include <compare>
 #include <utility>
 
 namespace culvert {
@@ -10,6 +11,28 @@ namespace culvert {
 namespace {
 /// Pings come every 4 s: one that delivered nothing for so long is chosen only where there is no other (threats D7).
 constexpr protocol::Time silent_for_max = std::chrono::seconds(10);
+/// Below it, what a tunnel carries makes no difference.
+constexpr std::uint64_t little_bytes = 1 << 20;
+
+/// Less is better, member by member.
+struct Cost {
+  bool silent_or_stuck;
+  int carries;            ///< Powers of two of what it carries.
+  std::uint32_t streams;  ///< On another worker a quarter more.
+  bool elsewhere;
+  auto operator<=>(const Cost&) const = default;
+};
+
+Cost cost_of(const TunnelDirectory::Entry& entry, std::size_t plane, std::int64_t fresh_since_us) {
+  const TunnelLoad& load = *entry.load;
+  const bool elsewhere = entry.plane != plane;
+  const std::uint64_t recent = load.recent_bytes.load(std::memory_order_relaxed);
+  const std::uint32_t streams = load.streams.load(std::memory_order_relaxed);
+  const bool is_stuck = recent == 0 && load.queued_bytes.load(std::memory_order_relaxed) > 0;
+  return {load.last_received_us.load(std::memory_order_relaxed) < fresh_since_us || is_stuck,
+          static_cast<int>(std::bit_width(recent / little_bytes)), elsewhere ? streams + streams / 4 : streams,
+          elsewhere};
+}
 }  // namespace
 
 TunnelDirectory::TunnelDirectory(DataPlanes& planes) : planes_(planes), published_(std::make_shared<const Table>()) {}
@@ -47,17 +70,17 @@ std::optional<TunnelDirectory::Entry> TunnelDirectory::pick(const std::string& k
   if (found == table->end()) return std::nullopt;
   const Entry* best = nullptr;
   const std::int64_t fresh_since = (DataPlane::now() - silent_for_max).count();
-  std::tuple<bool, std::uint64_t, std::uint32_t, bool> best_cost;
+  Cost best_cost{};
   for (const Entry& entry : found->second) {
     if (std::ranges::find(tried, entry.id) != tried.end()) continue;
-    const std::tuple cost{entry.load->last_received_us.load(std::memory_order_relaxed) < fresh_since,
-                          entry.load->queued_bytes.load(std::memory_order_relaxed),
-                          entry.load->streams.load(std::memory_order_relaxed), entry.plane != plane};
+    const Cost cost = cost_of(entry, plane, fresh_since);
     if (best != nullptr && best_cost <= cost) continue;
     best = &entry;
     best_cost = cost;
   }
-  return best == nullptr ? std::nullopt : std::optional(*best);
+  if (best == nullptr) return std::nullopt;
+  best->load->streams.fetch_add(1, std::memory_order_relaxed);
+  return *best;
 }
 
 std::size_t TunnelDirectory::count(const std::string& key) const {

@@ -22,7 +22,7 @@ class TunnelDirectory {
   struct Entry {
     TunnelId id;
     std::size_t plane;  ///< The index of the tunnel's worker.
-    std::shared_ptr<const TunnelLoad> load;
+    std::shared_ptr<TunnelLoad> load;
   };
   explicit TunnelDirectory(DataPlanes& planes);
 
@@ -30,7 +30,9 @@ class TunnelDirectory {
   void add(std::string key, Entry entry);
   void remove(std::string key, TunnelId id);
 
-  /// The tunnel with the least outstanding work; among equals one on `plane`. Not one of `tried`. On any worker.
+  /// Where a new stream goes (SPEC 6.4: it stays there), and counts it in its load: the tunnel that carries least, so
+  /// that small streams avoid bulky ones; among those that carry alike the one with the fewest streams, and rather one
+  /// on `plane`, since to move the connection costs a wake-up. Not one of `tried`. On any worker.
   std::optional<Entry> pick(const std::string& key, std::size_t plane, std::span<const TunnelId> tried) const;
   /// How many tunnels stand for `key`.
   std::size_t count(const std::string& key) const;

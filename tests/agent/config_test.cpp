@@ -26,7 +26,10 @@ server_name = "tunnel.internal"
 certificate = "cert.pem"
 private_key = "key.pem"
 ca = "ca.pem"
-tunnels = 8
+tunnels_min = 3
+tunnels_max = 4
+far_round_trip = "25ms"
+congestion_control = "cubic"
 proxy = "http://proxy.example.com:3128"
 proxy_user = "u"
 proxy_password_file = "password"
@@ -95,7 +98,10 @@ TEST(AgentConfig, has_its_defaults) {
   const Server& server = config->servers[0];
   EXPECT_EQ(server.name, "tunnel.example.com:443");
   EXPECT_EQ(server.server_name, "tunnel.example.com");
-  EXPECT_EQ(server.tunnels, 2u);
+  EXPECT_EQ(server.tunnels_min, 2u);
+  EXPECT_EQ(server.tunnels_max, 8u);
+  EXPECT_EQ(server.far_round_trip, std::chrono::milliseconds(10));
+  EXPECT_EQ(server.congestion_control, "bbr");
   EXPECT_FALSE(server.proxy);
   const ListenSettings port{.listen = {"127.0.0.1", 5001}, .allow_from = {}};
   EXPECT_EQ(config->channels, (std::vector<Channel>{{port, server.name, "s"}}));
@@ -118,8 +124,15 @@ TEST(AgentConfig, takes_every_key) {
                             .password_file = files.path() / "password",
                             .no_proxy = {"localhost", ".example.org", "10.0.0.0/8", "::1"}};
   const CredentialFiles credentials{files.path() / "cert.pem", files.path() / "key.pem", files.path() / "ca.pem"};
-  EXPECT_EQ(config->servers[0],
-            (Server{"first", {"tunnel.example.com", 443}, "tunnel.internal", credentials, 8, proxy}));
+  EXPECT_EQ(config->servers[0], (Server{.name = "first",
+                                        .address = {"tunnel.example.com", 443},
+                                        .server_name = "tunnel.internal",
+                                        .credentials = credentials,
+                                        .tunnels_min = 3,
+                                        .tunnels_max = 4,
+                                        .far_round_trip = std::chrono::milliseconds(25),
+                                        .congestion_control = "cubic",
+                                        .proxy = proxy}));
   ASSERT_EQ(config->channels.size(), 2u);
   EXPECT_EQ(config->channels[0].server, "first");
   EXPECT_EQ(config->channels[0].service_id, "myservice");
@@ -195,7 +208,13 @@ constexpr std::string_view second_server =
 TEST(AgentConfig, tells_what_is_wrong_with_line_key_and_remedy) {
   const ConfigFiles files;
   for (const Row& row : {
-           Row{"tunnels = 9", "config.toml:6: server.tunnels: is 9, must be a whole number from 1 to 8"},
+           Row{"tunnels_min = 9", "config.toml:6: server.tunnels_min: is 9, must be a whole number from 1 to 8"},
+           Row{"tunnels_max = 9", "config.toml:6: server.tunnels_max: is 9, must be a whole number from 1 to 8"},
+           Row{"tunnels_max = 2\ntunnels_min = 3",
+               "config.toml:7: server.tunnels_min: is 3, more than tunnels_max, which is 2"},
+           Row{"far_round_trip = '0s'", "config.toml:6: server.far_round_trip: is \"0s\", must be a time from"},
+           Row{"congestion_control = 'no such/algorithm'", "config.toml:6: server.congestion_control: "},
+           Row{"congestion_control = ''", "config.toml:6: server.congestion_control: "},
            Row{"name = ''", "config.toml:6: server.name: is empty"},
            Row{"server_name = 'a b'", "config.toml:6: server.server_name: \"a b\": not a host name"},
            Row{"proxy = 'https://p:1'",

@@ -33,16 +33,42 @@ struct TunnelDirectoryTest : ::testing::Test {
   TunnelDirectory directory;
 };
 
-TEST_F(TunnelDirectoryTest, prefers_the_least_queued_then_the_fewest_streams_then_the_own_worker) {
+TEST_F(TunnelDirectoryTest, prefers_who_carries_least_then_the_fewest_streams_then_the_own_worker) {
   const auto one = add("a", 1, 0);
   const auto two = add("a", 2, 1);
   settle("a", 2);
   EXPECT_EQ(pick(0), 1U);
+  EXPECT_EQ(pick(0), 2U) << "the stream that was placed counts at once";
   EXPECT_EQ(pick(1), 2U);
-  one->streams = 1;
-  EXPECT_EQ(pick(0), 2U);
-  two->queued_bytes = 1;
   EXPECT_EQ(pick(1), 1U);
+  one->streams = two->streams = 0;
+  one->recent_bytes = 900 << 10;
+  EXPECT_EQ(pick(0), 1U) << "so little makes no difference";
+  one->recent_bytes = 100 << 20;
+  two->streams = 100;
+  EXPECT_EQ(pick(0), 2U);
+  two->recent_bytes = 120 << 20;
+  EXPECT_EQ(pick(1), 1U) << "alike: the fewest streams";
+}
+
+TEST_F(TunnelDirectoryTest, moves_a_connection_to_another_worker_only_for_a_quarter_less_streams) {
+  const auto own = add("a", 1, 0);
+  const auto other = add("a", 2, 1);
+  settle("a", 2);
+  own->streams = 100;
+  other->streams = 80;
+  EXPECT_EQ(pick(0), 1U);
+  EXPECT_EQ(pick(0), 2U);
+}
+
+TEST_F(TunnelDirectoryTest, avoids_a_tunnel_in_which_nothing_moves_though_something_waits) {
+  const auto stuck = add("a", 1, 0);
+  const auto busy = add("a", 2, 0);
+  settle("a", 2);
+  stuck->queued_bytes = 1;
+  busy->recent_bytes = 100 << 20;
+  busy->streams = 100;
+  EXPECT_EQ(pick(0), 2U);
 }
 
 TEST_F(TunnelDirectoryTest, takes_a_silent_tunnel_only_where_there_is_no_other) {

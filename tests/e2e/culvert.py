@@ -262,12 +262,13 @@ class Agent(CulvertProgram):
 class Pair:
     """A server and an agent of account acme, not started yet."""
 
-    def __init__(self, case, tunnels=2):
+    def __init__(self, case, tunnels=None):
         self.authority = certificates.Authority(case.folder / "certificates")
         self.server_credentials, self.agent_credentials = self.authority.server(), self.authority.agent()
         self.server = Server(case, self.server_credentials)
         self.agent = Agent(case)
-        self.agent.connect(self.server.port, self.agent_credentials, tunnels=tunnels)
+        fixed = {"tunnels_min": tunnels, "tunnels_max": tunnels} if tunnels else {}
+        self.agent.connect(self.server.port, self.agent_credentials, **fixed)
 
     def to_cloud(self, port, service_id="web", **more):
         """A way on-premise -> cloud to `port`; returns where to connect."""

@@ -54,6 +54,12 @@ TEST(Hostile, a_frame_that_claims_4_GiB_ends_the_tunnel_at_its_header) {  // thr
   EXPECT_EQ(server.events(), Lines{"ended frame_too_large"});
 }
 
+TEST(Hostile, a_server_that_keeps_asking_for_tunnels_is_heard_once_per_interval) {
+  LoneSide agent(Role::agent);
+  for (int i = 0; i < 1'000; ++i) agent.receive(frame(widen, 0));
+  EXPECT_EQ(agent.events(), Lines{"widen wanted"});
+}
+
 TEST(Hostile, wrong_ids_end_the_tunnel) {
   const auto reason_after = [](const Bytes& input, const std::function<void(Side&)>& prepare = {}) {
     LoneSide server(Role::server);

@@ -290,6 +290,19 @@ TEST_F(SessionTest, a_silent_peer_is_dead_after_12_seconds) {
   EXPECT_EQ(agent.session.deadline(), Time::max());
 }
 
+TEST_F(SessionTest, a_server_asks_for_another_tunnel_at_most_once_per_interval) {
+  agent.clear_events();
+  server.session.ask_to_widen();
+  server.session.ask_to_widen();
+  pair.pump();
+  EXPECT_EQ(agent.events(), Lines{"widen wanted"});
+  pair.now += widen_interval;
+  server.session.on_time(pair.now);
+  server.session.ask_to_widen();
+  pair.pump();
+  EXPECT_EQ(agent.events(), (Lines{"widen wanted", "widen wanted"}));
+}
+
 TEST_F(SessionTest, drain_asks_for_no_new_streams_and_lets_the_old_ones_live) {
   const StreamId id = open_stream();
   server.session.drain(Reason::shutdown, 5s);

@@ -101,6 +101,7 @@ TEST(Spec, the_limits_are_the_codes) {
       {"control_frames_queued_max", limit(control_frames_queued_max)},
       {"control_frames_queued_hard_max", limit(control_frames_queued_hard_max)},
       {"control_stall_max", limit(control_stall_max)},
+      {"widen_interval", limit(widen_interval)},
   };
   std::set<std::string> listed;
   const auto rows = table_below("## 9");

@@ -106,7 +106,8 @@ const std::map<std::string, FrameType> frame_types{
     {"HELLO", FrameType::hello},   {"WELCOME", FrameType::welcome}, {"GOAWAY", FrameType::goaway},
     {"PING", FrameType::ping},     {"OPEN", FrameType::open},       {"ACCEPT", FrameType::accept},
     {"REJECT", FrameType::reject}, {"DATA", FrameType::data},       {"CREDIT", FrameType::credit},
-    {"FIN", FrameType::fin},       {"RESET", FrameType::reset},     {"STOP", FrameType::stop}};
+    {"WIDEN", FrameType::widen},   {"FIN", FrameType::fin},         {"RESET", FrameType::reset},
+    {"STOP", FrameType::stop}};
 
 Bytes payload_of(FrameType type, VectorBlock& block, std::span<const std::byte> wire) {
   switch (type) {
@@ -153,6 +154,7 @@ Bytes payload_of(FrameType type, VectorBlock& block, std::span<const std::byte> 
     case FrameType::reset:
     case FrameType::stop: return big_endian(block.value<std::uint32_t>("reason"));
     case FrameType::data: return raw(block.text("text"));
+    case FrameType::widen:
     case FrameType::fin: return {};
   }
   std::unreachable();
@@ -193,7 +195,7 @@ TEST(Spec, vectors_mean_what_the_document_says) {
   }
   const std::set<std::string> expected{"HELLO0", "WELCOME0", "GOAWAY01", "GOAWAY02", "PING0", "PING1",
                                        "OPEN01", "OPEN02",   "ACCEPT0",  "REJECT0",  "DATA0", "CREDIT0",
-                                       "FIN0",   "FIN1",     "RESET0",   "STOP0"};
+                                       "FIN0",   "FIN1",     "RESET0",   "STOP0",    "WIDEN0"};
   EXPECT_EQ(seen, expected);
 }
 
@@ -282,6 +284,8 @@ void converse(Conversation& talk) {
   talk.say("", agent);
   server.accept(3, 262'144);
   talk.say("", server);
+  server.ask_to_widen();
+  talk.say("widen", server);
   agent.reset(3, Reason::target_reset);
   talk.say("reset", agent);
   server.drain(Reason::shutdown, 5s);

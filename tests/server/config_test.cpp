@@ -19,6 +19,7 @@ constexpr std::string_view smallest =
     "[tunnel]\ncertificate = 'cert.pem'\nprivate_key = 'key.pem'\nclient_ca = 'ca.pem'\ntrust_domain = 'example.org'\n";
 
 constexpr std::string_view full = R"([tunnel]
+congestion_control = "system"
 listen = "0.0.0.0:8042"
 certificate = "cert.pem"
 private_key = "key.pem"
@@ -76,6 +77,7 @@ TEST(ServerConfig, has_its_defaults) {
   const auto config = load_config(files.write(smallest));
   ASSERT_TRUE(config) << config.error().text;
   EXPECT_EQ(config->tunnel.listen, (Endpoint{"0.0.0.0", 8042}));
+  EXPECT_EQ(config->tunnel.congestion_control, "bbr");
   EXPECT_EQ(config->tunnel.credentials.certificate, files.path() / "cert.pem");
   EXPECT_EQ(config->tunnel.credentials.private_key, files.path() / "key.pem");
   EXPECT_EQ(config->tunnel.credentials.ca, files.path() / "ca.pem");
@@ -90,6 +92,7 @@ TEST(ServerConfig, takes_every_key) {
   const ConfigFiles files;
   const auto config = load_config(files.write(full));
   ASSERT_TRUE(config) << config.error().text;
+  EXPECT_EQ(config->tunnel.congestion_control, "");
   ASSERT_EQ(config->service_mappings.size(), 2u);
   EXPECT_EQ(config->service_mappings[0],
             (ServiceMapping{"7a1c", "myservice", {"echoserver.test", 80}, {"plant-1", ""}}));

@@ -177,6 +177,7 @@ void Side::note(const Event& event) {
             last_data_ = data_before;
             growth_bytes_max -= session.grow_window(wanted.stream, std::min(wanted.more_bytes, growth_bytes_max));
           },
+          [&](const WidenWanted&) { events_.push_back("widen wanted"); },
           [&](const PeerDraining& draining) { events_.push_back("draining " + word(draining.reason)); },
           [&](const Ended& ended) {
             events_.push_back("ended " + word(ended.reason) + (ended.by_peer ? " by peer" : ""));

@@ -55,6 +55,7 @@ class Side final : public TunnelOwner {
   std::function<void(Tunnel&)> welcomed = [](Tunnel&) {};
   std::function<Result<void>(Tunnel&)> secured = [](Tunnel&) { return Result<void>(); };
   Mailbox<TunnelId> up;
+  Mailbox<TunnelId> congested;
   Mailbox<TunnelId> draining;
   Mailbox<Error> closed;
 
@@ -65,6 +66,7 @@ class Side final : public TunnelOwner {
   void on_opened(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open) override {
     opened(tunnel, stream, open);
   }
+  void on_congested(Tunnel& tunnel) override { congested.put(tunnel.id()); }
   void on_draining(Tunnel& tunnel, std::chrono::milliseconds delay) override;
   void on_closed(Tunnel& tunnel, const Error& why) override;
 };
