@@ -7,7 +7,7 @@ namespace culvert::protocol {
 
 std::expected<SendCredit::Raise, Reason> SendCredit::raise_limit(std::uint64_t limit) {
   if (limit <= limit_) return Raise::stale;
-  if (limit - sent_ > window_bytes_max) return std::unexpected(Reason::flow_control);
+  if (limit > sent_ && limit - sent_ > window_bytes_max) return std::unexpected(Reason::flow_control);
   limit_ = limit;
   return Raise::raised;
 }
@@ -17,8 +17,20 @@ void SendCredit::spend(std::uint64_t bytes) {
   sent_ += bytes;
 }
 
+void SendCredit::spend_head(std::uint64_t bytes) {
+  check(available() > 0, "a stream that is out of credit sends no HEAD");
+  sent_ += bytes;
+}
+
 std::optional<Reason> ReceiveCredit::receive(std::uint64_t bytes) {
-  if (bytes > limit_ - received_) return Reason::flow_control;
+  const std::uint64_t credit = limit_ > received_ ? limit_ - received_ : 0;
+  if (bytes > credit) return Reason::flow_control;
+  received_ += bytes;
+  return std::nullopt;
+}
+
+std::optional<Reason> ReceiveCredit::receive_head(std::uint64_t bytes) {
+  if (received_ >= limit_) return Reason::flow_control;
   received_ += bytes;
   return std::nullopt;
 }

@@ -15,7 +15,7 @@ namespace culvert::protocol {
 using Time = std::chrono::microseconds;
 
 /// One stream's sending half of flow control, in absolute offsets of the stream (SPEC 7.1).
-/// Invariant: sent_ <= limit_. Lives in Session; never throws.
+/// Invariant: sent_ <= limit_ but for the last HEAD. Lives in Session; never throws.
 class SendCredit {
  public:
   explicit SendCredit(std::uint64_t limit) : limit_(limit) {}
@@ -25,8 +25,10 @@ class SendCredit {
   /// sent is Reason::flow_control.
   [[nodiscard]] std::expected<Raise, Reason> raise_limit(std::uint64_t limit);
   /// Bytes that may be sent now. 0 means: wait for CREDIT, do not poll.
-  std::uint64_t available() const { return limit_ - sent_; }
+  std::uint64_t available() const { return limit_ > sent_ ? limit_ - sent_ : 0; }
   void spend(std::uint64_t bytes);
+  /// A HEAD may go beyond the limit, if there is any credit at all (SPEC 7.5).
+  void spend_head(std::uint64_t bytes);
   std::uint64_t sent() const { return sent_; }
 
  private:
@@ -35,14 +37,16 @@ class SendCredit {
 };
 
 /// One stream's receiving half (SPEC 7.2): what the peer may send, what came, what our side has taken. A window is what
-/// may be under way or wait here at most; it is memory that somebody granted. Invariant: taken_ <= received_ <= limit_
-/// <= taken_ + window_.
+/// may be under way or wait here at most; it is memory that somebody granted. Invariant: taken_ <= received_,
+/// received_ <= limit_ but for the last HEAD, limit_ <= taken_ + window_.
 class ReceiveCredit {
  public:
   ReceiveCredit(std::uint64_t window, Time now) : window_(window), limit_(window), epoch_started_(now) {}
 
   /// The peer sent so many bytes. nullopt: within its credit.
   [[nodiscard]] std::optional<Reason> receive(std::uint64_t bytes);
+  /// The same of a HEAD (SPEC 7.5).
+  [[nodiscard]] std::optional<Reason> receive_head(std::uint64_t bytes);
   /// Our side took so many of the received bytes. True: a CREDIT with limit() is due (a quarter of the window is free
   /// again).
   [[nodiscard]] bool take(std::uint64_t bytes);

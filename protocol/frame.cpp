@@ -36,6 +36,7 @@ std::optional<Shape> shape_of(std::uint8_t type) {
     case FrameType::fin: return Shape{true, flag_aborted, 0, 0};
     case FrameType::reset:
     case FrameType::stop: return Shape{true, 0, 4, 4};
+    case FrameType::head: return Shape{true, 0, 1, static_cast<std::uint32_t>(head_payload_bytes_max)};
   }
   return std::nullopt;
 }
@@ -57,7 +58,9 @@ std::expected<DecodedHeader, Reason> decode_header(std::span<const std::byte, fr
   const auto stream = load<std::uint32_t>(bytes.subspan<4>());
   const auto payload_bytes = load<std::uint32_t>(bytes.subspan<8>());
 
-  if (payload_bytes > (greeted ? frame_payload_bytes_max : greeting_payload_bytes_max)) {
+  const bool is_head = type == static_cast<std::uint8_t>(FrameType::head);
+  const std::size_t longest = is_head ? head_payload_bytes_max : frame_payload_bytes_max;
+  if (payload_bytes > (greeted ? longest : greeting_payload_bytes_max)) {
     return std::unexpected(Reason::frame_too_large);
   }
   if (type >= ignorable_types_from) {

@@ -30,6 +30,7 @@ enum class FrameType : std::uint8_t {
   fin = 0x15,
   reset = 0x16,
   stop = 0x17,
+  head = 0x18,
 };
 
 inline constexpr std::uint8_t flag_pong = 0x01;     ///< PING: this one answers.

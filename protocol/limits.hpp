@@ -14,6 +14,7 @@ namespace culvert::protocol {
 inline constexpr std::size_t frame_header_bytes = 12;
 inline constexpr std::size_t frame_payload_bytes_max = 65'536;
 inline constexpr std::size_t greeting_payload_bytes_max = 4'096;
+inline constexpr std::size_t head_payload_bytes_max = 81'920;
 /// What we put into one DATA frame: with its header it fills four TLS records exactly.
 inline constexpr std::size_t data_payload_bytes_preferred = 65'536 - frame_header_bytes;
 
@@ -25,6 +26,8 @@ inline constexpr std::uint32_t message_string_bytes_max = 4'096;
 inline constexpr std::uint32_t message_elements_max = 4'096;
 /// A longer list is no Strings to MessageReader: a view of 16 bytes for each byte of input would be a bomb.
 inline constexpr std::size_t message_list_strings_max = 64;
+inline constexpr std::uint32_t head_string_bytes_max = 8'192;
+inline constexpr std::size_t head_fields_bytes_max = 65'536;
 inline constexpr std::size_t name_bytes_max = 255;
 inline constexpr std::size_t text_bytes_max = 256;
 inline constexpr std::size_t capabilities_max = 32;
@@ -36,6 +39,7 @@ inline constexpr std::uint32_t stream_id_max = 0x7fff'ffff;
 inline constexpr std::uint32_t streams_max = 10'000;
 inline constexpr std::size_t optimistic_bytes_max = 16'384;
 inline constexpr std::uint32_t consecutive_empty_data_frames_max = 1;
+inline constexpr std::uint32_t heads_max = 11;
 
 // SPEC 7: flow control.
 inline constexpr std::uint64_t window_bytes_min = 16'384;

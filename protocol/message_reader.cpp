@@ -17,8 +17,8 @@ namespace {
 /// (threats A6: one value, one form).
 class StrictVisitor : public msgpack::null_visitor {
  public:
-  StrictVisitor(std::size_t payload_bytes, std::vector<MessageReader::Field>& fields)
-      : payload_bytes_(payload_bytes), fields_(fields) {}
+  StrictVisitor(std::size_t payload_bytes, std::uint32_t string_bytes_max, std::vector<MessageReader::Field>& fields)
+      : payload_bytes_(payload_bytes), string_bytes_max_(string_bytes_max), fields_(fields) {}
 
   bool complete() const { return ok_ && shortest_bytes_ == payload_bytes_; }
 
@@ -43,7 +43,7 @@ class StrictVisitor : public msgpack::null_visitor {
   bool visit_str(const char* data, std::uint32_t size) {
     const std::string_view text(data, size);
     const std::size_t head = size < 32 ? 1 : size <= 0xff ? 2 : 3;
-    if (size > message_string_bytes_max || !add(head + size) || !is_utf8(text)) return false;
+    if (size > string_bytes_max_ || !add(head + size) || !is_utf8(text)) return false;
     return in_key_ ? take_key(text) : take(text);
   }
   bool visit_bin(const char* data, std::uint32_t size) {
@@ -124,6 +124,7 @@ class StrictVisitor : public msgpack::null_visitor {
   }
 
   std::size_t payload_bytes_;
+  std::uint32_t string_bytes_max_;
   std::vector<MessageReader::Field>& fields_;
   std::size_t shortest_bytes_ = 0;
   std::uint32_t elements_ = 0;
@@ -136,10 +137,11 @@ class StrictVisitor : public msgpack::null_visitor {
 
 }  // namespace
 
-std::expected<MessageReader, Reason> MessageReader::read(std::span<const std::byte> payload) {
+std::expected<MessageReader, Reason> MessageReader::read(std::span<const std::byte> payload,
+                                                         std::uint32_t string_bytes_max) {
   MessageReader reader;
   reader.fields_.reserve(8);
-  StrictVisitor visitor(payload.size(), reader.fields_);
+  StrictVisitor visitor(payload.size(), string_bytes_max, reader.fields_);
   std::size_t offset = 0;
   const auto* data = reinterpret_cast<const char*>(payload.data());
   const bool parsed = msgpack::parse(data, payload.size(), offset, visitor);
@@ -183,6 +185,13 @@ MessageReader::Binary MessageReader::binary(std::string_view key, std::size_t by
   const auto* value = find<Binary>(key, true);
   if (value == nullptr) return {};
   if (value->size() != bytes) bad_ = true;
+  return *value;
+}
+
+MessageReader::Binary MessageReader::binary_up_to(std::string_view key, std::size_t bytes_max) {
+  const auto* value = find<Binary>(key, false);
+  if (value == nullptr) return {};
+  if (value->size() > bytes_max) bad_ = true;
   return *value;
 }
 

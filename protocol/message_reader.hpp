@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "protocol/limits.hpp"
 #include "protocol/reason.hpp"
 
 namespace culvert::protocol {
@@ -24,7 +25,9 @@ class MessageReader {
   using Binary = std::span<const std::byte>;
   using Value = std::variant<Other, std::uint64_t, bool, std::string_view, Binary, Strings>;
 
-  static std::expected<MessageReader, Reason> read(std::span<const std::byte> payload);
+  /// `string_bytes_max`: of a key or a string; message_string_bytes_max but for HEAD.
+  static std::expected<MessageReader, Reason> read(std::span<const std::byte> payload,
+                                                   std::uint32_t string_bytes_max = message_string_bytes_max);
 
   /// The value of `key` when it is there with type T and its numeric value is at most `max`; `fallback` when the key is
   /// missing. Anything else makes the message bad: ask bad() once, after the last key.
@@ -33,6 +36,8 @@ class MessageReader {
   std::string_view string(std::string_view key, std::size_t bytes_max,
                           std::optional<std::string_view> fallback = std::nullopt);
   Binary binary(std::string_view key, std::size_t bytes);
+  /// Of any size up to `bytes_max`; empty when the key is missing.
+  Binary binary_up_to(std::string_view key, std::size_t bytes_max);
   Strings strings(std::string_view key, std::size_t count_max, std::size_t bytes_max);
   bool bad() const { return bad_; }
 

@@ -32,7 +32,7 @@ class MessageWriter {
     put_string(value);
     return *this;
   }
-  MessageWriter& put(std::string_view key, const InstanceId& value) {
+  MessageWriter& put(std::string_view key, std::span<const std::byte> value) {
     put_string(key);
     packer_.pack_bin(static_cast<std::uint32_t>(value.size()));
     packer_.pack_bin_body(reinterpret_cast<const char*>(value.data()), static_cast<std::uint32_t>(value.size()));
@@ -100,7 +100,7 @@ std::vector<std::byte> encode(const Hello& message) {
       .put("v_min", std::uint64_t{message.version_min})
       .put("v_max", std::uint64_t{message.version_max})
       .put("caps", message.capabilities)
-      .put("instance", message.instance)
+      .put("instance", std::span<const std::byte>(message.instance))
       .put("epoch", message.epoch)
       .put("slot", std::uint64_t{message.slot})
       .put("replica", std::string_view(message.wanted_replica))
@@ -129,7 +129,7 @@ std::vector<std::byte> encode(const Welcome& message) {
   return MessageWriter(5)
       .put("v", std::uint64_t{message.version})
       .put("caps", message.capabilities)
-      .put("instance", message.instance)
+      .put("instance", std::span<const std::byte>(message.instance))
       .put("replica", std::string_view(message.replica))
       .put("software", std::string_view(message.software))
       .take();
@@ -150,7 +150,7 @@ std::expected<Welcome, Reason> decode_welcome(std::span<const std::byte> payload
 }
 
 std::vector<std::byte> encode(const Open& message) {
-  const bool to_host = message.kind == Open::Kind::host;
+  const bool to_host = message.kind != Open::Kind::service;
   MessageWriter writer(to_host ? 5 : 4);
   writer.put("kind", std::uint64_t{std::to_underlying(message.kind)})
       .put("name", std::string_view(message.name))
@@ -172,6 +172,62 @@ std::expected<Open, Reason> decode_open(std::span<const std::byte> payload) {
       .dial_time_max = std::chrono::milliseconds(reader->number("dial_ms", hour_ms, 10'000)),
   };
   if (reader->bad() || !is_name(message.name)) return std::unexpected(Reason::protocol);
+  return message;
+}
+
+/// Keys that say nothing are left out: most heads have few.
+std::vector<std::byte> encode(const Head& message) {
+  const bool is_request = message.kind == Head::Kind::request;
+  const bool is_response = message.kind == Head::Kind::response || message.kind == Head::Kind::interim;
+  const bool has_length = message.framing == Head::Framing::length;
+  const auto pairs =
+      1 + (is_request ? 4 + !message.query.empty() + message.expects_continue + message.accepts_trailers : 0) +
+      (is_response ? 1 + !message.reason.empty() : 0) + (message.framing != Head::Framing::none) + has_length +
+      !message.upgrade.empty() + !message.fields.empty();
+  MessageWriter writer(static_cast<std::uint32_t>(pairs));
+  writer.put("kind", std::uint64_t{std::to_underlying(message.kind)});
+  if (is_request) {
+    writer.put("method", message.method)
+        .put("host", message.host)
+        .put("port", std::uint64_t{message.port})
+        .put("path", message.path);
+    if (!message.query.empty()) writer.put("query", message.query);
+    if (message.expects_continue) writer.put("expect", true);
+    if (message.accepts_trailers) writer.put("te", true);
+  }
+  if (is_response) {
+    writer.put("status", std::uint64_t{message.status});
+    if (!message.reason.empty()) writer.put("reason", message.reason);
+  }
+  if (message.framing != Head::Framing::none) writer.put("framing", std::uint64_t{std::to_underlying(message.framing)});
+  if (has_length) writer.put("length", message.length);
+  if (!message.upgrade.empty()) writer.put("upgrade", message.upgrade);
+  if (!message.fields.empty()) writer.put("fields", message.fields);
+  return writer.take();
+}
+
+std::expected<Head, Reason> decode_head(std::span<const std::byte> payload) {
+  auto reader = MessageReader::read(payload, head_string_bytes_max);
+  if (!reader) return std::unexpected(reader.error());
+  const auto text = [&reader](std::string_view key) { return reader->string(key, head_string_bytes_max, ""); };
+  const auto kind = reader->number("kind", 4);
+  Head message{
+      .kind = static_cast<Head::Kind>(kind),
+      .method = text("method"),
+      .host = reader->string("host", name_bytes_max, ""),
+      .port = static_cast<std::uint16_t>(reader->number("port", UINT16_MAX, 0)),
+      .path = text("path"),
+      .query = text("query"),
+      .expects_continue = reader->boolean("expect", false),
+      .accepts_trailers = reader->boolean("te", false),
+      .status = static_cast<std::uint16_t>(reader->number("status", 599, 0)),
+      .reason = text("reason"),
+      .framing = static_cast<Head::Framing>(reader->number("framing", 2, 0)),
+      .length = reader->number("length", INT64_MAX, 0),
+      .upgrade = text("upgrade"),
+      .fields = reader->binary_up_to("fields", head_fields_bytes_max),
+  };
+  if (reader->bad() || kind == 0) return std::unexpected(Reason::protocol);
   return message;
 }
 

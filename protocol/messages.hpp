@@ -8,6 +8,7 @@
 #include <expected>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "protocol/limits.hpp"
@@ -49,10 +50,11 @@ struct Open {
   enum class Kind : std::uint8_t {
     service = 1,  ///< To a virtual service name; agent to server.
     host = 2,     ///< To a virtual host and port; server to agent.
+    http = 3,     ///< One HTTP exchange with a virtual host and port; server to agent. HEADs follow (SPEC 5.7).
   };
   Kind kind = Kind::service;
   std::string name;
-  std::uint16_t port = 0;                           ///< Kind::host only.
+  std::uint16_t port = 0;                           ///< Kind::host and Kind::http.
   std::uint64_t credit = 0;                         ///< How much the acceptor may send, from offset 0.
   std::chrono::milliseconds dial_time_max{10'000};  ///< How long the opener waits for the dial.
   friend bool operator==(const Open&, const Open&) = default;
@@ -76,6 +78,34 @@ struct Goaway {
   std::string text;
   friend bool operator==(const Goaway&, const Goaway&) = default;
 };
+
+/// SPEC 5.7: one head of an HTTP exchange. A view in both directions: what it points to must outlive it. What the parts
+/// may contain is the HTTP layer's matter, which checks each that comes; here only their sizes are.
+struct Head {
+  enum class Kind : std::uint8_t { request = 1, interim = 2, response = 3, trailers = 4 };
+  enum class Framing : std::uint8_t { none = 0, length = 1, unknown = 2 };
+  Kind kind = Kind::request;
+  // Requests.
+  std::string_view method;
+  std::string_view host;
+  std::uint16_t port = 0;
+  std::string_view path;
+  std::string_view query;
+  bool expects_continue = false;
+  bool accepts_trailers = false;
+  // Responses, interim ones too.
+  std::uint16_t status = 0;
+  std::string_view reason;
+  // All but trailers.
+  Framing framing = Framing::none;
+  std::uint64_t length = 0;
+  std::string_view upgrade;
+  // All.
+  std::span<const std::byte> fields;  ///< Of each: name, zero byte, value, zero byte.
+};
+
+std::vector<std::byte> encode(const Head& message);
+std::expected<Head, Reason> decode_head(std::span<const std::byte> payload);
 
 std::vector<std::byte> encode(const Hello& message);
 std::vector<std::byte> encode(const Welcome& message);

@@ -135,7 +135,7 @@ bool Session::step(Stream& stream, StreamEvent event) {
 void Session::refresh(Stream& stream) {
   const bool owes =
       stream.owes_open || stream.owes_accept || stream.owes_reject || stream.owes_reset || stream.owes_aborted_fin;
-  const bool may_send = stream.readable && stream.send.available() > 0 &&
+  const bool may_send = (stream.readable || !stream.owed_heads.empty()) && stream.send.available() > 0 &&
                         transition(stream.state, StreamEvent::send_data).verdict == Transition::Verdict::go;
   if (owes || may_send) {
     scheduler_.activate(stream);
@@ -148,6 +148,7 @@ void Session::refresh(Stream& stream) {
 void Session::forget(Stream& stream) {
   check(filling_ != &stream, "a stream outlives its slot: say how it ended with commit()");
   stream.state = StreamState::closed;
+  stream.owed_heads.clear();
   stream.readable = stream.owes_credit = stream.owes_stop = false;
   if (incoming_ == &stream) incoming_ = nullptr;
   window_bytes_ -= stream.receive.window();
@@ -211,6 +212,14 @@ void Session::reject(StreamId id, const Reject& message) {
   forget(*stream);
 }
 
+void Session::send_head(StreamId id, std::vector<std::byte> message) {
+  check(!message.empty() && message.size() <= head_payload_bytes_max, "a HEAD has its size");
+  Stream* stream = live(id);
+  if (stream == nullptr || transition(stream->state, StreamEvent::send_data).verdict != Transition::Verdict::go) return;
+  stream->owed_heads.push_back(std::move(message));
+  refresh(*stream);
+}
+
 void Session::set_readable(StreamId id) {
   Stream* stream = live(id);
   if (stream == nullptr) return;
@@ -249,6 +258,7 @@ void Session::abort(StreamId id) {
   const Transition result = transition(stream->state, StreamEvent::send_fin);
   if (result.verdict != Transition::Verdict::go) return;
   stream->readable = false;
+  stream->owed_heads.clear();
   stream->owes_aborted_fin = true;
   stream->state = result.next;
   if (stream->state == StreamState::closed) {

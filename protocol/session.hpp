@@ -64,6 +64,12 @@ struct Data {
   void* user = nullptr;
   std::span<const std::byte> bytes;
 };
+/// One HEAD of a stream, in its place among Data, as it came (decode_head()). Report its size with take(), too.
+struct HeadCame {
+  StreamId stream = 0;
+  void* user = nullptr;
+  std::span<const std::byte> message;
+};
 /// No more Data of this stream. `aborted`: what came is cut off and must never be shown as whole.
 struct Finished {
   StreamId stream = 0;
@@ -108,8 +114,8 @@ struct Ended {
   std::string text;
 };
 
-using Event = std::variant<Greeted, Welcomed, Opened, Accepted, Rejected, Data, Finished, WasReset, Stopped, Forgotten,
-                           WindowWanted, WidenWanted, PeerDraining, Ended>;
+using Event = std::variant<Greeted, Welcomed, Opened, Accepted, Rejected, Data, HeadCame, Finished, WasReset, Stopped,
+                           Forgotten, WindowWanted, WidenWanted, PeerDraining, Ended>;
 
 // ---- Output
 
@@ -156,8 +162,8 @@ struct SessionCounters {
   std::uint64_t overloaded = 0;  ///< OPENs refused at streams_max.
 };
 
-/// The least staging buffer of a driver: the longest greeting, with its header, and some.
-inline constexpr std::size_t outgoing_bytes_min = 8'192;
+/// The least staging buffer of a driver: the longest HEAD, with its header, and some.
+inline constexpr std::size_t outgoing_bytes_min = head_payload_bytes_max + 1'024;
 
 class Session {
  public:
@@ -195,7 +201,9 @@ class Session {
   void reject(StreamId id, const Reject& message);
   /// The stream's source has bytes, its end, or a failure to give.
   void set_readable(StreamId id);
-  /// The sink took so many bytes of Data.
+  /// A HEAD, encoded, goes out before any Data whose slot has not been given yet. Not after the stream's end.
+  void send_head(StreamId id, std::vector<std::byte> message);
+  /// The sink took so many bytes of Data or HeadCame.
   void take(StreamId id, std::uint64_t bytes);
   /// Returns how much was used: nothing when the stream ended meanwhile, less at window_bytes_max and at
   /// tunnel_granted_bytes_max. The rest goes back to the budget.
@@ -259,6 +267,7 @@ class Session {
   void receive_open(const FrameReader::Part& part);
   void receive_stream_frame(Stream& stream, const FrameReader::Part& part);
   bool receive_data(const FrameReader::Part& part);
+  std::optional<HeadCame> receive_head(const FrameReader::Part& part);
   void begin_data(const FrameReader::Part& part);
   Stream* stream_of(const FrameReader::Part& part);
   void breach(std::string text) { end(Reason::protocol, false, std::move(text)); }
@@ -266,6 +275,7 @@ class Session {
   // session_send.cpp
   std::size_t write_control(std::span<std::byte> room);
   std::size_t write_owed(Stream& stream, std::span<std::byte> room);
+  std::size_t write_head(Stream& stream, std::span<std::byte> room);
   std::size_t end_sending(Stream& stream, std::span<std::byte> room, bool aborted);
 
   SessionOptions options_;

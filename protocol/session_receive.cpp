@@ -38,6 +38,10 @@ std::optional<Event> Session::next_event() {
       if (receive_data(frame)) return Data{incoming_->id, incoming_->user, frame.payload};
       continue;
     }
+    if (frame.header.type == FrameType::head) {
+      if (const auto head = receive_head(frame)) return *head;
+      continue;
+    }
     receive(frame);
   }
 }
@@ -223,9 +227,10 @@ void Session::receive_stream_frame(Stream& stream, const FrameReader::Part& part
     case ping:
     case widen:
     case open:
-    case data: break;
+    case data:
+    case head: break;
   }
-  check(false, "tunnel frames, OPEN and DATA are handled elsewhere");
+  check(false, "tunnel frames, OPEN, DATA and HEAD are handled elsewhere");
 }
 
 /// True: the payload is for incoming_, and somebody wants it.
@@ -237,6 +242,25 @@ bool Session::receive_data(const FrameReader::Part& part) {
     return false;
   }
   return true;
+}
+
+/// To the driver at once: the payload is a view.
+std::optional<HeadCame> Session::receive_head(const FrameReader::Part& part) {
+  liveness_.received_data(now_);
+  if (!greeted_) breach("HEAD before the greeting");
+  Stream* stream = ended_ ? nullptr : stream_of(part);
+  if (stream == nullptr || !step(*stream, StreamEvent::receive_data)) return std::nullopt;
+  if (++stream->heads_received > heads_max) {
+    end(Reason::flood, false, "more HEADs than an exchange has");
+    return std::nullopt;
+  }
+  if (stream->receive.receive_head(part.payload.size())) {
+    end(Reason::flow_control, false, "HEAD without credit");
+    return std::nullopt;
+  }
+  if (!stream->discards) return HeadCame{stream->id, stream->user, part.payload};
+  (void)stream->receive.take(part.payload.size());
+  return std::nullopt;
 }
 
 /// Sets incoming_ to the stream whose payload follows, or to nullptr when it is to be dropped.

@@ -95,6 +95,20 @@ std::size_t Session::write_owed(Stream& stream, std::span<std::byte> room) {
   return write_number(room, FrameType::reset, 0, id, std::to_underlying(stream.reset_reason));
 }
 
+/// 0: the room is too small.
+std::size_t Session::write_head(Stream& stream, std::span<std::byte> room) {
+  const std::vector<std::byte>& message = stream.owed_heads.front();
+  const std::size_t bytes = frame_header_bytes + message.size();
+  if (bytes > room.size()) return 0;
+  (void)step(stream, StreamEvent::send_data);
+  encode_header({FrameType::head, 0, stream.id, static_cast<std::uint32_t>(message.size())},
+                room.first<frame_header_bytes>());
+  std::ranges::copy(message, room.begin() + frame_header_bytes);
+  stream.send.spend_head(message.size());
+  stream.owed_heads.erase(stream.owed_heads.begin());
+  return bytes;
+}
+
 Outgoing Session::next_outgoing(std::span<std::byte> room) {
   check(filling_ == nullptr, "a slot is committed before the next one is asked for");
   if (room.size() < 2 * number_frame_bytes) return {.kind = Outgoing::Kind::full};
@@ -117,6 +131,13 @@ Outgoing Session::next_outgoing(std::span<std::byte> room) {
     scheduler_.charge(*stream, bytes);
     refresh(*stream);
     erase_if_done(*stream);
+    return {Outgoing::Kind::frames, bytes, {}};
+  }
+  if (!stream->owed_heads.empty()) {
+    const std::size_t bytes = write_head(*stream, room);
+    if (bytes == 0) return {.kind = Outgoing::Kind::full};
+    scheduler_.charge(*stream, bytes);
+    refresh(*stream);
     return {Outgoing::Kind::frames, bytes, {}};
   }
   // A frame for a few bytes only because the room ends here would cost more than it carries.

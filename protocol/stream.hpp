@@ -24,7 +24,8 @@ struct Stream {
   void* user = nullptr;
 
   // What its next turn owes the peer, in this order.
-  std::vector<std::byte> owed_message;  ///< OPEN or REJECT, encoded; freed when it is out.
+  std::vector<std::byte> owed_message;             ///< OPEN or REJECT, encoded; freed when it is out.
+  std::vector<std::vector<std::byte>> owed_heads;  ///< HEADs, encoded, in order; they need credit.
   bool owes_open = false;
   bool owes_accept = false;
   bool owes_reject = false;
@@ -38,6 +39,7 @@ struct Stream {
   bool discards = false;  ///< We sent STOP: what still comes is dropped.
   bool by_peer = false;   ///< The peer opened it.
   std::uint8_t empty_data_frames = 0;
+  std::uint8_t heads_received = 0;
   Reason reset_reason = Reason::none;
   Reason stop_reason = Reason::none;
 

@@ -208,6 +208,11 @@ void Relay::push(std::span<const Bytes> pieces) {
   count_queue();
 }
 
+/// Plain bytes have no heads.
+void Relay::on_head(Bytes) {
+  socket_failed(Reason::aborted);
+}
+
 void Relay::on_tick(protocol::Time now) {
   if (dial_ && now >= dial_->deadline) {
     plane_.worker().poller().forget(*this);

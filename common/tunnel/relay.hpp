@@ -74,6 +74,7 @@ class Relay final : public StreamEnd, public Pollable {
   // StreamEnd
   Pull pull(std::span<std::byte> room) override;
   void push(std::span<const Bytes> pieces) override;
+  void on_head(Bytes message) override;
   void on_tick(protocol::Time now) override;
   void on_accepted() override;
   void on_rejected(const protocol::Reject& reject) override;

@@ -33,6 +33,9 @@ class StreamEnd {
   /// good is reported by Tunnel::take().
   virtual void push(std::span<const Bytes> pieces) = 0;
 
+  /// A HEAD in its place among the bytes; gone when it returns. Its size is reported by Tunnel::take(), too.
+  virtual void on_head(Bytes message) = 0;
+
   /// Once a second or so.
   virtual void on_tick(protocol::Time now) = 0;
 

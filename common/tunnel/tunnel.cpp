@@ -299,6 +299,7 @@ void Tunnel::handle(protocol::Event& event) {
                    plane_.counters().streams_rejected.add();
                    end_of(rejected.user).on_rejected(rejected.reject);
                  },
+                 [](protocol::HeadCame& head) { end_of(head.user).on_head(head.message); },
                  [](protocol::Finished& finished) { end_of(finished.user).on_finished(finished.aborted); },
                  [this](protocol::WasReset& reset) {
                    plane_.counters().streams_reset.add();
@@ -375,8 +376,12 @@ std::size_t Tunnel::fill(std::span<std::byte> staging) {
   for (;;) {
     const Outgoing out = session_.next_outgoing(staging.subspan(used));
     switch (out.kind) {
-      case Outgoing::Kind::nothing:
-      case Outgoing::Kind::full: return used;
+      case Outgoing::Kind::nothing: return used;
+      case Outgoing::Kind::full:
+        // A long HEAD may need more than a slow tunnel's batch.
+        if (used > 0 || staging.size() == DataPlane::scratch_bytes) return used;
+        staging = plane_.staging();
+        break;
       case Outgoing::Kind::frames: used += out.bytes; break;
       case Outgoing::Kind::slot: {
         const StreamEnd::Pull pull = end_of(out.slot.user).pull(out.slot.payload);
@@ -501,6 +506,11 @@ void Tunnel::accept(protocol::StreamId stream) {
 void Tunnel::reject(protocol::StreamId stream, const protocol::Reject& reject) {
   plane_.counters().streams_rejected.add();
   session_.reject(stream, reject);
+  touch();
+}
+
+void Tunnel::send_head(protocol::StreamId stream, std::vector<std::byte> message) {
+  session_.send_head(stream, std::move(message));
   touch();
 }
 

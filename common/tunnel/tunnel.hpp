@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/base/error.hpp"
 #include "common/net/poller.hpp"
@@ -119,6 +120,7 @@ class Tunnel final : public Pollable, public TurnEnd {
   void attach(protocol::StreamId stream, StreamEnd& end);
   void accept(protocol::StreamId stream);
   void reject(protocol::StreamId stream, const protocol::Reject& reject);
+  void send_head(protocol::StreamId stream, std::vector<std::byte> message);
   void set_readable(protocol::StreamId stream);
   void take(protocol::StreamId stream, std::size_t bytes);
   void reset(protocol::StreamId stream, protocol::Reason reason);

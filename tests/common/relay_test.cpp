@@ -240,6 +240,7 @@ TEST(Relay, an_aborted_fin_is_a_reset_for_the_reader) {
       return {3, protocol::Source::aborted, protocol::Reason::none};
     }
     void push(std::span<const Bytes>) override {}
+    void on_head(Bytes) override {}
     void on_tick(protocol::Time) override {}
     void on_accepted() override {}
     void on_rejected(const protocol::Reject&) override {}

@@ -30,7 +30,7 @@ const std::map<unsigned, Rule> rules{
     {0x01, {false, 0, 1, 4096}}, {0x02, {false, 0, 1, 4096}}, {0x03, {false, 0, 1, 65536}}, {0x04, {false, 1, 8, 8}},
     {0x05, {false, 0, 0, 0}},    {0x10, {true, 0, 1, 65536}}, {0x11, {true, 0, 8, 8}},      {0x12, {true, 0, 1, 65536}},
     {0x13, {true, 0, 0, 65536}}, {0x14, {true, 0, 8, 8}},     {0x15, {true, 1, 0, 0}},      {0x16, {true, 0, 4, 4}},
-    {0x17, {true, 0, 4, 4}},
+    {0x17, {true, 0, 4, 4}},     {0x18, {true, 0, 1, 81920}},
 };
 
 enum class Verdict { frame, skipped, refused };

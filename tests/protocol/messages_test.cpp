@@ -91,6 +91,46 @@ TEST(Messages, unknown_keys_are_ignored_and_unknown_reasons_are_internal) {
   EXPECT_EQ(decode_reject(bytes_of("\x81\xa6reason\x63"))->reason, Reason::internal);
 }
 
+TEST(Messages, heads_come_back_as_they_went_whatever_is_left_out) {
+  const std::string fields("a\0b\0", 4);
+  const Head request{.kind = Head::Kind::request,
+                     .method = "POST",
+                     .host = "erp",
+                     .port = 443,
+                     .path = "/a",
+                     .query = "?b",
+                     .expects_continue = true,
+                     .accepts_trailers = true,
+                     .framing = Head::Framing::length,
+                     .length = 1ull << 40,
+                     .upgrade = "websocket",
+                     .fields = std::as_bytes(std::span(fields))};
+  const Head response{.kind = Head::Kind::response, .status = 200, .reason = "OK", .framing = Head::Framing::unknown};
+  for (const Head& head : {request, response, Head{.kind = Head::Kind::interim, .status = 103},
+                           Head{.kind = Head::Kind::trailers, .fields = request.fields}}) {
+    const auto encoded = encode(head);
+    const auto decoded = decode_head(encoded);
+    ASSERT_TRUE(decoded);
+    EXPECT_EQ(encode(*decoded), encoded);
+    EXPECT_EQ(decoded->path, head.path);
+    EXPECT_EQ(decoded->query, head.query);
+    EXPECT_EQ(decoded->length, head.length);
+    EXPECT_EQ(decoded->status, head.status);
+    EXPECT_EQ(decoded->accepts_trailers, head.accepts_trailers);
+    EXPECT_TRUE(std::ranges::equal(decoded->fields, head.fields));
+  }
+}
+
+TEST(Messages, a_head_has_its_limits) {
+  const std::string longest(head_string_bytes_max, 'x');
+  EXPECT_TRUE(decode_head(encode(Head{.path = longest})));
+  EXPECT_FALSE(decode_head(encode(Head{.path = longest + "x"})));
+  const std::vector<std::byte> fields(head_fields_bytes_max + 1);
+  EXPECT_TRUE(decode_head(encode(Head{.fields = std::span(fields).subspan(1)})));
+  EXPECT_FALSE(decode_head(encode(Head{.fields = fields})));
+  for (const int kind : {0, 5}) EXPECT_FALSE(decode_head(encode(Head{.kind = static_cast<Head::Kind>(kind)})));
+}
+
 TEST(Messages, goaway_knows_two_kinds) {
   for (const int kind : {0, 1, 2, 3}) {
     Goaway goaway;

@@ -54,6 +54,22 @@ TEST(Hostile, a_frame_that_claims_4_GiB_ends_the_tunnel_at_its_header) {  // thr
   EXPECT_EQ(server.events(), Lines{"ended frame_too_large"});
 }
 
+TEST(Hostile, heads_without_credit_or_without_end_end_the_tunnel) {
+  LoneSide server(Role::server);
+  server.takes = false;
+  server.receive(joined({open_frame(1), frame(head, 1, Bytes(head_payload_bytes_max))}));
+  EXPECT_EQ(server.end_reason(), Reason::none);
+  server.receive(frame(head, 1, Bytes(1)));
+  EXPECT_EQ(server.end_reason(), Reason::flow_control);
+
+  LoneSide patient(Role::server);
+  patient.receive(open_frame(1));
+  for (std::uint32_t i = 0; i < heads_max; ++i) patient.receive(frame(head, 1, Bytes(1)));
+  EXPECT_EQ(patient.end_reason(), Reason::none);
+  patient.receive(frame(head, 1, Bytes(1)));
+  EXPECT_EQ(patient.end_reason(), Reason::flood);
+}
+
 TEST(Hostile, a_server_that_keeps_asking_for_tunnels_is_heard_once_per_interval) {
   LoneSide agent(Role::agent);
   for (int i = 0; i < 1'000; ++i) agent.receive(frame(widen, 0));

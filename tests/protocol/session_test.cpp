@@ -290,6 +290,42 @@ TEST_F(SessionTest, a_silent_peer_is_dead_after_12_seconds) {
   EXPECT_EQ(agent.session.deadline(), Time::max());
 }
 
+TEST_F(SessionTest, a_head_keeps_its_place_among_the_bytes) {
+  const StreamId id = server.open("erp");
+  server.session.send_head(id, Bytes(100, std::byte{1}));
+  server.write(id, "body");
+  pair.pump();
+  EXPECT_EQ(agent.events(), (Lines{"welcomed", "opened 2 erp", "head 2 100", "data 2 body"}));
+  agent.clear_events();
+  server.session.send_head(id, Bytes(7, std::byte{1}));
+  server.finish(id);
+  pair.pump();
+  EXPECT_EQ(agent.events(), (Lines{"head 2 7", "finished 2"})) << "trailers, say";
+}
+
+TEST_F(SessionTest, a_head_goes_beyond_the_limit_once_and_the_bytes_behind_it_wait) {  // SPEC 7.5
+  agent.accepts = false;
+  const StreamId id = server.open("erp");
+  server.session.send_head(id, Bytes(head_payload_bytes_max, std::byte{1}));
+  server.session.send_head(id, Bytes(1, std::byte{1}));
+  server.write(id, "body");
+  pair.pump();
+  EXPECT_EQ(agent.events(), (Lines{"welcomed", "opened 2 erp", "head 2 81920"}));
+  agent.clear_events();
+  agent.accept(id);
+  pair.pump();
+  EXPECT_EQ(agent.events(), (Lines{"head 2 1", "data 2 body"}));
+}
+
+TEST_F(SessionTest, heads_of_a_stream_that_ends_are_not_sent) {
+  const StreamId id = open_stream();
+  agent.session.send_head(id, Bytes(5, std::byte{1}));
+  agent.session.reset(id, Reason::cancelled);
+  agent.session.send_head(id, Bytes(5, std::byte{1}));
+  pair.pump();
+  EXPECT_EQ(server.events(), (Lines{"reset 1 cancelled", "forgotten 1"}));
+}
+
 TEST_F(SessionTest, a_server_asks_for_another_tunnel_at_most_once_per_interval) {
   agent.clear_events();
   server.session.ask_to_widen();

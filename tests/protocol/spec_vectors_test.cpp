@@ -106,8 +106,8 @@ const std::map<std::string, FrameType> frame_types{
     {"HELLO", FrameType::hello},   {"WELCOME", FrameType::welcome}, {"GOAWAY", FrameType::goaway},
     {"PING", FrameType::ping},     {"OPEN", FrameType::open},       {"ACCEPT", FrameType::accept},
     {"REJECT", FrameType::reject}, {"DATA", FrameType::data},       {"CREDIT", FrameType::credit},
-    {"WIDEN", FrameType::widen},   {"FIN", FrameType::fin},         {"RESET", FrameType::reset},
-    {"STOP", FrameType::stop}};
+    {"WIDEN", FrameType::widen},   {"HEAD", FrameType::head},       {"FIN", FrameType::fin},
+    {"RESET", FrameType::reset},   {"STOP", FrameType::stop}};
 
 Bytes payload_of(FrameType type, VectorBlock& block, std::span<const std::byte> wire) {
   switch (type) {
@@ -140,7 +140,7 @@ Bytes payload_of(FrameType type, VectorBlock& block, std::span<const std::byte> 
                 .name = block.text("name"),
                 .credit = block.value("credit"),
                 .dial_time_max = block.milliseconds("dial_ms")};
-      if (open.kind == Open::Kind::host) open.port = block.value<std::uint16_t>("port");
+      if (open.kind != Open::Kind::service) open.port = block.value<std::uint16_t>("port");
       return checked(open, &decode_open, wire);
     }
     case FrameType::reject:
@@ -154,6 +154,17 @@ Bytes payload_of(FrameType type, VectorBlock& block, std::span<const std::byte> 
     case FrameType::reset:
     case FrameType::stop: return big_endian(block.value<std::uint32_t>("reason"));
     case FrameType::data: return raw(block.text("text"));
+    case FrameType::head: {
+      const std::string fields = block.text("fields") + '\0' + block.text("value") + '\0';
+      const Head head{.kind = static_cast<Head::Kind>(block.value("kind")),
+                      .status = block.value<std::uint16_t>("status"),
+                      .framing = static_cast<Head::Framing>(block.value("framing")),
+                      .length = block.value("length"),
+                      .fields = std::as_bytes(std::span(fields))};
+      const auto decoded = decode_head(wire);
+      EXPECT_TRUE(decoded && encode(*decoded) == Bytes(wire.begin(), wire.end()));
+      return encode(head);
+    }
     case FrameType::widen:
     case FrameType::fin: return {};
   }
@@ -193,9 +204,9 @@ TEST(Spec, vectors_mean_what_the_document_says) {
     EXPECT_EQ(to_hex(written), to_hex(bytes));
     EXPECT_TRUE(block.empty()) << "a field that says nothing about the bytes";
   }
-  const std::set<std::string> expected{"HELLO0", "WELCOME0", "GOAWAY01", "GOAWAY02", "PING0", "PING1",
-                                       "OPEN01", "OPEN02",   "ACCEPT0",  "REJECT0",  "DATA0", "CREDIT0",
-                                       "FIN0",   "FIN1",     "RESET0",   "STOP0",    "WIDEN0"};
+  const std::set<std::string> expected{"HELLO0", "WELCOME0", "GOAWAY01", "GOAWAY02", "PING0",   "PING1", "OPEN01",
+                                       "OPEN02", "ACCEPT0",  "REJECT0",  "DATA0",    "CREDIT0", "FIN0",  "FIN1",
+                                       "RESET0", "STOP0",    "WIDEN0",   "OPEN03",   "HEAD03"};
   EXPECT_EQ(seen, expected);
 }
 
@@ -286,6 +297,18 @@ void converse(Conversation& talk) {
   talk.say("", server);
   server.ask_to_widen();
   talk.say("widen", server);
+  (void)server.open({.kind = Open::Kind::http, .name = "erp", .port = 80, .credit = 262'144, .dial_time_max = 5s},
+                    nullptr);
+  talk.say("open_http", server);
+  agent.accept(4, 262'144);
+  talk.say("", agent);
+  const std::string fields("server\0x\0", 9);
+  agent.send_head(4, encode(Head{.kind = Head::Kind::response,
+                                 .status = 200,
+                                 .framing = Head::Framing::length,
+                                 .length = 5,
+                                 .fields = std::as_bytes(std::span(fields))}));
+  talk.say("head", agent);
   agent.reset(3, Reason::target_reset);
   talk.say("reset", agent);
   server.drain(Reason::shutdown, 5s);

@@ -358,6 +358,7 @@ void Peer::handle(const protocol::Event& event) {
                    granted_ += used;
                    inbound(wanted.stream).window += used;
                  },
+                 [&](const protocol::HeadCame& head) { session_.take(head.stream, head.message.size()); },
                  [&](const protocol::WidenWanted&) { say("peer wants more tunnels"); },
                  [&](const protocol::PeerDraining&) { say("peer is draining"); },
                  [&](const protocol::Ended& ended) {

@@ -168,6 +168,10 @@ void Side::note(const Event& event) {
             streams_[data.stream].received += text;
             if (takes) session.take(data.stream, data.bytes.size());
           },
+          [&](const HeadCame& head) {
+            line("head", head.stream, std::to_string(head.message.size()));
+            if (takes) session.take(head.stream, head.message.size());
+          },
           [&](const Finished& finished) { line("finished", finished.stream, finished.aborted ? "aborted" : ""); },
           [&](const WasReset& reset) { line("reset", reset.stream, word(reset.reason)); },
           [&](const Stopped& stopped) { line("stopped", stopped.stream, word(stopped.reason)); },

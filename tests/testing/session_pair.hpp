@@ -41,7 +41,7 @@ class Side {
 
   void receive(const Bytes& bytes);
   /// All that the session has to send, in rooms of this size.
-  Bytes send(std::size_t room_bytes = 65'536);
+  Bytes send(std::size_t room_bytes = 131'072);
   /// Runs next_event() dry: after calls that were made by hand.
   void collect();
 
