@@ -61,16 +61,15 @@ AgentService::AgentService(const Surroundings& around, std::unique_ptr<Plan> pla
       plan_(own(std::move(plan))),
       directory_(around_.planes),
       mappings_(plan_->mappings_),
-      link_surroundings_{around_.planes,
-                         directory_,
-                         around_.log,
-                         random_instance(),
-                         acceptors_,
-                         mappings_,
-                         {plan_->settings_.limits.streams_per_link_max, plan_->settings_.limits.dials_max}},
+      link_surroundings_{
+          around_.planes, directory_,
+          around_.log,    random_instance(),
+          acceptors_,     pools_,
+          mappings_,      {plan_->settings_.limits.streams_per_link_max, plan_->settings_.limits.dials_max}},
       ports_(around_.planes, directory_, around_.log) {
   for (std::size_t i = 0; i < around_.planes.size(); ++i) {
     acceptors_.push_back(std::make_unique<StreamAcceptor>(around_.planes.plane(i), around_.log));
+    pools_.push_back(std::make_unique<BackEndPool>(around_.planes.plane(i)));
   }
 }
 
@@ -141,6 +140,8 @@ Result<void> AgentService::reload(std::unique_ptr<Plan> plan) {
   if (!staged) return std::unexpected(staged.error());
   fresh->mappings_->inherit_counts(*plan_->mappings_);
   mappings_.publish(fresh->mappings_);
+  // What is idle was opened by the rules of before.
+  around_.planes.on_each([this](DataPlane& plane) { pools_[plane.worker().index()]->clear(); });
   take_links(*fresh);
   ports_.commit(std::move(*staged));
   std::erase_if(retired_, [](const auto& link) { return link->is_over(); });
@@ -159,7 +160,10 @@ void AgentService::stop(std::function<void()> done) {
   ports_.close();
   for (auto& [name, link] : links_) link->stop();
   for (auto& link : retired_) link->stop();
-  around_.planes.on_each([this](DataPlane& plane) { acceptors_[plane.worker().index()]->request_stop(); });
+  around_.planes.on_each([this](DataPlane& plane) {
+    acceptors_[plane.worker().index()]->request_stop();
+    pools_[plane.worker().index()]->clear();
+  });
   around_.planes.when_idle(
       [this](DataPlane& plane) {
         const bool at_home = plane.worker().index() == 0;

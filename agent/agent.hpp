@@ -53,6 +53,7 @@ class AgentService final : public Service {
   std::unique_ptr<AgentPlan> plan_;
   TunnelDirectory directory_;
   std::vector<std::unique_ptr<StreamAcceptor>> acceptors_;
+  std::vector<std::unique_ptr<BackEndPool>> pools_;
   Snapshot<SystemMappings> mappings_;
   LinkSurroundings link_surroundings_;
   std::map<std::string, std::unique_ptr<ServerLink>> links_;  ///< By the server's name.

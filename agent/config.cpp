@@ -7,6 +7,7 @@
 
 #include <fmt/core.h>
 
+#include "agent/mapping_reader.hpp"
 #include "common/config/settings_reader.hpp"
 #include "common/config/toml_reader.hpp"
 
@@ -230,47 +231,6 @@ std::vector<Channel> read_channels(const TomlTable& root, const Servers& servers
   return channels;
 }
 
-void read_back_end_tls(const TomlTable& table, SystemMapping& mapping) {
-  mapping.backend_ca = read_file_path(table, "backend_ca");
-  mapping.backend_server_name = table.parsed("backend_server_name", parse_host).value_or(mapping.internal_host.host);
-  mapping.client_certificate = read_file_path(table, "client_certificate");
-  mapping.client_key = read_secret_path(table, "client_key");
-  if (table.has("client_certificate") != table.has("client_key")) {
-    table.fault(table.has("client_key") ? "client_key" : "client_certificate",
-                "client_certificate and client_key are needed together; add the other one");
-  }
-  if (mapping.protocol == MappingProtocol::tcps) return;
-  mapping.backend_server_name.clear();
-  for (const std::string_view key : {"backend_ca", "backend_server_name", "client_certificate", "client_key"}) {
-    if (table.has(key))
-      table.fault(key, "has a meaning only with protocol = \"tcps\"; leave it out or change the protocol");
-  }
-}
-
-SystemMapping read_system_mapping(const TomlTable& table, const Servers& servers) {
-  table.require({"virtual", "internal"});
-  SystemMapping mapping;
-  mapping.server = read_server_name(table, servers);
-  mapping.protocol =
-      table.word<MappingProtocol>("protocol", {{"tcp", MappingProtocol::tcp}, {"tcps", MappingProtocol::tcps}})
-          .value_or(MappingProtocol::tcp);
-  const auto virtual_host = table.parsed("virtual", parse_endpoint_range);
-  const auto internal_host = table.parsed("internal", parse_endpoint_range);
-  if (virtual_host) mapping.virtual_host = *virtual_host;
-  if (internal_host) mapping.internal_host = *internal_host;
-  const auto count = [](const PortRange& ports) { return ports.high - ports.low + 1; };
-  if (virtual_host && internal_host && count(virtual_host->ports) != count(internal_host->ports)) {
-    table.fault("internal", fmt::format("has {} ports, but virtual has {}; both ranges must be as long",
-                                        count(internal_host->ports), count(virtual_host->ports)));
-  }
-  read_back_end_tls(table, mapping);
-  if (const auto timeout = table.duration("connect_timeout", 100ms, 5min))
-    mapping.connect_timeout_ms = static_cast<std::uint32_t>(timeout->count());
-  if (const auto limit = table.number("connections_max", {1, 1'000'000}))
-    mapping.connections_max = static_cast<std::uint32_t>(*limit);
-  return mapping;
-}
-
 bool overlap(const SystemMapping& left, const SystemMapping& right) {
   return left.server == right.server && left.virtual_host.host == right.virtual_host.host &&
          left.virtual_host.ports.low <= right.virtual_host.ports.high &&
@@ -281,7 +241,8 @@ std::vector<SystemMapping> read_system_mappings(const TomlTable& root, const Ser
   std::vector<SystemMapping> mappings;
   std::vector<std::string> places;
   for (const TomlTable& table : root.tables("system_mapping")) {
-    SystemMapping mapping = read_system_mapping(table, servers);
+    SystemMapping mapping = read_system_mapping(table);
+    mapping.server = read_server_name(table, servers);
     // The one without a virtual host is at fault already.
     const auto earlier =
         std::ranges::find_if(mappings, [&](const SystemMapping& other) { return overlap(other, mapping); });

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/http_rules.hpp"
 #include "common/base/error.hpp"
 #include "common/config/settings.hpp"
 
@@ -46,7 +47,20 @@ struct Channel {
   friend bool operator==(const Channel&, const Channel&) = default;
 };
 
-enum class MappingProtocol : std::uint8_t { tcp, tcps };
+/// ldap and ldaps are tcp and tcps under the name that people know. With http and https the agent sees each request.
+enum class MappingProtocol : std::uint8_t { tcp, tcps, http, https };
+constexpr bool is_http(MappingProtocol protocol) {
+  return protocol == MappingProtocol::http || protocol == MappingProtocol::https;
+}
+constexpr bool has_tls(MappingProtocol protocol) {
+  return protocol == MappingProtocol::tcps || protocol == MappingProtocol::https;
+}
+
+/// What Host says to the back end.
+enum class HostHeader : std::uint8_t {
+  outside,   ///< "virtual": as the consumer knows it.
+  internal,  ///< "internal": as the agent dials it; X-Forwarded-Host has the virtual one.
+};
 
 /// One [[system_mapping]]: what the cloud side may reach, and as what.
 struct SystemMapping {
@@ -60,6 +74,12 @@ struct SystemMapping {
   std::filesystem::path client_key;
   std::uint32_t connect_timeout_ms = 10'000;  ///< Key connect_timeout = "10s"
   std::uint32_t connections_max = 1024;
+  // Of http and https.
+  HostHeader host_header = HostHeader::outside;                           ///< host_header = "virtual"
+  http::EncodedSlash encoded_slash = http::EncodedSlash::refuse;          ///< encoded_slash = "refuse"
+  std::vector<Resource> resources;                                        ///< [[system_mapping.resource]]
+  std::chrono::milliseconds first_byte_timeout{std::chrono::minutes(2)};  ///< From the request to its response's head.
+  std::chrono::milliseconds idle_timeout{std::chrono::minutes(5)};        ///< Without a byte of the response.
   friend bool operator==(const SystemMapping&, const SystemMapping&) = default;
 };
 

@@ -10,6 +10,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/core.h>
 
+#include "agent/http_exchange.hpp"
 #include "common/admin/defect.hpp"
 #include "common/config/secret_file.hpp"
 #include "common/net/connect_proxy.hpp"
@@ -216,13 +217,30 @@ void ServerLink::on_congested(Tunnel&) {
 }
 
 void ServerLink::on_opened(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open) {
+  if (open.kind == protocol::Open::Kind::http) return open_exchange(tunnel, stream, open);
   if (open.kind != protocol::Open::Kind::host)
     return tunnel.reject(stream, {Reason::kind_unknown, false, "an agent leads to virtual hosts only"});
   auto target = around_.mappings.get()->find(server_.name, open.name, open.port);
-  if (target)
-    return around_.acceptors[tunnel.plane().worker().index()]->dial(tunnel, stream, std::move(*target), quota_,
-                                                                    around_.limits);
-  const bool full = target.error() == SystemMappings::Refusal::full;
+  if (!target) return refuse(tunnel, stream, open, target.error());
+  around_.acceptors[tunnel.plane().worker().index()]->dial(tunnel, stream, std::move(*target), quota_, around_.limits);
+}
+
+void ServerLink::open_exchange(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open) {
+  auto target = around_.mappings.get()->find_http(server_.name, open.name, open.port);
+  if (!target) return refuse(tunnel, stream, open, target.error());
+  auto place = Quota::take(quota_.streams, around_.limits.streams_per_link_max);
+  if (!place) return tunnel.reject(stream, {Reason::overloaded, true, "too many streams of this peer"});
+  const std::size_t worker = tunnel.plane().worker().index();
+  HttpExchange::start({tunnel.plane(), *around_.acceptors[worker], *around_.pools[worker], around_.log}, tunnel, stream,
+                      open, std::move(*target), std::move(place));
+}
+
+void ServerLink::refuse(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open,
+                        SystemMappings::Refusal why) {
+  using Refusal = SystemMappings::Refusal;
+  if (why == Refusal::speaks_http)
+    return tunnel.reject(stream, {Reason::speaks_http, false, "this virtual host speaks HTTP: use http://"});
+  const bool full = why == Refusal::full;
   around_.log.limited(
       Log::Level::warn, full ? "mapping.full" : "mapping.not_exposed",
       {{"server", server_.name},

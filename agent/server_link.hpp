@@ -10,6 +10,7 @@
 
 #include <boost/asio/awaitable.hpp>
 
+#include "agent/back_end.hpp"
 #include "agent/config.hpp"
 #include "agent/system_mappings.hpp"
 #include "common/admin/log.hpp"
@@ -33,6 +34,7 @@ struct LinkSurroundings {
   Log& log;
   protocol::InstanceId instance;
   std::vector<std::unique_ptr<StreamAcceptor>>& acceptors;  ///< One per worker.
+  std::vector<std::unique_ptr<BackEndPool>>& pools;         ///< One per worker.
   const Snapshot<SystemMappings>& mappings;
   StreamAcceptor::Limits limits;
 };
@@ -92,6 +94,8 @@ class ServerLink final : public TunnelOwner {
   void on_draining(Tunnel& tunnel, std::chrono::milliseconds delay) override;
   void on_closed(Tunnel& tunnel, const Error& why) override;
 
+  void open_exchange(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open);
+  void refuse(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open, SystemMappings::Refusal why);
   boost::asio::awaitable<void> keep();
   boost::asio::awaitable<void> pause(std::chrono::milliseconds time);
   boost::asio::awaitable<Result<DialedSocket>> reach();

@@ -14,6 +14,21 @@
 
 namespace culvert::agent {
 
+/// Where requests of an HTTP mapping go, and by which rules.
+struct HttpTarget {
+  StreamTarget target;  ///< Without a place: each new connection takes one.
+  std::string key;      ///< Which idle connections may serve it.
+  http::Scheme scheme = http::Scheme::http;
+  HostHeader host_header = HostHeader::outside;
+  http::EncodedSlash slash = http::EncodedSlash::refuse;
+  std::shared_ptr<const std::vector<Resource>> resources;
+  std::chrono::milliseconds first_byte_time_max{0};
+  std::chrono::milliseconds idle_time_max{0};
+  std::shared_ptr<Quota> connections;
+  std::uint32_t connections_max = 0;
+  std::shared_ptr<void> place;  ///< While a connection is being made.
+};
+
 /// The agent's access control: what the cloud side of each server may reach, and as what. Nothing else can be reached,
 /// whatever a server asks for. An immutable value (but for the count of open connections); looked up on the workers.
 class SystemMappings {
@@ -23,16 +38,27 @@ class SystemMappings {
   /// Mappings that stand in `older` too keep their count of open connections.
   void inherit_counts(const SystemMappings& older);
 
-  enum class Refusal : std::uint8_t { not_exposed, full };
+  enum class Refusal : std::uint8_t {
+    not_exposed,
+    full,
+    speaks_http,  ///< Requests go there, not opaque bytes.
+  };
   /// Where a virtual host and port lead for this server, or why not. `host` in any case.
   std::expected<StreamTarget, Refusal> find(std::string_view server, std::string_view host, std::uint16_t port) const;
+  /// The same for an HTTP exchange; not_exposed where the mapping is not of HTTP.
+  std::expected<HttpTarget, Refusal> find_http(std::string_view server, std::string_view host,
+                                               std::uint16_t port) const;
 
  private:
   struct Mapping {
     SystemMapping settings;
     std::optional<TlsContext> tls;
     std::shared_ptr<Quota> connections;
+    std::shared_ptr<const std::vector<Resource>> resources;
   };
+  const Mapping* find_mapping(std::string_view server, std::string_view host, std::uint16_t port) const;
+  static StreamTarget target_of(const Mapping& mapping, std::uint16_t port);
+
   std::vector<Mapping> mappings_;
 };
 

@@ -40,6 +40,7 @@ constexpr auto names = std::to_array<std::pair<Reason, std::string_view>>({
     {tunnel_lost, "tunnel_lost"},
     {stalled, "stalled"},
     {kind_unknown, "kind_unknown"},
+    {speaks_http, "speaks_http"},
 });
 
 }  // namespace

@@ -42,6 +42,7 @@ enum class Reason : std::uint32_t {
   tunnel_lost = 45,
   stalled = 46,
   kind_unknown = 47,
+  speaks_http = 48,
 };
 
 /// The stable word for logs, metrics labels and docs/errors.md: "target_refused".

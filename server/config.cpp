@@ -128,6 +128,23 @@ std::vector<VirtualListener> read_virtual_listeners(const TomlTable& root, std::
   return answer;
 }
 
+std::optional<HttpProxySettings> read_http_proxy(const TomlTable& root, std::vector<PlacedListener>& listeners) {
+  const TomlTable table = root.table("http_proxy");
+  const bool is_there = root.has("http_proxy");
+  HttpProxySettings proxy;
+  if (table.has("listen")) {
+    proxy.port = read_listen_settings(table);
+  } else {
+    (void)table.number("connections_max", {1, 1'000'000});
+    (void)table.has("allow_from");
+  }
+  proxy.account = table.parsed("account", parse_name).value_or("");
+  if (!is_there) return std::nullopt;
+  table.require({"account"});
+  listeners.push_back({proxy.port.listen, table});
+  return proxy;
+}
+
 DenyList read_deny(const TomlTable& root, std::string_view trust_domain) {
   const TomlTable table = root.table("deny");
   DenyList deny;
@@ -149,6 +166,7 @@ Config read_config(const TomlTable& root) {
   if (config.metrics.listen) listeners.push_back({*config.metrics.listen, root.table("metrics")});
   config.service_mappings = read_service_mappings(root);
   config.virtual_listeners = read_virtual_listeners(root, listeners);
+  config.http_proxy = read_http_proxy(root, listeners);
   check_listeners(listeners);
   config.deny = read_deny(root, config.tunnel.trust_domain);
   config.log = read_log(root);

@@ -38,6 +38,13 @@ struct VirtualListener {
   friend bool operator==(const VirtualListener&, const VirtualListener&) = default;
 };
 
+/// Table [http_proxy]: where workloads reach virtual hosts (contracts 2). Not there: no proxy.
+struct HttpProxySettings {
+  ListenSettings port{.listen = {"127.0.0.1", 20003}, .allow_from = {}, .connections_max = 10'000};
+  std::string account;  ///< The one whose agents all requests go to.
+  friend bool operator==(const HttpProxySettings&, const HttpProxySettings&) = default;
+};
+
 /// Table [deny]: identities whose live tunnels end within 5 s and that are refused from then on.
 struct DenyList {
   std::vector<std::string> certificate_serials;  ///< Lower-case hex without colons and leading zeros, as `openssl x509
@@ -50,6 +57,7 @@ struct Config {
   TunnelSettings tunnel;
   std::vector<ServiceMapping> service_mappings;
   std::vector<VirtualListener> virtual_listeners;
+  std::optional<HttpProxySettings> http_proxy;
   DenyList deny;
   LogSettings log;
   AdminSettings admin;

@@ -67,11 +67,29 @@ ServerService::ServerService(const Surroundings& around, std::unique_ptr<Plan> p
       agents_(around_.planes, directory_, around_.log, plan_->policy_),
       ports_(around_.planes, directory_, around_.log) {}
 
+/// A new proxy where one is wanted at an address that none has; else nullptr.
+Result<std::unique_ptr<HttpProxy>> ServerService::staged_proxy(const Config& config) {
+  if (!config.http_proxy) return nullptr;
+  if (http_proxy_ && http_proxy_->settings().port.listen == config.http_proxy->port.listen) return nullptr;
+  return HttpProxy::open(around_.planes, directory_, around_.log, *config.http_proxy);
+}
+
+void ServerService::commit_proxy(const Config& config, std::unique_ptr<HttpProxy> staged) {
+  if (staged || !config.http_proxy) {
+    http_proxy_ = std::move(staged);
+  } else {
+    http_proxy_->change(*config.http_proxy);
+  }
+}
+
 Result<void> ServerService::start() {
   auto staged = ports_.stage(ports_of(plan_->config_));
   if (!staged) return std::unexpected(staged.error());
+  auto proxy = staged_proxy(plan_->config_);
+  if (!proxy) return std::unexpected(proxy.error());
   if (auto listening = agents_.listen(plan_->config_.tunnel.listen); !listening) return listening;
   ports_.commit(std::move(*staged));
+  commit_proxy(plan_->config_, std::move(*proxy));
   return {};
 }
 
@@ -79,10 +97,13 @@ Result<void> ServerService::reload(std::unique_ptr<Plan> plan) {
   auto fresh = own(std::move(plan));
   auto staged = ports_.stage(ports_of(fresh->config_));
   if (!staged) return std::unexpected(staged.error());
+  auto proxy = staged_proxy(fresh->config_);
+  if (!proxy) return std::unexpected(proxy.error());
   if (fresh->config_.tunnel.listen != plan_->config_.tunnel.listen) {
     if (auto listening = agents_.listen(fresh->config_.tunnel.listen); !listening) return listening;
   }
   ports_.commit(std::move(*staged));
+  commit_proxy(fresh->config_, std::move(*proxy));
   agents_.change(fresh->policy_);
   plan_ = std::move(fresh);
   return {};
@@ -90,6 +111,7 @@ Result<void> ServerService::reload(std::unique_ptr<Plan> plan) {
 
 void ServerService::drain(std::chrono::steady_clock::time_point deadline, std::function<void()> done) {
   ports_.close();
+  http_proxy_.reset();
   agents_.drain(leave_within);
   around_.planes.when_idle([](DataPlane& plane) { return plane.ends() > 0 || !plane.tunnels().empty(); }, deadline,
                            std::move(done));
@@ -97,6 +119,7 @@ void ServerService::drain(std::chrono::steady_clock::time_point deadline, std::f
 
 void ServerService::stop(std::function<void()> done) {
   ports_.close();
+  http_proxy_.reset();
   agents_.stop(std::move(done));
 }
 

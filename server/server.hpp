@@ -8,6 +8,7 @@
 #include "common/tunnel/tunnel_directory.hpp"
 #include "server/agent_acceptor.hpp"
 #include "server/config.hpp"
+#include "server/http_proxy.hpp"
 
 namespace culvert::server {
 
@@ -39,11 +40,15 @@ class ServerService final : public Service {
   void collect(MetricsPage& page) override;
 
  private:
+  Result<std::unique_ptr<HttpProxy>> staged_proxy(const Config& config);
+  void commit_proxy(const Config& config, std::unique_ptr<HttpProxy> staged);
+
   Surroundings around_;
   std::unique_ptr<ServerPlan> plan_;
   TunnelDirectory directory_;
   AgentAcceptor agents_;
   LocalPorts ports_;
+  std::unique_ptr<HttpProxy> http_proxy_;
 };
 
 }  // namespace culvert::server

@@ -119,11 +119,14 @@ TomlNode convert(const ParsedValue& value, std::size_t file) {
       node.kind = TomlNode::Kind::text;
       node.text = value.as_string(std::nothrow).str;
       break;
+    case toml::value_t::boolean:
+      node.kind = TomlNode::Kind::boolean;
+      node.integer = value.as_boolean(std::nothrow) ? 1 : 0;
+      break;
     case toml::value_t::integer:
       node.kind = TomlNode::Kind::integer;
       node.integer = value.as_integer(std::nothrow);
       break;
-    case toml::value_t::boolean:
     case toml::value_t::floating:
     case toml::value_t::offset_datetime:
     case toml::value_t::local_datetime:

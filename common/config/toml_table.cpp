@@ -50,6 +50,7 @@ std::string_view name_of(TomlNode::Kind kind) {
     case TomlNode::Kind::array: return "a list";
     case TomlNode::Kind::text: return "text";
     case TomlNode::Kind::integer: return "a whole number";
+    case TomlNode::Kind::boolean: return "true or false";
     case TomlNode::Kind::other: return "a value of another type";
   }
   return "a value";
@@ -105,6 +106,12 @@ std::optional<std::string> TomlTable::text(std::string_view key) const {
   const TomlNode* node = find(key, TomlNode::Kind::text, "text in quotes");
   if (node == nullptr) return std::nullopt;
   return node->text;
+}
+
+std::optional<bool> TomlTable::boolean(std::string_view key) const {
+  const TomlNode* node = find(key, TomlNode::Kind::boolean, "true or false");
+  if (node == nullptr) return std::nullopt;
+  return node->integer != 0;
 }
 
 std::optional<std::uint64_t> TomlTable::number(std::string_view key, NumberRange range) const {

@@ -31,7 +31,7 @@ struct TomlPosition {
 
 /// One value of a file. The members that do not belong to `kind` are empty.
 struct TomlNode {
-  enum class Kind : std::uint8_t { table, array, text, integer, other };
+  enum class Kind : std::uint8_t { table, array, text, integer, boolean, other };
 
   Kind kind = Kind::table;
   TomlPosition position;
@@ -39,7 +39,7 @@ struct TomlNode {
       members;                  ///< Of a table. A node's address is stable once the document is read.
   std::vector<TomlNode> items;  ///< Of an array.
   std::string text;
-  std::int64_t integer = 0;
+  std::int64_t integer = 0;                  ///< Of a boolean: 0 or 1.
   bool opened = false;                       ///< A reader looked at it as a table or a list of tables.
   std::set<std::string, std::less<>> asked;  ///< Of a table: the keys that a reader knows.
 };
@@ -82,6 +82,7 @@ class TomlTable {
 
   std::optional<std::string> text(std::string_view key) const;
   std::optional<std::uint64_t> number(std::string_view key, NumberRange range) const;
+  std::optional<bool> boolean(std::string_view key) const;
   /// "250ms", "10s", "5m", "1h".
   std::optional<std::chrono::milliseconds> duration(std::string_view key, std::chrono::milliseconds min,
                                                     std::chrono::milliseconds max) const;

@@ -40,6 +40,7 @@ class BodyReader {
   /// The peer has closed its direction in order. True: so the body is complete; false: it was cut off.
   bool finish();
 
+  bool is_intact() const { return state_ != State::refused; }
   bool is_complete() const { return state_ == State::complete; }
   /// When complete, of a chunked body: those that may be told (is_forbidden_in_trailers).
   const Fields& trailers() const { return trailers_; }

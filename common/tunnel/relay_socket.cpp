@@ -16,7 +16,8 @@ namespace {
 
 /// How much is sealed at once: the output buffer of a TLS back end never holds more.
 constexpr std::size_t seal_bytes_max = 64 << 10;
-constexpr std::size_t pieces_together_max = 8;
+/// StreamEnd::pieces_max, and what goes around a chunk.
+constexpr std::size_t pieces_together_max = 10;
 
 }  // namespace
 

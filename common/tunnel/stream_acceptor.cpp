@@ -37,7 +37,8 @@ bool names_an_address(const std::string& host) {
   return !not_a_literal || host == "localhost";
 }
 
-/// What the opener learns: a reason of the closed list, and no internal host name.
+}  // namespace
+
 Reject reject_of(const Error& error) {
   if (error.code == "dial.refused") return {Reason::target_refused, false, "the target refused the connection"};
   if (error.code == "dial.timed_out" || error.code == "tls.timed_out")
@@ -51,8 +52,6 @@ Reject reject_of(const Error& error) {
   if (error.code.starts_with("tls.")) return {Reason::target_tls_failed, false, "TLS to the target failed"};
   return {Reason::target_unreachable, false, "the target cannot be reached"};
 }
-
-}  // namespace
 
 StreamAcceptor::StreamAcceptor(DataPlane& plane, Log& log)
     : plane_(plane),
@@ -127,6 +126,31 @@ boost::asio::awaitable<void> StreamAcceptor::connect(EndId end, StreamTarget tar
     relay->connect(std::move(*reached));
   } else {
     fail(*relay, target.name, reached.error());
+  }
+}
+
+void StreamAcceptor::reach(EndId end, StreamTarget target, Reached done) {
+  if (dials_.is_stopping()) return;
+  plane_.counters().dials.add();
+  dials_.spawn(reach_for(end, std::move(target), std::move(done)));
+}
+
+boost::asio::awaitable<void> StreamAcceptor::reach_for(EndId end, StreamTarget target, Reached done) {
+  struct Counted {
+    Gauge& dials;
+    ~Counted() { dials.sub(); }
+  };
+  const Counted counted{plane_.counters().dials};
+  auto reached = co_await reach(target);
+  if (!reached) {
+    log_.limited(Log::Level::warn, "target.failed",
+                 {{"target", target.name}, {"code", reached.error().code}, {"text", reached.error().text}});
+  }
+  StreamEnd* waiting = plane_.find_end(end);
+  if (waiting != nullptr) {
+    done(*waiting, std::move(reached), target);
+  } else if (reached) {
+    reached->reset();
   }
 }
 

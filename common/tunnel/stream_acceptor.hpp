@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,6 +35,9 @@ struct StreamTarget {
   std::shared_ptr<void> mapping_place;  ///< Of the mapping's connections; nullptr: they are not counted.
 };
 
+/// What the opener learns of a failure to reach a target: a reason of the closed list, and no internal host name.
+protocol::Reject reject_of(const Error& error);
+
 /// One worker's dialling: an OPEN that was authorised becomes a connection to its target, then an ACCEPT; or a REJECT
 /// that says why not.
 class StreamAcceptor {
@@ -49,6 +53,11 @@ class StreamAcceptor {
   void dial(Tunnel& tunnel, protocol::StreamId stream, StreamTarget target, const LinkQuota& link,
             const Limits& limits);
 
+  /// The same for an end that makes more of a connection than a relay does. `done` is called with the end, if that
+  /// still lives, and with the target as it was given.
+  using Reached = std::function<void(StreamEnd&, Result<RelaySocket>, StreamTarget&)>;
+  void reach(EndId end, StreamTarget target, Reached done);
+
   /// On the worker. Wait until size() is 0 before it ends.
   void request_stop() { dials_.request_stop(); }
   std::size_t size() const { return dials_.size(); }
@@ -59,6 +68,7 @@ class StreamAcceptor {
   void fail(Relay& relay, const std::string& target, const Error& error);
   boost::asio::awaitable<void> connect(EndId end, StreamTarget target, std::shared_ptr<void> dial_place);
   boost::asio::awaitable<Result<RelaySocket>> reach(const StreamTarget& target);
+  boost::asio::awaitable<void> reach_for(EndId end, StreamTarget target, Reached done);
 
   DataPlane& plane_;
   Log& log_;

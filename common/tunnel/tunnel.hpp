@@ -110,6 +110,7 @@ class Tunnel final : public Pollable, public TurnEnd {
   void close(protocol::Reason reason, std::string text);
   bool may_open() const { return state_ == State::running && session_.may_open(); }
   std::size_t streams() const { return session_.streams(); }
+  bool knows(protocol::StreamId stream) { return session_.knows(stream); }
   std::uint64_t window_bytes() const { return session_.window_bytes(); }
   /// False when it is idle.
   bool holds_buffer() const { return output_ != nullptr; }

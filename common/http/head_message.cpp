@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/http/head_message.hpp"
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "common/http/head_check.hpp"
+#include "protocol/messages.hpp"
+
+namespace culvert::http {
+
+using protocol::Head;
+
+namespace {
+
+Head::Framing framing_of(const Framing& framing) {
+  switch (framing.kind) {
+    case Framing::Kind::none: return Head::Framing::none;
+    case Framing::Kind::length: return Head::Framing::length;
+    case Framing::Kind::unknown: return Head::Framing::unknown;
+  }
+  return Head::Framing::none;
+}
+
+Framing framing_of(const Head& message) {
+  switch (message.framing) {
+    case Head::Framing::none: return {};
+    case Head::Framing::length: return {Framing::Kind::length, message.length};
+    case Head::Framing::unknown: return {Framing::Kind::unknown, 0};
+  }
+  return {};
+}
+
+/// Of each field: name, zero byte, value, zero byte. Neither can contain one.
+std::string joined(const Fields& fields) {
+  std::string text;
+  text.reserve(fields.bytes());
+  for (const auto& [name, value] : fields) text.append(name).append(1, '\0').append(value).append(1, '\0');
+  return text;
+}
+
+std::span<const std::byte> bytes_of(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
+
+bool split(std::span<const std::byte> bytes, const HeadLimits& limits, Fields& fields) {
+  std::string_view rest(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const auto take = [&rest](std::string_view& part) {
+    const std::size_t end = rest.find('\0');
+    if (end == rest.npos) return false;
+    part = rest.substr(0, end);
+    rest.remove_prefix(end + 1);
+    return true;
+  };
+  while (!rest.empty()) {
+    std::string_view name;
+    std::string_view value;
+    if (!take(name) || !take(value) || fields.size() == limits.fields_max) return false;
+    fields.add(name, value);
+  }
+  return true;
+}
+
+ResponseHead response_of(const Head& message) {
+  ResponseHead head;
+  head.status = message.status;
+  head.reason = message.reason;
+  head.framing = framing_of(message);
+  head.upgrade = message.upgrade;
+  return head;
+}
+
+constexpr std::unexpected<Flaw> malformed{nullptr};
+constexpr std::unexpected<Flaw> misplaced{&refusals::bad_head};
+
+}  // namespace
+
+std::vector<std::byte> to_message(const RequestHead& head) {
+  const std::string fields = joined(head.fields);
+  return encode(Head{.kind = Head::Kind::request,
+                     .method = head.method,
+                     .host = head.authority.host,
+                     .port = head.authority.port,
+                     .path = head.path,
+                     .query = head.query,
+                     .expects_continue = head.expect_continue,
+                     .accepts_trailers = head.accepts_trailers,
+                     .framing = framing_of(head.framing),
+                     .length = head.framing.length,
+                     .upgrade = head.upgrade,
+                     .fields = bytes_of(fields)});
+}
+
+std::vector<std::byte> to_message(const ResponseHead& head) {
+  const std::string fields = joined(head.fields);
+  // A reason may have bytes that no string of a message may; it says nothing that the status does not.
+  const bool is_ascii = std::ranges::all_of(head.reason, [](char c) { return c >= ' ' && c <= '~'; });
+  return encode(Head{.kind = is_interim(head.status) ? Head::Kind::interim : Head::Kind::response,
+                     .status = static_cast<std::uint16_t>(head.status),
+                     .reason = is_ascii ? std::string_view(head.reason) : std::string_view(),
+                     .framing = framing_of(head.framing),
+                     .length = head.framing.length,
+                     .upgrade = head.upgrade,
+                     .fields = bytes_of(fields)});
+}
+
+std::vector<std::byte> to_message(const Fields& trailers) {
+  const std::string fields = joined(trailers);
+  return encode(Head{.kind = Head::Kind::trailers, .fields = bytes_of(fields)});
+}
+
+std::expected<RequestHead, Flaw> read_request(std::span<const std::byte> message, const HeadLimits& limits) {
+  const auto read = protocol::decode_head(message);
+  if (!read) return malformed;
+  if (read->kind != Head::Kind::request) return misplaced;
+  RequestHead head;
+  head.method = read->method;
+  head.authority = {std::string(read->host), read->port};
+  head.path = read->path;
+  head.query = read->query;
+  head.framing = framing_of(*read);
+  head.upgrade = read->upgrade;
+  head.expect_continue = read->expects_continue;
+  head.accepts_trailers = read->accepts_trailers;
+  if (!split(read->fields, limits, head.fields)) return misplaced;
+  if (const Flaw flaw = flaw_of(head, limits)) return std::unexpected(flaw);
+  return head;
+}
+
+std::expected<Answer, Flaw> read_answer(std::span<const std::byte> message, const Asked& asked,
+                                        const HeadLimits& limits) {
+  const auto read = protocol::decode_head(message);
+  if (!read) return malformed;
+  Answer answer;
+  answer.is_trailers = read->kind == Head::Kind::trailers;
+  if (read->kind == Head::Kind::request) return misplaced;
+  if (!split(read->fields, limits, answer.is_trailers ? answer.trailers : answer.head.fields)) return misplaced;
+  if (answer.is_trailers) {
+    if (const Flaw flaw = flaw_of_trailers(answer.trailers, limits)) return std::unexpected(flaw);
+    return answer;
+  }
+  Fields fields = std::move(answer.head.fields);
+  answer.head = response_of(*read);
+  answer.head.fields = std::move(fields);
+  if (is_interim(answer.head.status) != (read->kind == Head::Kind::interim)) return misplaced;
+  if (const Flaw flaw = flaw_of(answer.head, asked, limits)) return std::unexpected(flaw);
+  return answer;
+}
+
+std::expected<Fields, Flaw> read_trailers(std::span<const std::byte> message, const HeadLimits& limits) {
+  const auto read = protocol::decode_head(message);
+  if (!read) return malformed;
+  Fields trailers;
+  if (read->kind != Head::Kind::trailers || !split(read->fields, limits, trailers)) return misplaced;
+  if (const Flaw flaw = flaw_of_trailers(trailers, limits)) return std::unexpected(flaw);
+  return trailers;
+}
+
+}  // namespace culvert::http

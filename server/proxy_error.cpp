@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/proxy_error.hpp"
+
+#include <random>
+
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <fmt/core.h>
+
+namespace culvert::server {
+
+using protocol::Reason;
+
+namespace {
+
+constexpr std::string_view reason_phrase(int status) {
+  switch (status) {
+    case 400: return "Bad Request";
+    case 403: return "Forbidden";
+    case 405: return "Method Not Allowed";
+    case 407: return "Proxy Authentication Required";
+    case 414: return "URI Too Long";
+    case 417: return "Expectation Failed";
+    case 421: return "Misdirected Request";
+    case 431: return "Request Header Fields Too Large";
+    case 501: return "Not Implemented";
+    case 503: return "Service Unavailable";
+    case 504: return "Gateway Timeout";
+    default: return "Bad Gateway";
+  }
+}
+
+/// What the agent's word means to the client.
+struct AgentError {
+  Reason reason;
+  int status;
+  std::string_view code;
+  std::string_view type;
+  std::string_view text;
+  std::string_view hint;
+};
+constexpr AgentError agent_errors[] = {
+    {Reason::not_exposed, 403, "proxy.not_exposed", "http_request_denied", "the agent does not expose this resource",
+     "expose the virtual host, and the path and method, in a [[system_mapping]] of the agent"},
+    {Reason::target_refused, 502, "proxy.target_refused", "connection_refused", "the back end refused the connection",
+     "see whether the back end runs; the agent's log names it"},
+    {Reason::target_unreachable, 502, "proxy.target_unreachable", "destination_unavailable",
+     "the agent cannot reach the back end",
+     "check routes and firewalls between agent and back end; the agent's log names it"},
+    {Reason::target_name_unknown, 502, "proxy.target_name_unknown", "dns_error",
+     "the back end's name does not resolve at the agent",
+     "check `internal` of the [[system_mapping]] and the name servers of the agent's host"},
+    {Reason::target_tls_failed, 502, "proxy.target_tls_failed", "tls_certificate_error", "TLS to the back end failed",
+     "check backend_ca and backend_server_name of the [[system_mapping]]; the agent's log tells why"},
+    {Reason::target_timed_out, 504, "proxy.target_timed_out", "connection_timeout",
+     "the back end did not answer in time",
+     "see whether the back end is up, or raise the timeouts of the [[system_mapping]]"},
+    {Reason::target_reset, 502, "proxy.target_broke_off", "connection_terminated",
+     "the back end closed the connection before its answer was complete",
+     "see the back end's log for the time of this request"},
+    {Reason::aborted, 502, "proxy.target_broke_off", "connection_terminated",
+     "the back end closed the connection before its answer was complete",
+     "see the back end's log for the time of this request"},
+    {Reason::overloaded, 503, "proxy.overloaded", "connection_limit_reached",
+     "no more connections are taken at this time",
+     "try again; raise connections_max of the [[system_mapping]] if this lasts"},
+    {Reason::draining, 503, "proxy.draining", "destination_unavailable", "the agent is shutting down", "try again"},
+    {Reason::tunnel_lost, 502, "proxy.tunnel_lost", "connection_terminated",
+     "the tunnel to the agent broke during the request", "try again if the request may be repeated"},
+};
+
+}  // namespace
+
+ProxyError error_of(Reason reason) {
+  for (const AgentError& row : agent_errors) {
+    if (row.reason == reason)
+      return {row.status, row.code, row.type, row.text, row.hint, {}, reason != Reason::tunnel_lost};
+  }
+  return {502,
+          "proxy.agent_failed",
+          "proxy_internal_error",
+          "the agent gave up on the request",
+          "the agent's log for this time tells more",
+          {},
+          true};
+}
+
+ProxyError error_of(const http::Refusal& refusal) {
+  const bool of_response = refusal.status == 502;
+  return {refusal.status,
+          refusal.code,
+          of_response ? "http_protocol_error" : "http_request_error",
+          refusal.text,
+          of_response ? "the back end, or the agent, answered with broken HTTP" : "mend the client's request",
+          {},
+          of_response};
+}
+
+std::string write_error(const ProxyError& error, std::string_view request_id, bool with_body, bool keep) {
+  const std::string body = boost::json::serialize(boost::json::object{
+      {"type", "about:blank"},
+      {"title", std::string(reason_phrase(error.status))},
+      {"status", error.status},
+      {"code", std::string(error.code)},
+      {"detail", std::string(error.text)},
+      {"hint", std::string(error.hint)},
+      {"hop", error.agent_said ? "culvert-agent" : "culvert-server"},
+      {"request_id", std::string(request_id)},
+  });
+  std::string out = fmt::format(
+      "HTTP/1.1 {} {}\r\nProxy-Status: {}; error={}; details=\"{}\"\r\nContent-Type: application/problem+json\r\n"
+      "Content-Length: {}\r\nX-Request-Id: {}\r\n",
+      error.status, reason_phrase(error.status), error.agent_said ? "culvert-agent" : "culvert-server", error.type,
+      error.code, body.size(), request_id);
+  if (!error.challenge.empty()) out += fmt::format("Proxy-Authenticate: {}\r\n", error.challenge);
+  if (error.status == 503) out += "Retry-After: 5\r\n";
+  if (error.status == 405) out += "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE, CONNECT\r\n";
+  if (!keep) out += "Connection: close\r\n";
+  out += "\r\n";
+  if (with_body) out += body;
+  return out;
+}
+
+std::string next_request_id() {
+  thread_local std::mt19937_64 source{(std::uint64_t{std::random_device{}()} << 32) + std::random_device{}()};
+  return fmt::format("{:016x}", source());
+}
+
+}  // namespace culvert::server
