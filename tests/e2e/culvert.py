@@ -67,6 +67,10 @@ def free_port():
 def toml(tables):
     """TOML of a dict of tables; a list of dicts becomes [[…]]."""
     def value(v):
+        if isinstance(v, dict):
+            return "{" + ", ".join(f"{key} = {value(each)}" for key, each in v.items()) + "}"
+        if isinstance(v, list):
+            return "[" + ", ".join(map(value, v)) + "]"
         return json.dumps(str(v) if isinstance(v, pathlib.Path) else v)
 
     lines = []
@@ -254,6 +258,10 @@ class Agent(CulvertProgram):
         self.tables["channel"].append({"endpoint": f"tcp://127.0.0.1:{server_port}/{service_id}", "listen": f"127.0.0.1:{port}", **more})
         return port
 
+    def web(self, virtual_host, port, resources=None, **more):
+        """A mapping of HTTP; everything may be asked for unless `resources` says less."""
+        self.mapping(virtual_host, port, **{"protocol": "http", "resource": resources or [{"path": "/", "match": "sub_paths"}], **more})
+
     def mapping(self, virtual_host, port, protocol="tcp", **more):
         self.tables["system_mapping"].append(
             {"protocol": protocol, "virtual": virtual_host, "internal": f"127.0.0.1:{port}", **more})
@@ -279,6 +287,12 @@ class Pair:
         """A way cloud -> on-premise to `port`; returns where to connect."""
         self.agent.mapping(virtual_host, port, protocol, **more)
         return self.server.listener(virtual_host)
+
+    def proxy(self, **more):
+        """The server's HTTP proxy for account acme. Returns its URL."""
+        port = free_port()
+        self.server.tables["http_proxy"] = {"listen": f"127.0.0.1:{port}", "account": ACCOUNT, **more}
+        return f"http://127.0.0.1:{port}"
 
     def start(self):
         self.server.start().wait_until_ready()
