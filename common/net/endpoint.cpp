@@ -2,16 +2,15 @@
 #include "common/net/endpoint.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <optional>
 #include <utility>
 
-#include <boost/asio/ip/address.hpp>
+#include <arpa/inet.h>
 #include <fmt/core.h>
 
 namespace culvert {
-
-namespace ip = boost::asio::ip;
 
 namespace {
 
@@ -49,6 +48,26 @@ bool ends_in_number(std::string_view name) {
   return std::ranges::all_of(last, is_digit) || last.starts_with("0x");
 }
 
+/// The bytes of an IP literal, 4 or 16 of them; none: `text` is no literal.
+struct Address {
+  std::array<unsigned char, 16> bytes{};
+  int family = AF_UNSPEC;
+};
+Address address_of(std::string_view text) {
+  Address address;
+  std::array<char, INET6_ADDRSTRLEN> terminated{};
+  // inet_pton() reads a C string: it would overlook what stands behind a zero byte.
+  if (text.size() >= terminated.size() || text.find('\0') != text.npos) return address;
+  std::ranges::copy(text, terminated.begin());
+  const int family = text.find(':') == text.npos ? AF_INET : AF_INET6;
+  if (inet_pton(family, terminated.data(), address.bytes.data()) == 1) address.family = family;
+  return address;
+}
+std::string printed(const Address& address) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  return inet_ntop(address.family, address.bytes.data(), text.data(), text.size());
+}
+
 struct Parts {
   std::string host;
   std::string_view port;
@@ -59,10 +78,9 @@ Result<Parts> split(std::string_view text) {
   if (text.starts_with('[')) {
     const std::size_t close = text.find(']');
     if (close == text.npos) return malformed(text, "the bracket is not closed; write [::1]:80");
-    boost::system::error_code error;
     const std::string_view literal = text.substr(1, close - 1);
-    ip::make_address_v6(std::string(literal), error);
-    if (error) return malformed(text, "no IPv6 address between the brackets; write [::1]:80");
+    if (literal.find(':') == literal.npos)
+      return malformed(text, "no IPv6 address between the brackets; write [::1]:80");
     auto host = parse_host(literal);
     if (!host) return malformed(text, host.error().text);
     if (close + 1 == text.size() || text[close + 1] != ':')
@@ -97,11 +115,10 @@ std::string bracketed(const std::string& host) {
 Result<std::string> parse_host(std::string_view text) {
   if (text.empty()) return malformed(text, "the host is missing");
   if (text.find('%') != text.npos) return malformed(text, "an address with a zone (%) cannot be used here");
-  boost::system::error_code error;
-  const ip::address address = ip::make_address(std::string(text), error);
-  // inet_pton() reads a C string: it would overlook what stands behind a zero byte.
-  if (!error && text.find('\0') == text.npos) return address.to_string();
-
+  const bool has_colon = text.find(':') != text.npos;
+  if (has_colon || ends_in_number(text)) {
+    if (const Address address = address_of(text); address.family != AF_UNSPEC) return printed(address);
+  }
   std::string name(text);
   if (name.ends_with('.')) name.pop_back();
   if (name.size() > name_length_max) return malformed(text, "a host name has at most 253 characters");
@@ -131,12 +148,12 @@ std::string to_string(const Endpoint& endpoint) {
 
 bool is_loopback(std::string_view host) {
   if (host == "localhost") return true;
-  boost::system::error_code error;
-  const ip::address address = ip::make_address(std::string(host), error);
-  if (error) return false;
-  if (address.is_v6() && address.to_v6().is_v4_mapped())
-    return ip::make_address_v4(ip::v4_mapped, address.to_v6()).is_loopback();
-  return address.is_loopback();
+  const Address address = address_of(host);
+  if (address.family == AF_INET) return address.bytes[0] == 127;
+  if (address.family != AF_INET6) return false;
+  constexpr std::array<unsigned char, 12> mapped_prefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  const bool is_mapped = std::equal(mapped_prefix.begin(), mapped_prefix.end(), address.bytes.begin());
+  return is_mapped ? address.bytes[12] == 127 : printed(address) == "::1";
 }
 
 Result<EndpointRange> parse_endpoint_range(std::string_view text) {

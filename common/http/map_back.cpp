@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/http/map_back.hpp"
+
+#include <algorithm>
+
+#include "common/http/characters.hpp"
+
+namespace culvert::http {
+
+namespace {
+
+bool starts_with_scheme(std::string_view text, std::string_view scheme) {
+  return is_equal_ignoring_case(text.substr(0, scheme.size()), scheme);
+}
+
+/// RFC 6265 5.1.3, on canonical hosts.
+bool is_in_domain(std::string_view host, std::string_view domain) {
+  if (host == domain) return true;
+  const bool is_suffix = host.size() > domain.size() && host.ends_with(domain);
+  return is_suffix && host[host.size() - domain.size() - 1] == '.' && !is_digit(host.back()) && !host.contains(':');
+}
+
+}  // namespace
+
+std::optional<std::string> map_location(std::string_view location, const Names& names) {
+  Scheme scheme = names.internal_scheme;
+  std::string_view rest = location;
+  if (starts_with_scheme(rest, "http://")) {
+    scheme = Scheme::http;
+    rest.remove_prefix(std::string_view("http:").size());
+  } else if (starts_with_scheme(rest, "https://")) {
+    scheme = Scheme::https;
+    rest.remove_prefix(std::string_view("https:").size());
+  }
+  if (!rest.starts_with("//")) return std::nullopt;
+  rest.remove_prefix(2);
+  const std::size_t end = std::min(rest.find_first_of("/?#"), rest.size());
+  const auto authority = parse_authority(rest.substr(0, end), default_port(scheme));
+  if (!authority) return std::nullopt;
+  const bool is_the_back_end = scheme == names.internal_scheme && *authority == names.internal;
+  // Where the virtual host is what the back end sees, it takes that for its own name; without the port, if it is
+  // careless.
+  const bool is_virtual =
+      *authority == names.outside || (scheme == names.internal_scheme && authority->host == names.outside.host &&
+                                      authority->port == default_port(scheme));
+  if (!is_the_back_end && !is_virtual) return std::nullopt;
+  std::string mapped = "http://";
+  append_authority(mapped, names.outside, default_port(Scheme::http));
+  mapped += rest.substr(end);
+  return mapped;
+}
+
+std::optional<std::string> map_cookie(std::string_view cookie, const Names& names) {
+  std::string mapped;
+  bool has_changed = false;
+  bool is_first = true;
+  for (std::string_view rest = cookie;;) {
+    const std::size_t semicolon = rest.find(';');
+    const std::string_view attribute = rest.substr(0, semicolon);
+    const std::size_t equals = std::min(attribute.find('='), attribute.size());
+    const bool is_domain =
+        !is_first && is_equal_ignoring_case(without_spaces_around(attribute.substr(0, equals)), "domain");
+    std::string_view domain = is_domain ? attribute.substr(std::min(equals + 1, attribute.size())) : std::string_view();
+    domain = without_spaces_around(domain);
+    if (domain.starts_with('.')) domain.remove_prefix(1);
+    const auto canonical = is_domain ? parse_host(domain) : Result<std::string>(std::string());
+    if (is_domain && canonical && is_in_domain(names.internal.host, *canonical)) {
+      mapped.append(" Domain=").append(names.outside.host);
+      has_changed = true;
+    } else {
+      mapped += attribute;
+    }
+    if (semicolon == rest.npos) break;
+    mapped += ';';
+    rest.remove_prefix(semicolon + 1);
+    is_first = false;
+  }
+  if (!has_changed) return std::nullopt;
+  return mapped;
+}
+
+void map_back(Fields& fields, const Names& names) {
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    const auto [name, value] = fields[i];
+    std::optional<std::string> mapped;
+    if (is_equal_ignoring_case(name, "Location") || is_equal_ignoring_case(name, "Content-Location")) {
+      mapped = map_location(value, names);
+    } else if (is_equal_ignoring_case(name, "Set-Cookie")) {
+      mapped = map_cookie(value, names);
+    }
+    if (mapped) fields.replace(i, *mapped);
+  }
+}
+
+}  // namespace culvert::http
