@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -84,6 +85,11 @@ struct Asked {
 };
 inline Asked asked_by(const RequestHead& request) {
   return {request.method == "HEAD", request.method == "CONNECT", request.upgrade};
+}
+
+/// How long its line is in origin-form.
+inline std::size_t request_line_bytes(const RequestHead& head) {
+  return head.method.size() + head.path.size() + head.query.size() + std::string_view("  HTTP/1.1").size();
 }
 
 inline bool is_interim(int status) {

@@ -55,7 +55,7 @@ Flaw flaw_of(const RequestHead& head, const HeadLimits& limits) {
     return bad_head;
   }
   if (!is_canonical_authority(head.authority)) return &refusals::bad_authority;
-  if (head.path.size() + head.query.size() > limits.line_bytes_max) return &refusals::uri_too_long;
+  if (request_line_bytes(head) > limits.line_bytes_max) return &refusals::uri_too_long;
   if (head.path == "*") {
     if (head.method != "OPTIONS" || !head.query.empty()) return &refusals::bad_target;
   } else {

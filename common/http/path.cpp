@@ -114,6 +114,7 @@ bool is_doubtful(std::string_view segment) {
 /// `decoded` without its empty and dot segments, behind what `out` has.
 Flaw append_resolved(std::string& out, std::string_view decoded) {
   const std::size_t root = out.size();
+  out.reserve(root + decoded.size());
   bool is_directory = true;
   while (!decoded.empty()) {
     decoded.remove_prefix(1);  // The slash.

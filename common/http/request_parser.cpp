@@ -72,7 +72,9 @@ Flaw RequestParser::take_request_line(std::string_view line) {
   if (!version) return &refusals::bad_version;
   hop_.version = *version;
   head_.method = method;
-  return parse_target(target, role_, head_);
+  if (const Flaw flaw = parse_target(target, role_, head_)) return flaw;
+  // What had to be encoded made it longer.
+  return request_line_bytes(head_) > limits_.line_bytes_max ? &refusals::uri_too_long : nullptr;
 }
 
 Flaw RequestParser::finish() {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Seeds for the corpora out of real conversations: `make_corpus DIR` writes DIR/<target>/<number>. scripts/fuzz --keep
-// merges them into tests/fuzz/corpus, where libFuzzer names each after its content.
+// Seeds for the corpora out of real conversations and of the tables of HTTP: `make_corpus DIR` writes
+// DIR/<target>/<number>. scripts/fuzz --keep merges them into tests/fuzz/corpus, where libFuzzer names each after its
+// content.
 #include <filesystem>
 #include <fstream>
 #include <string>
 
+#include "tests/testing/http_table.hpp"
 #include "tests/testing/session_pair.hpp"
 
 namespace {
@@ -79,6 +81,24 @@ void messages(Corpus& corpus) {
   }
 }
 
+/// The long vectors are about limits, which no fuzzer learns from.
+void http(Corpus& corpus) {
+  for (const auto& row : culvert::read_http_table("vectors.txt", 4)) {
+    const std::string& wire = row.cells.at(3);
+    if (wire.size() > 1'000) continue;
+    const bool is_request = row.section.starts_with("request");
+    const std::size_t body = wire.find("\r\n\r\n");
+    for (const char how : {'\0', '\1', '\2', '\4'}) {
+      corpus.add(is_request ? "http_request" : "http_response", bytes_of(how + wire));
+    }
+    if (body != wire.npos) corpus.add("http_chunked", bytes_of('\5' + wire.substr(body + 4)));
+  }
+  for (const auto& row : culvert::read_http_table("paths.txt", 3)) corpus.add("http_path", bytes_of(row.cells.at(0)));
+  for (const auto& row : culvert::read_http_table("authorities.txt", 2)) {
+    corpus.add("http_authority", bytes_of(row.cells.at(0)));
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -87,5 +107,6 @@ int main(int argc, char** argv) {
   converse(corpus, false);
   converse(corpus, true);
   messages(corpus);
+  http(corpus);
   return 0;
 }

@@ -20,6 +20,17 @@ void message_decode(std::span<const std::byte> input);
 /// The first byte chooses the role and whether the greeting has happened, the second how the rest is cut and which
 /// calls its driver makes in between.
 void session(std::span<const std::byte> input);
+/// The first byte chooses how the rest is read: as an HTTP request, whole and in slices; what is taken must survive
+/// being written anew.
+void http_request(std::span<const std::byte> input);
+/// The same of a response.
+void http_response(std::span<const std::byte> input);
+/// The rest as a chunked body, in slices that the first byte chooses; what it contains must survive being sent on.
+void http_chunked(std::span<const std::byte> input);
+/// The input as a path: its canonical form is a fixed point without anything to be resolved.
+void http_path(std::span<const std::byte> input);
+/// The input as an authority: its canonical form is a fixed point.
+void http_authority(std::span<const std::byte> input);
 
 /// What the session of the last call of session() had to keep, for the amplification test.
 std::size_t session_streams_max();
