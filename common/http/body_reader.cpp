@@ -14,7 +14,6 @@ namespace culvert::http {
 BodyReader::BodyReader(Transfer transfer, std::uint64_t length, const HeadLimits& limits)
     : limits_(limits),
       is_chunked_(transfer == Transfer::chunked),
-      state_(State::complete),
       lines_(limits.trailer_bytes_max, limits.line_bytes_max) {
   switch (transfer) {
     case Transfer::none: break;

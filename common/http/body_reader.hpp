@@ -82,7 +82,7 @@ class BodyReader {
 
   HeadLimits limits_;
   bool is_chunked_;
-  State state_;
+  State state_ = State::complete;
   std::uint64_t remaining_ = 0;
   unsigned size_digits_ = 0;
   std::size_t extension_bytes_ = 0;

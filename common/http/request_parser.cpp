@@ -104,14 +104,18 @@ Flaw RequestParser::take_host() {
 }
 
 Flaw RequestParser::take_framing() {
-  const bool has_body = facts_.is_chunked() || facts_.content_length().value_or(0) > 0;
-  if (!has_body) return nullptr;
+  const std::uint64_t length = facts_.content_length().value_or(0);
+  if (!facts_.is_chunked() && length == 0) return nullptr;
   // RFC 9110 9.3.6 and 9.3.8. A body behind CONNECT would be the first bytes to the target for some, and not for
   // others.
   if (head_.method == "CONNECT" || head_.method == "TRACE") return &refusals::body_not_allowed;
-  hop_.transfer = facts_.is_chunked() ? Transfer::chunked : Transfer::length;
-  head_.framing = facts_.is_chunked() ? Framing{.kind = Framing::Kind::unknown}
-                                      : Framing{Framing::Kind::length, *facts_.content_length()};
+  if (facts_.is_chunked()) {
+    hop_.transfer = Transfer::chunked;
+    head_.framing.kind = Framing::Kind::unknown;
+  } else {
+    hop_.transfer = Transfer::length;
+    head_.framing = {Framing::Kind::length, length};
+  }
   return nullptr;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include "common/http/field_names.hpp"
 #include "common/http/head_check.hpp"
@@ -109,6 +110,19 @@ TEST(RequestParser, starts_afresh_after_reset) {
   ASSERT_EQ(parser.parse("GET / HTTP/1.1\r\nHost: erp\r\n\r\n"), Parsed::complete);
   EXPECT_EQ(parser.head(), request(""));
   EXPECT_EQ(parser.hop(), Hop{});
+}
+
+TEST(RequestParser, holds_no_more_memory_after_many_heads_than_after_one) {
+  RequestParser parser(Role::origin);
+  const std::string wire = "GET / HTTP/1.1\r\nHost: erp\r\nX: " + std::string(1'000, 'x') + "\r\n\r\n";
+  ASSERT_EQ(parser.parse(wire), Parsed::complete);
+  const auto held = [] { return mallinfo2().uordblks + mallinfo2().hblkhd; };
+  const std::size_t before = held();
+  for (int i = 0; i < 1'000; ++i) {
+    parser.reset();
+    ASSERT_EQ(parser.parse(wire), Parsed::complete);
+  }
+  EXPECT_LE(held(), before + 10'000);
 }
 
 TEST(RequestParser, looks_at_each_byte_once) {
