@@ -9,7 +9,7 @@
 //   load latency PORT SECONDS                          one connection, a request after each answer
 //   load connections PORT SECONDS                      connect, one request, end; 16 at once
 //   load churn PORT RATE SECONDS                       the same, so many per second
-//   load idle PORT STREAMS                             a request each, then silence until standard input ends
+//   load idle PORT STREAMS                             a request each, then silence; each step when standard input says
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -44,10 +44,10 @@ using Seconds = std::chrono::duration<double>;
 using namespace std::chrono_literals;
 
 constexpr std::size_t connections_at_once = 16;
-constexpr std::size_t churn_at_once_max = 1000;
+constexpr std::size_t churn_at_once_max = 100;  // below the limits of both programs: who is too slow falls behind
 constexpr std::size_t idle_at_once = 64;
-constexpr Seconds late_max = 20s;     // for what is still under way when the time is up
-constexpr Seconds stall_time = 0.5s;  // until a stream that nobody reads stands still
+constexpr Seconds late_max = 20s;         // for what is still under way when the time is up
+constexpr Seconds stall_time_max = 0.5s;  // until a stream that nobody reads stands still
 
 void send_request(int socket, Kind kind) {
   std::array<char, request_bytes> request{};
@@ -83,6 +83,10 @@ class Bulk {
         if (!carry(streams_[event.data.u64])) throw std::runtime_error("a stream ended before its time");
       }
     }
+  }
+
+  bool has_carried() const {
+    return std::ranges::any_of(streams_, [](const Stream& stream) { return !stream.stalled && stream.bytes > 0; });
   }
 
   /// Ends all but the stalled ones by a half-close. Returns how many bytes they carried from end to end.
@@ -224,11 +228,16 @@ void run_bulk(std::uint16_t port, bool up, std::size_t streams, Seconds duration
   Bulk bulk(port, up);
   if (stalled > 0) {
     bulk.open(stalled, true);
-    bulk.run_until(Clock::now() + std::chrono::duration_cast<Clock::duration>(stall_time));
+    bulk.run_until(Clock::now() + std::chrono::duration_cast<Clock::duration>(std::min(stall_time_max, duration)));
   }
   const auto started = Clock::now();
   bulk.open(streams, false);
-  bulk.run_until(started + std::chrono::duration_cast<Clock::duration>(duration));
+  const auto end = started + std::chrono::duration_cast<Clock::duration>(duration);
+  bulk.run_until(end);
+  while (!bulk.has_carried()) {
+    if (Clock::now() > end + late_max) throw std::runtime_error("no byte came");
+    bulk.run_until(Clock::now() + 10ms);
+  }
   const std::uint64_t bytes = bulk.finish();
   fmt::print("{{\"bytes\": {}, \"seconds\": {:.3f}}}\n", bytes, Seconds(Clock::now() - started).count());
 }
@@ -255,8 +264,17 @@ void run_connections(std::uint16_t port, double rate, Seconds duration) {
   print_latencies(connections.microseconds(), Clock::now() - started);
 }
 
+/// Says so when it is there, when a line has come and all are open; ends with standard input. What it maps is mapped
+/// then, and the memory of others can be compared before and after.
 void run_idle(std::uint16_t port, std::size_t count) {
+  constexpr auto endless = std::numeric_limits<std::streamsize>::max();
   std::vector<Descriptor> streams;
+  const auto say = [&] {
+    fmt::print("{{\"streams\": {}}}\n", streams.size());
+    std::fflush(stdout);
+  };
+  say();
+  std::cin.ignore(endless, '\n');
   while (streams.size() < count) {
     const std::size_t first = streams.size();
     for (std::size_t i = first; i < std::min(count, first + idle_at_once); ++i) {
@@ -265,9 +283,8 @@ void run_idle(std::uint16_t port, std::size_t count) {
     }
     for (const Descriptor& stream : std::span(streams).subspan(first)) await_answer(stream.number());
   }
-  fmt::print("{{\"streams\": {}}}\n", streams.size());
-  std::fflush(stdout);
-  std::cin.ignore(std::numeric_limits<std::streamsize>::max());
+  say();
+  std::cin.ignore(endless);
 }
 
 template <typename Number>
