@@ -9,7 +9,7 @@
 //   load latency PORT SECONDS                          one connection, a request after each answer
 //   load connections PORT SECONDS                      connect, one request, end; 16 at once
 //   load churn PORT RATE SECONDS                       the same, so many per second
-//   load idle PORT STREAMS                             a request each, then silence; each step when standard input says
+//   load idle PORT STREAMS                             a request each, then silence until standard input ends
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -264,17 +264,8 @@ void run_connections(std::uint16_t port, double rate, Seconds duration) {
   print_latencies(connections.microseconds(), Clock::now() - started);
 }
 
-/// Says so when it is there, when a line has come and all are open; ends with standard input. What it maps is mapped
-/// then, and the memory of others can be compared before and after.
 void run_idle(std::uint16_t port, std::size_t count) {
-  constexpr auto endless = std::numeric_limits<std::streamsize>::max();
   std::vector<Descriptor> streams;
-  const auto say = [&] {
-    fmt::print("{{\"streams\": {}}}\n", streams.size());
-    std::fflush(stdout);
-  };
-  say();
-  std::cin.ignore(endless, '\n');
   while (streams.size() < count) {
     const std::size_t first = streams.size();
     for (std::size_t i = first; i < std::min(count, first + idle_at_once); ++i) {
@@ -283,8 +274,9 @@ void run_idle(std::uint16_t port, std::size_t count) {
     }
     for (const Descriptor& stream : std::span(streams).subspan(first)) await_answer(stream.number());
   }
-  say();
-  std::cin.ignore(endless);
+  fmt::print("{{\"streams\": {}}}\n", streams.size());
+  std::fflush(stdout);
+  std::cin.ignore(std::numeric_limits<std::streamsize>::max());
 }
 
 template <typename Number>

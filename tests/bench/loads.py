@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from peers import LOAD
-from processes import cpu_seconds, pss_kib
+from processes import cpu_seconds, memory_kib
 
 HTTP_CONNECTIONS = 64
 HTTP_SECONDS_MIN = 0.3  # until wrk listens to signals, and the slowest peer has answered
@@ -126,13 +126,11 @@ LOADS = {
 
 
 def idle(peer, streams):
-    """Of a peer that has just been started: what its processes take, and what so many idle streams add."""
+    """Of a peer that has just been started: KiB that its processes take, and how many each of so many idle streams adds."""
+    at_rest, own = ({side: memory_kib(process, kind) for side, process in peer.processes.items()} for kind in ("Pss", "Pss_Anon"))
     client = subprocess.Popen([LOAD, "idle", str(peer.ports["query"]), str(streams)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True)
-    client.stdout.readline()  # Libraries that it shares with a peer are mapped now.
-    before = {side: pss_kib(process) for side, process in peer.processes.items()}
-    print(file=client.stdin, flush=True)
     client.stdout.readline()  # It gives up by itself when an answer does not come.
-    after = {side: pss_kib(process) for side, process in peer.processes.items()}
+    grown = {side: memory_kib(process, "Pss_Anon") - own[side] for side, process in peer.processes.items()}
     finish(client, 0)  # which ends its input
-    return before, {side: (after[side] - before[side]) / streams for side in before}
+    return at_rest, {side: each / streams for side, each in grown.items()}

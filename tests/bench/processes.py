@@ -65,12 +65,14 @@ def cpu_seconds(processes):
     return ticks / TICKS_PER_SECOND
 
 
-def pss_kib(process):
-    """Memory of the process and its children, shared pages in equal parts."""
+def memory_kib(process, kind="Pss"):
+    """Of the process and its children. Pss counts shared pages in parts; Pss_Anon leaves out files, whose parts change whenever
+    another program begins or ends."""
     total = 0
     for pid in tree(process):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            total += int(re.search(r"^Pss:\s+(\d+)", pathlib.Path("/proc", str(pid), "smaps_rollup").read_text(), re.M)[1])
+            text = pathlib.Path("/proc", str(pid), "smaps_rollup").read_text()
+            total += int(re.search(rf"^{kind}:\s+(\d+)", text, re.M)[1])
     return total
 
 

@@ -15,13 +15,15 @@ RATE = float(os.environ.get("CULVERT_CHURN_RATE", "1000" if SCALE == 1 else "100
 SECONDS = float(os.environ.get("CULVERT_CHURN_SECONDS", "5"))
 WARM_UP_SECONDS = 3  # After that allocators, pools and tables have their size.
 LATE_SECONDS_MAX = 30
-RATE_SHARE_MIN = 0.95
-PSS_GROWTH_KIB_MAX = 512  # of a process
+# Of the streams that the rate asks for. Among all tests the machine may have other work; who asks for a rate wants it.
+STREAMS_SHARE_MIN = 0.95 if "CULVERT_CHURN_RATE" in os.environ else 0.5
+GROWTH_KIB_MAX = 512  # of a process
 
 
-def pss_kib(program):
+def memory_kib(program):
+    """Pss of what is the program's own. Of a library's pages it would change whenever another program begins or ends."""
     text = pathlib.Path(f"/proc/{program.process.pid}/smaps_rollup").read_text(encoding="ascii")
-    return int(re.search(r"^Pss:\s+(\d+)", text, re.M)[1])
+    return int(re.search(r"^Pss_Anon:\s+(\d+)", text, re.M)[1])
 
 
 def descriptors(program):
@@ -41,19 +43,21 @@ class Churn(Case):
         programs = [pair.server, pair.agent]
         self.churn(ways, WARM_UP_SECONDS)
         self.assert_gauges_at_zero(programs)
-        before = [(descriptors(each), pss_kib(each)) for each in programs]
+        before = [(descriptors(each), memory_kib(each)) for each in programs]
         streams = sum(each.metrics()["culvert_streams_total"] for each in programs)
 
         opened = self.churn(ways, SECONDS)
-        self.assertGreaterEqual(opened, RATE_SHARE_MIN * RATE * SECONDS, "streams that were opened")
+        self.assertGreaterEqual(opened, STREAMS_SHARE_MIN * RATE * SECONDS, "streams that were opened; has the machine other work?")
         self.assert_gauges_at_zero(programs)
         # Each stream is counted by both.
         self.assertEqual(sum(each.metrics()["culvert_streams_total"] for each in programs) - streams, 2 * opened)
-        for program, (files, pss) in zip(programs, before):
+        for program, (files, memory) in zip(programs, before):
             wait_until(lambda p=program, n=files: descriptors(p) == n, 10, f"{program.name} to have {files} descriptors again")
-            grown = pss_kib(program) - pss
+            if SCALE != 1:
+                continue  # Sanitizers keep what was freed, and look for leaks themselves.
+            grown = memory_kib(program) - memory
             print(f"note: {program.name} grew by {grown} KiB over {opened} streams at {RATE:.0f}/s")
-            self.assertLess(grown, PSS_GROWTH_KIB_MAX, f"KiB by which {program.name} grew; it had {pss}")
+            self.assertLess(grown, GROWTH_KIB_MAX, f"KiB by which {program.name} grew; it had {memory}")
 
     def churn(self, ports, seconds):
         """Half of the streams each way. Returns how many were opened, answered and ended; any other outcome is an error."""
