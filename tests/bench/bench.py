@@ -97,9 +97,9 @@ def write_document(about, arguments, rows, summary):
     _, end, after = after.partition(END)
     if not middle or not end:
         raise SystemExit(f"bench: {DOCUMENT} has lost its markers")
-    heading = (f"Version {about['version']}, {about['date']}, {about['cores']} cores of {about['cpu']}, Linux {about['kernel']}; {arguments.rounds} rounds of "
-               f"{arguments.seconds:g} s per load and peer; load average at the start {about['load_average']:.1f}. In brackets: the ratio to {report.REFERENCE} "
-               "in the same round.")
+    heading = (f"Version {about['version']}, {about['date']}, {about['cores']} cores of {about['cpu']}, Linux {about['kernel']}. "
+               f"Rounds: {arguments.rounds}, of {arguments.seconds:g} s per load and peer. Load average at the start: "
+               f"{about['load_average']:.1f}. In brackets: the ratio to {report.REFERENCE} in the same round.")
     DOCUMENT.write_text(before + BEGIN + f"\n{heading}\n\n![CPU time by peer](performance.svg)\n\n{report.table(summary)}\n\n" + END + after)
     DOCUMENT.with_suffix(".json").write_text(as_json(about, rows, summary))
     DOCUMENT.with_suffix(".svg").write_text(report.picture(summary))

@@ -53,7 +53,7 @@ def table(summary):
         row = cells.get((load, figure, peer))
         if row is None:
             return "–"
-        ratio = f" ({row['ratio']:.2f})" if row["ratio"] is not None and peer != REFERENCE else ""
+        ratio = f" ({number(row['ratio'])})" if row["ratio"] is not None and peer != REFERENCE else ""
         return number(row["median"]) + ratio
 
     lines = ["| load | figure | " + " | ".join(TITLES[peer] for peer in peers) + " |", "|---|---|" + "--:|" * len(peers)]
@@ -70,7 +70,7 @@ def panel(title, rows, left, top):
     for index, row in enumerate(rows):
         y = top + 28 + index * BAR_STEP
         width = max(1, (PANEL_WIDTH - LABEL_WIDTH - VALUE_WIDTH) * row["median"] / most)
-        ratio = f" ({row['ratio']:.2f} ×)" if row["ratio"] is not None and row["peer"] != REFERENCE else ""
+        ratio = f" ({number(row['ratio'])} ×)" if row["ratio"] is not None and row["peer"] != REFERENCE else ""
         colour = OURS if row["peer"] == "culvert" else OTHERS
         yield f'<text x="{left + LABEL_WIDTH - 8}" y="{y + 12}" text-anchor="end">{html.escape(TITLES[row["peer"]])}</text>'
         yield f'<rect x="{left + LABEL_WIDTH}" y="{y}" width="{width:.1f}" height="{BAR_HEIGHT}" rx="2" fill="{colour}"/>'
