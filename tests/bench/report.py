@@ -18,7 +18,7 @@ PANELS = [
 ]
 PANEL_WIDTH, BAR_HEIGHT, BAR_STEP, LABEL_WIDTH, VALUE_WIDTH, MARGIN = 440, 16, 24, 96, 110, 16
 # Each stands out from white and from black, since an image cannot know what it lies on.
-TEXT, OURS, OTHERS = "#75808c", "#1f8fe0", "#98a4b1"
+TEXT, OURS, OTHERS = "#75808c", "#1f8fe0", "#8391a0"
 
 
 def summarise(rows):
