@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a tunnel costs in CPU time, in interleaved rounds, as ratios to stunnel. `scripts/bench` is its door, and
-docs/performance.md says what the figures mean."""
+"""What a tunnel costs, beside others, in interleaved rounds. `scripts/bench` is its door, and docs/performance.md says what the
+figures mean."""
 
 import argparse
-import collections
 import contextlib
+import datetime
 import json
 import os
 import pathlib
@@ -12,154 +12,147 @@ import platform
 import re
 import resource
 import signal
-import statistics
-import subprocess
 import sys
 import tempfile
 
+import loads
 import peers
-import traffic
+import report
 
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-REFERENCE = "stunnel"
-HTTP_CONNECTIONS = 64
-
-Load = collections.namedtuple("Load", "name unit scale way streams")
-LOADS = [
-    Load("bulk down, 1 stream", "s/GB", 1e9, "down", 1),
-    Load("bulk up, 1 stream", "s/GB", 1e9, "up", 1),
-    Load("bulk down, 8 streams", "s/GB", 1e9, "down", 8),
-    Load("bulk up, 8 streams", "s/GB", 1e9, "up", 8),
-    Load(f"small HTTP, {HTTP_CONNECTIONS} connections", "µs/request", 1e-6, "http", HTTP_CONNECTIONS),
-]
+DOCUMENT = peers.ROOT / "docs/performance.md"
+BEGIN, END = "<!-- figures: scripts/bench writes what follows -->\n", "<!-- figures: end -->\n"
+SMOKE_IDLE_STREAMS = (20,)
 
 
-def cpu_seconds(processes):
-    """Of these processes and their children, the ended and waited-for ones too; the kernel's work for them included."""
-    ticks, todo = 0, [process.pid for process in processes]
-    while todo:
-        folder = pathlib.Path("/proc", str(todo.pop()))
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            fields = (folder / "stat").read_text().rpartition(") ")[2].split()
-            ticks += sum(int(each) for each in fields[11:15])
-            for children in folder.glob("task/*/children"):
-                todo += [int(each) for each in children.read_text().split()]
-    return ticks / TICKS_PER_SECOND
+def attempt(row, measure):
+    """The row with its figures, or with why there are none: one peer that fails does not cost the others' figures."""
+    try:
+        row["figures"] = measure()
+    except loads.LoadFailed as failure:
+        row["error"] = str(failure)
+        print(f"{row['peer']}, {row['load']}: {failure}", file=sys.stderr, flush=True)
+    return row
 
 
-def run_client(command):
-    """Its output, and its own CPU seconds."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode != 0:
-        raise SystemExit(f"bench: {' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}")
-    return done.stdout, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def measure_idle(names, counts, folder, certificates, backends):
+    """Memory does not waver as time does, so once is enough; each peer is alone then, since shared pages count in parts."""
+    for name in names:
+        for count in counts:
+            with contextlib.ExitStack() as stack:
+                peer = peers.start_peer(name, stack, folder / f"{name}-idle-{count}", certificates, backends)
+
+                def measure():
+                    rest, growth = loads.idle(peer, count)
+                    processes.append({f"Pss MiB, {side}": value / 1024 for side, value in rest.items()})
+                    return {f"Pss KiB/stream, {side}": value for side, value in growth.items()}
+
+                processes = []
+                row = {"round": 0, "peer": name}
+                yield attempt({**row, "load": f"{count:,} idle streams"}, measure)
+                if processes and count == counts[0]:
+                    yield {**row, "load": "idle processes", "figures": processes[0]}
 
 
-def carry(load, ports, seconds):
-    """Runs the load through a peer's ports. Returns bytes or requests, and the client's CPU seconds."""
-    if load.way != "http":
-        output, cpu = run_client(["/usr/bin/python3", traffic.__file__, load.way, str(ports["bulk"]), str(load.streams), str(seconds)])
-        return int(output), cpu
-    duration = max(1, round(seconds))  # wrk knows whole seconds only.
-    output, cpu = run_client(["wrk", "-t1", f"-c{load.streams}", f"-d{duration}s", f"http://127.0.0.1:{ports['http']}/"])
-    if "Socket errors" in output or "Non-2xx" in output:
-        raise SystemExit(f"bench: not every request was answered:\n{output}")
-    return int(re.search(r"(\d+) requests in", output)[1]), cpu
-
-
-def measure(load, peer, backends, seconds):
-    tunnel, ends = cpu_seconds(peer.processes), cpu_seconds(backends.processes)
-    amount, client = carry(load, peer.ports, seconds)
-    tunnel = cpu_seconds(peer.processes) - tunnel
-    ends = cpu_seconds(backends.processes) - ends + client
-    units = amount / 1e9 if load.way != "http" else amount
-    scale = 1 if load.way != "http" else 1e6
-    return {"load": load.name, "peer": peer.name, "unit": load.unit, "amount": amount, "tunnel_cpu": tunnel / units * scale,
-            "whole_cpu": (tunnel + ends) / units * scale}
-
-
-def run_round(number, kinds, seconds, folder, certificates, backends):
+def measure_round(number, names, seconds, folder, certificates, backends):
     """Fresh processes; the peers follow one another within each load, in an order that rotates."""
     with contextlib.ExitStack() as stack:
-        running = []
-        for kind in kinds:
-            own = folder / f"{kind.name}-{number}"
-            own.mkdir()
-            peer = kind(stack, own, certificates, backends.ports)
-            peers.await_ports(peer.ports, own)
-            running.append(peer)
+        running = [peers.start_peer(name, stack, folder / f"{name}-{number}", certificates, backends) for name in names]
         shift = number % len(running)
-        for load in LOADS:
+        for load, measure in loads.LOADS.items():
             for peer in running[shift:] + running[:shift]:
-                yield {"round": number, **measure(load, peer, backends, seconds)}
+                yield attempt({"round": number, "load": load, "peer": peer.name}, lambda: measure(peer, seconds))
 
 
-def summarise(rows):
-    """Medians over the rounds, and medians of the ratio to the reference in the same round."""
-    cells = {(row["round"], row["load"], row["peer"]): row for row in rows}
-
-    def ratio(load, peer, key, reference):
-        pairs = [(cells[each], cells[each[0], load, reference]) for each in cells if each[1:] == (load, peer)]
-        return statistics.median(mine[key] / theirs[key] for mine, theirs in pairs) if all(b[key] for _, b in pairs) else None
-
-    summary = []
-    for load in LOADS:
-        for peer in dict.fromkeys(row["peer"] for row in rows):
-            mine = [row for row in rows if (row["load"], row["peer"]) == (load.name, peer)]
-            summary.append({
-                "load": load.name, "peer": peer, "unit": load.unit,
-                "tunnel_cpu": statistics.median(row["tunnel_cpu"] for row in mine),
-                "tunnel_cpu_ratio": ratio(load.name, peer, "tunnel_cpu", REFERENCE),
-                "whole_cpu": statistics.median(row["whole_cpu"] for row in mine),
-                "whole_cpu_ratio": ratio(load.name, peer, "whole_cpu", "direct"),
-            })
-    return summary
+def measure_all(arguments, names, idle_streams):
+    with tempfile.TemporaryDirectory(prefix="culvert-bench-") as name, contextlib.ExitStack() as stack:
+        folder = pathlib.Path(name)
+        folder.chmod(0o755)  # OpenSSH runs as another user.
+        certificates = folder / "certificates"
+        certificates.mkdir()
+        peers.make_certificates(certificates)
+        backends = peers.start_backends(stack, folder / "backends")
+        for number in range(arguments.rounds):
+            yield from measure_round(number, names, arguments.seconds, folder, certificates, backends)
+            print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
+        yield from measure_idle([each for each in names if each != "direct"], idle_streams, folder, certificates, backends)
 
 
-def table(summary):
-    lines = [f"| load | peer | CPU of the tunnel | × {REFERENCE} | CPU with both ends | × direct |", "|---|---|--:|--:|--:|--:|"]
-    for row in summary:
-        digits = 1 if row["unit"].startswith("µs") else 2
-        lines.append(f"| {row['load']} | {row['peer']} | {row['tunnel_cpu']:.{digits}f} {row['unit']} | {row['tunnel_cpu_ratio']:.2f} "
-                     f"| {row['whole_cpu']:.{digits}f} {row['unit']} | {row['whole_cpu_ratio']:.2f} |")
-    return "\n".join(lines)
+def raise_descriptor_limit():
+    """To the hard one, which the peers inherit. Returns it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 def machine():
     model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     return {"cpu": model[1] if model else platform.machine(), "cores": os.cpu_count(), "kernel": platform.release(),
-            "load_average": os.getloadavg()[0]}
+            "load_average": os.getloadavg()[0], "date": datetime.date.today().isoformat(),
+            "version": (peers.ROOT / "VERSION").read_text().strip()}
+
+
+def write_document(about, arguments, rows, summary):
+    text = DOCUMENT.read_text()
+    before, middle, after = text.partition(BEGIN)
+    _, end, after = after.partition(END)
+    if not middle or not end:
+        raise SystemExit(f"bench: {DOCUMENT} has lost its markers")
+    heading = (f"Version {about['version']}, {about['date']}, {about['cores']} cores of {about['cpu']}, Linux {about['kernel']}. "
+               f"Rounds: {arguments.rounds}, of {arguments.seconds:g} s per load and peer. Load average at the start: "
+               f"{about['load_average']:.1f}. In brackets: the ratio to {report.REFERENCE} in the same round.")
+    DOCUMENT.write_text(before + BEGIN + f"\n{heading}\n\n![CPU time by peer](performance.svg)\n\n{report.table(summary)}\n\n" + END + after)
+    DOCUMENT.with_suffix(".json").write_text(as_json(about, rows, summary))
+    DOCUMENT.with_suffix(".svg").write_text(report.picture(summary))
+
+
+def as_json(about, rows, summary):
+    lines = lambda items: ",\n".join("  " + json.dumps(item, ensure_ascii=False) for item in items)
+    return f'{{\n "machine": {json.dumps(about)},\n "summary": [\n{lines(summary)}\n ],\n "rows": [\n{lines(rows)}\n ]\n}}\n'
+
+
+def parse():
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures on loopback what a tunnel costs.",
+                                     epilog="A whole run writes docs/performance.{md,json,svg}; --smoke and --peers only print.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1, help="of each load, per peer and round")
+    parser.add_argument("--smoke", action="store_true", help="some seconds: shows that everything runs, measures nothing")
+    parser.add_argument("--peers", default=",".join(peers.PEERS), metavar="NAME,…", help=f"of {', '.join(peers.PEERS)}")
+    parser.add_argument("--json", metavar="FILE", help="every figure of every round, and the summary")
+    parser.add_argument("--churn", nargs="?", type=int, const=60, metavar="SECONDS",
+                        help="instead: 5,000 streams open and end per second, by default for 60 s, and leave nothing behind")
+    arguments = parser.parse_args()
+    if arguments.smoke:
+        arguments.rounds, arguments.seconds = 1, 0.05
+    if arguments.rounds < 1 or arguments.seconds <= 0:
+        parser.error("--rounds and --seconds must be more than 0")
+    if unknown := set(arguments.peers.split(",")) - set(peers.PEERS):
+        parser.error(f"no peer {', '.join(sorted(unknown))}; there are {', '.join(peers.PEERS)}")
+    return arguments
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures on loopback what a tunnel costs in CPU time.")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1, help="of each load, per peer and round")
-    parser.add_argument("--smoke", action="store_true", help="a few seconds: shows that everything runs, measures nothing")
-    parser.add_argument("--json", metavar="FILE", help="every figure of every round, and the summary")
-    arguments = parser.parse_args()
-    if arguments.smoke:
-        arguments.rounds, arguments.seconds = 1, 0.2
-    if arguments.rounds < 1 or arguments.seconds <= 0:
-        parser.error("--rounds and --seconds must be more than 0")
+    arguments = parse()
+    if arguments.churn:
+        environment = dict(os.environ, CULVERT_BUILD=str(peers.ROOT / "build/release"), CULVERT_CHURN_RATE="5000",
+                           CULVERT_CHURN_SECONDS=str(arguments.churn))
+        command = [sys.executable, "-B", str(peers.ROOT / "tests/e2e/run_class.py"), "churn_test.Churn"]
+        os.execve(command[0], command, environment)
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # What was started is ended then, too.
-    about, rows = machine(), []
-    with tempfile.TemporaryDirectory(prefix="culvert-bench-") as name, contextlib.ExitStack() as stack:
-        folder = pathlib.Path(name)
-        peers.make_certificates(folder)
-        backends = peers.Backends(stack, folder)
-        peers.await_ports(backends.ports, folder)
-        for number in range(arguments.rounds):
-            for row in run_round(number, [peers.Direct, peers.Stunnel, peers.Culvert], arguments.seconds, folder, folder, backends):
-                rows.append(row)
-            print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
-    summary = summarise(rows)
-    print(table(summary))
+    names, descriptors = arguments.peers.split(","), raise_descriptor_limit()
+    idle_streams = SMOKE_IDLE_STREAMS if arguments.smoke else [each for each in loads.IDLE_STREAMS if 2 * each + 500 < descriptors]
+    if len(idle_streams) < len(loads.IDLE_STREAMS) and not arguments.smoke:
+        print(f"{descriptors} descriptors are allowed here (ulimit -Hn): too few for {loads.IDLE_STREAMS[-1]} streams", file=sys.stderr)
+    about = machine()
+    rows = list(measure_all(arguments, names, idle_streams))
+    summary = report.summarise(rows)
+    print(report.table(summary))
     if arguments.json:
-        pathlib.Path(arguments.json).write_text(json.dumps({"machine": about, "summary": summary, "rounds": rows}, indent=1) + "\n")
+        pathlib.Path(arguments.json).write_text(as_json(about, rows, summary))
+    if not arguments.smoke and set(names) == set(peers.PEERS):
+        write_document(about, arguments, rows, summary)
+    if failed := [row for row in rows if "error" in row]:
+        raise SystemExit(f"bench: {len(failed)} figures are missing; the reasons stand above")
 
 
 if __name__ == "__main__":

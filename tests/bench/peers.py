@@ -1,52 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is compared: each peer leads from two local ports to the two back ends, and knows the processes that do it."""
+"""What is compared. Each peer leads from a local port per back end to that back end, through two processes and TLS 1.3 with
+AES-128-GCM between them; OpenSSH through its own transport with the same cipher. `agent` is the process in the private network,
+`server` the one in the cluster."""
 
-import os
+import dataclasses
 import pathlib
+import shutil
 import socket
 import subprocess
 import time
 import urllib.request
 
-import traffic
+from processes import free_ports, ordinary_user, start
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+LOAD = ROOT / "build/release/tests/bench/load"
 START_SECONDS_MAX = 15
-BACKENDS = ("bulk", "http")
+# Bulk, requests and HTTP each have a back end of their own, so that none waits for another's work.
+BACKENDS = ("bulk", "query", "http")
+CONNECTIONS_MAX = 20000
+CIPHER = "TLS_AES_128_GCM_SHA256"
 
 
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+@dataclasses.dataclass
+class Peer:
+    name: str
+    ports: dict  # back end -> where clients enter
+    processes: dict = dataclasses.field(default_factory=dict)  # "server", "agent"
 
 
-def start(stack, command, folder, name):
-    """`stack` ends it. What it says goes to `name`.log in `folder`."""
-    environment = dict(os.environ, PATH=os.environ.get("PATH", "") + ":/usr/sbin")
-    with open(folder / f"{name}.log", "wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
-    stack.callback(end, process)
-    return process
-
-
-def end(process):
-    process.terminate()
-    try:
-        process.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def start_peer(name, stack, folder, certificates, backends):
+    """`stack` ends it. Returns once every back end answers through it."""
+    folder.mkdir()
+    peer = PEERS[name](stack, folder, certificates, backends)
+    await_ports(peer.ports, folder)
+    return peer
 
 
 def await_ports(ports, folder):
-    """Until both back ends answer through these ports."""
     limit = time.monotonic() + START_SECONDS_MAX
     while True:
         try:
-            traffic.up(ports["bulk"], 0)
+            for name in ("bulk", "query"):
+                ask(ports[name])
             urllib.request.urlopen(f"http://127.0.0.1:{ports['http']}/", timeout=2).read()
             return
         except OSError as error:
@@ -54,6 +50,18 @@ def await_ports(ports, folder):
                 logs = "\n".join(f"{log.name}: {log.read_text(errors='replace')[-600:]}" for log in folder.glob("*.log"))
                 raise SystemExit(f"bench: {folder.name} does not answer: {error}\n{logs}") from error
             time.sleep(0.05)
+
+
+def ask(port):
+    """One request to the back end of load.cpp."""
+    with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+        connection.sendall(b"o".ljust(64, b"\0"))
+        left = 128
+        while left > 0:
+            got = connection.recv(left)
+            if not got:
+                raise ConnectionError("no answer")
+            left -= len(got)
 
 
 def make_certificates(folder):
@@ -65,51 +73,56 @@ def make_certificates(folder):
         "agent . agent.csr --trust-domain bench --account bench --agent bench --out agent.crt",
     ):
         subprocess.run([tool, *arguments.split()], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    # HAProxy wants both in one file.
+    together = folder / "server.pem"
+    together.touch(mode=0o600)
+    together.write_text((folder / "server.crt").read_text() + (folder / "server.key").read_text())
 
 
-class Direct:
-    name = "direct"
-
-    def __init__(self, stack, folder, certificates, backends):
-        self.ports, self.processes = backends, []
-
-
-class Stunnel:
-    """One TLS connection per client connection."""
-
-    name = "stunnel"
-    COMMON = """foreground = yes
-pid =
-debug = err
-sslVersionMin = TLSv1.3
-ciphersuites = TLS_AES_128_GCM_SHA256
-socket = l:TCP_NODELAY=1
-socket = r:TCP_NODELAY=1
-"""
-
-    def __init__(self, stack, folder, certificates, backends):
-        self.ports = dict(zip(BACKENDS, free_ports(2)))
-        inner = dict(zip(BACKENDS, free_ports(2)))
-        near = self.COMMON + f"client = yes\nCAfile = {certificates}/ca.crt\nverifyChain = yes\n"
-        far = self.COMMON + f"cert = {certificates}/server.crt\nkey = {certificates}/server.key\n"
-        for name in BACKENDS:
-            near += f"[{name}]\naccept = 127.0.0.1:{self.ports[name]}\nconnect = 127.0.0.1:{inner[name]}\n"
-            far += f"[{name}]\naccept = 127.0.0.1:{inner[name]}\nconnect = 127.0.0.1:{backends[name]}\n"
-        self.processes = []
-        for side, text in (("far", far), ("near", near)):
-            (folder / f"{side}.conf").write_text(text)
-            self.processes.append(start(stack, ["stunnel4", f"{side}.conf"], folder, side))
+def start_backends(stack, folder):
+    """nginx with a small answer, and twice the back end of load.cpp. Returns their ports."""
+    folder.mkdir()
+    ports = dict(zip(BACKENDS, free_ports(3)))
+    (folder / "nginx.conf").write_text(f"""
+daemon off; master_process off; pid nginx.pid; error_log nginx.error.log;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 600;
+  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+  server {{
+    listen 127.0.0.1:{ports["http"]}; default_type text/plain;
+    location / {{ return 200 "{"x" * 128}"; }}
+  }}
+}}
+""")
+    start(stack, nginx(folder, "nginx.conf"), folder, "nginx")
+    for name in ("bulk", "query"):
+        start(stack, [LOAD, "backend", str(ports[name])], folder, name)
+    await_ports(ports, folder)
+    return ports
 
 
-class Culvert:
-    """An agent's channel leads to a service of the server, through the tunnels that an agent keeps by default."""
+def nginx(folder, config):
+    return ["nginx", "-p", folder, "-c", folder / config, "-e", folder / f"{config}.error.log"]
 
-    name = "culvert"
 
-    def __init__(self, stack, folder, certificates, backends):
-        self.ports = dict(zip(BACKENDS, free_ports(2)))
-        (tunnel,) = free_ports(1)
-        server = f"""
+def start_pair(name, stack, folder, ports, texts, command_of):
+    """Of `texts`, side -> configuration, the server first: the agent may dial it at once."""
+    processes = {}
+    for side in ("server", "agent"):
+        (folder / f"{side}.conf").write_text(texts[side])
+        processes[side] = start(stack, command_of(side), folder, side)
+    return Peer(name, ports, processes)
+
+
+def direct(_stack, _folder, _certificates, backends):
+    return Peer("direct", backends)
+
+
+def culvert(stack, folder, certificates, backends):
+    """A channel of the agent leads to a service of the server, through the tunnels that an agent keeps by default."""
+    ports, (tunnel,) = dict(zip(BACKENDS, free_ports(3))), free_ports(1)
+    server = f"""
 [tunnel]
 listen = "127.0.0.1:{tunnel}"
 certificate = "{certificates}/server.crt"
@@ -121,7 +134,7 @@ socket = "server.sock"
 [metrics]
 listen = "off"
 """
-        agent = f"""
+    agent = f"""
 [[server]]
 address = "127.0.0.1:{tunnel}"
 certificate = "{certificates}/agent.crt"
@@ -130,44 +143,138 @@ ca = "{certificates}/ca.crt"
 [admin]
 socket = "agent.sock"
 """
-        for name in BACKENDS:
-            server += f"""
+    for name in BACKENDS:
+        server += f"""
 [[service_mapping]]
 account = "bench"
 service_id = "{name}"
 internal_address = "127.0.0.1:{backends[name]}"
 """
-            agent += f"""
+        agent += f"""
 [[channel]]
-listen = "127.0.0.1:{self.ports[name]}"
+listen = "127.0.0.1:{ports[name]}"
 service_id = "{name}"
+connections_max = {CONNECTIONS_MAX}
 """
-        self.processes = []
-        for side, text in (("server", server), ("agent", agent)):
-            (folder / f"{side}.toml").write_text(text)
-            program = ROOT / f"build/release/{side}/culvert-{side}"
-            self.processes.append(start(stack, [program, "--config", f"{side}.toml"], folder, side))
+    command_of = lambda side: [ROOT / f"build/release/{side}/culvert-{side}", "--config", f"{side}.conf"]
+    return start_pair("culvert", stack, folder, ports, {"server": server, "agent": agent}, command_of)
 
 
-class Backends:
-    """nginx with a small answer, and the bulk back end."""
-
-    def __init__(self, stack, folder):
-        self.ports = dict(zip(BACKENDS, free_ports(2)))
-        (folder / "nginx.conf").write_text(f"""
-daemon off; master_process off; pid nginx.pid; error_log nginx.error.log;
-events {{ worker_connections 1024; }}
-http {{
-  access_log off; keepalive_requests 1000000000; keepalive_timeout 600;
-  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-  server {{
-    listen 127.0.0.1:{self.ports["http"]}; default_type text/plain;
-    location / {{ return 200 "{"x" * 128}"; }}
-  }}
-}}
+def openssh(stack, folder, _certificates, backends):
+    """`ssh -R` dials out, and sshd has the local ports: one TCP connection, a channel per stream. Unprivileged, with keys made here.
+    Without PAM sshd takes a user who has no password for locked."""
+    ports, (tunnel,), user = dict(zip(BACKENDS, free_ports(3))), free_ports(1), ordinary_user()
+    for key in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
+    public = " ".join((folder / "host.pub").read_text().split()[:2])
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{tunnel} {public}\n")
+    (folder / "sshd.conf").write_text(f"""
+Port {tunnel}
+ListenAddress 127.0.0.1
+HostKey {folder}/host
+PidFile none
+AuthorizedKeysFile {folder}/user.pub
+StrictModes no
+UsePAM yes
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+Ciphers aes128-gcm@openssh.com
 """)
-        program = pathlib.Path(traffic.__file__).resolve()
-        self.processes = [
-            start(stack, ["nginx", "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "nginx.error.log"], folder, "nginx"),
-            start(stack, ["/usr/bin/python3", program, "serve", str(self.ports["bulk"])], folder, "traffic"),
-        ]
+    for path in [folder, *folder.iterdir()]:
+        shutil.chown(path, user)
+    server = start(stack, ["/usr/sbin/sshd", "-D", "-e", "-f", folder / "sshd.conf"], folder, "server", user)
+    await_listener(tunnel)  # ssh dials once.
+    leads = [word for name in BACKENDS for word in ("-R", f"127.0.0.1:{ports[name]}:127.0.0.1:{backends[name]}")]
+    options = ("BatchMode=yes", f"UserKnownHostsFile={folder}/known_hosts", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes",
+               "ExitOnForwardFailure=yes", "LogLevel=ERROR")
+    command = ["ssh", "-F", "none", "-N", "-p", str(tunnel), "-i", folder / "user", *leads]
+    agent = start(stack, [*command, *(word for option in options for word in ("-o", option)), f"{user}@127.0.0.1"], folder, "agent", user)
+    return Peer("openssh", ports, {"server": server, "agent": agent})
+
+
+def await_listener(port):
+    limit = time.monotonic() + START_SECONDS_MAX
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=2).close()
+        except OSError:
+            if time.monotonic() > limit:
+                raise
+            time.sleep(0.05)
+
+
+def stunnel(stack, folder, certificates, backends):
+    """Like HAProxy and nginx below: one TLS connection per stream, and clients enter at the agent."""
+    ports, inner = dict(zip(BACKENDS, free_ports(3))), dict(zip(BACKENDS, free_ports(3)))
+    common = f"""foreground = yes
+pid =
+debug = err
+sslVersionMin = TLSv1.3
+ciphersuites = {CIPHER}
+socket = l:TCP_NODELAY=1
+socket = r:TCP_NODELAY=1
+"""
+    agent = common + f"client = yes\nCAfile = {certificates}/ca.crt\nverifyChain = yes\n"
+    server = common + f"cert = {certificates}/server.crt\nkey = {certificates}/server.key\n"
+    for name in BACKENDS:
+        agent += f"[{name}]\naccept = 127.0.0.1:{ports[name]}\nconnect = 127.0.0.1:{inner[name]}\n"
+        server += f"[{name}]\naccept = 127.0.0.1:{inner[name]}\nconnect = 127.0.0.1:{backends[name]}\n"
+    return start_pair("stunnel", stack, folder, ports, {"server": server, "agent": agent}, lambda side: ["stunnel4", f"{side}.conf"])
+
+
+def haproxy(stack, folder, certificates, backends):
+    """Its TLS sessions are resumed."""
+    ports, inner = dict(zip(BACKENDS, free_ports(3))), dict(zip(BACKENDS, free_ports(3)))
+    common = f"""global
+  maxconn 9800
+  ssl-default-bind-options ssl-min-ver TLSv1.3
+  ssl-default-bind-ciphersuites {CIPHER}
+  ssl-default-server-ciphersuites {CIPHER}
+defaults
+  mode tcp
+  option tcp-smart-connect
+  timeout connect 5s
+  timeout client 10m
+  timeout server 10m
+"""
+    agent = server = common
+    for name in BACKENDS:
+        agent += f"""listen {name}
+  bind 127.0.0.1:{ports[name]} backlog 4096
+  server far 127.0.0.1:{inner[name]} ssl verify required ca-file {certificates}/ca.crt
+"""
+        server += f"""listen {name}
+  bind 127.0.0.1:{inner[name]} backlog 4096 ssl crt {certificates}/server.pem
+  server far 127.0.0.1:{backends[name]}
+"""
+    command_of = lambda side: ["haproxy", "-db", "-f", f"{side}.conf"]
+    return start_pair("haproxy", stack, folder, ports, {"server": server, "agent": agent}, command_of)
+
+
+def nginx_stream(stack, folder, certificates, backends):
+    """Its TLS sessions are resumed."""
+    ports, inner = dict(zip(BACKENDS, free_ports(3))), dict(zip(BACKENDS, free_ports(3)))
+    tls = {
+        "agent": f"""proxy_ssl on; proxy_ssl_protocols TLSv1.3; proxy_ssl_conf_command Ciphersuites {CIPHER};
+  proxy_ssl_verify on; proxy_ssl_name 127.0.0.1; proxy_ssl_trusted_certificate {certificates}/ca.crt; proxy_ssl_session_reuse on;""",
+        "server": f"""ssl_certificate {certificates}/server.crt; ssl_certificate_key {certificates}/server.key;
+  ssl_protocols TLSv1.3; ssl_conf_command Ciphersuites {CIPHER}; ssl_session_cache shared:tls:1m;""",
+    }
+    servers = {
+        "agent": [f"server {{ listen 127.0.0.1:{ports[n]} backlog=4096; proxy_pass 127.0.0.1:{inner[n]}; }}" for n in BACKENDS],
+        "server": [f"server {{ listen 127.0.0.1:{inner[n]} ssl backlog=4096; proxy_pass 127.0.0.1:{backends[n]}; }}" for n in BACKENDS],
+    }
+    texts = {side: f"""
+load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+daemon off; master_process off; pid {side}.pid; error_log {side}.error.log;
+events {{ worker_connections {CONNECTIONS_MAX - 100}; }}
+stream {{
+  tcp_nodelay on; proxy_half_close on; proxy_timeout 10m;
+  {tls[side]}
+  {" ".join(servers[side])}
+}}
+""" for side in servers}
+    return start_pair("nginx", stack, folder, ports, texts, lambda side: nginx(folder, f"{side}.conf"))
+
+
+PEERS = {"direct": direct, "culvert": culvert, "openssh": openssh, "haproxy": haproxy, "nginx": nginx_stream, "stunnel": stunnel}
