@@ -18,7 +18,7 @@ std::expected<std::string, ProxyError> location_of(const http::RequestHead& head
   const auto named = head.fields.find(location_field);
   if (!named) return std::string();
   const ProxyError bad{400,
-                       "proxy.bad_location",
+                       "request.bad_location",
                        "http_request_error",
                        "the location's name has characters that none has",
                        "mend the field SAP-Connectivity-SCC-Location_ID",

@@ -132,7 +132,7 @@ void ProxyClient::begin_request() {
   exchange_->head.fields.set("X-Forwarded-For", source_.to_string());
   if (!place())
     answer({503,
-            "proxy.no_agent",
+            "request.no_agent",
             "destination_unavailable",
             "no agent of this account and location is connected",
             "see `status` of the server; check account, location and the agent's log",
@@ -393,7 +393,7 @@ void ProxyClient::answer(const ProxyError& error) {
   const std::string id = understood ? exchange_->request_id : next_request_id();
   const bool keeps = understood && exchange_->course.request_is_complete && !exchange_->course.request.close &&
                      !exchange_->asked.is_connect;
-  around_->log.limited(Log::Level::info, "proxy.error",
+  around_->log.limited(Log::Level::info, "request.failed",
                        {{"status", error.status}, {"code", error.code}, {"request_id", id}});
   socket_.write(write_error(error, id, !understood || !exchange_->asked.is_head, keeps));
   touch();

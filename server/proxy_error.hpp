@@ -17,7 +17,7 @@ namespace culvert::server {
 
 struct ProxyError {
   int status = 502;
-  std::string_view code;    ///< "proxy.no_agent"
+  std::string_view code;    ///< "request.no_agent"
   std::string_view type;    ///< Of RFC 9209 2.3: "destination_unavailable"
   std::string_view text;    ///< What happened.
   std::string_view hint;    ///< What to do.

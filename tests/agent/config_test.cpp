@@ -262,8 +262,16 @@ TEST(AgentConfig, tells_what_is_wrong_with_line_key_and_remedy) {
            Row{"[[system_mapping]]\nvirtual = 'a:1'", "config.toml:6: system_mapping.internal: is missing"},
            Row{"[[system_mapping]]\nvirtual = 'a:1-3'\ninternal = 'b:1-2'",
                "config.toml:8: system_mapping.internal: has 2 ports, but virtual has 3"},
-           Row{"[[system_mapping]]\nvirtual = 'a:1'\ninternal = 'b:1'\nprotocol = 'http'",
-               "config.toml:9: system_mapping.protocol: is \"http\", must be one of \"tcp\", \"tcps\""},
+           Row{"[[system_mapping]]\nvirtual = 'a:1'\ninternal = 'b:1'\nprotocol = 'udp'",
+               "config.toml:9: system_mapping.protocol: is \"udp\", must be one of \"tcp\", \"tcps\", \"http\""},
+           Row{"[[system_mapping]]\nvirtual = 'a:1'\ninternal = 'b:1'\nhost_header = 'internal'",
+               "config.toml:9: system_mapping.host_header: has a meaning only with protocol = \"http\""},
+           Row{"[[system_mapping]]\nvirtual = 'a:1'\ninternal = 'b:1'\nprotocol = 'http'\n"
+               "[[system_mapping.resource]]\npath = '/a/../../b'",
+               "config.toml:11: system_mapping.resource.path: \"/a/../../b\": the path climbs above its root"},
+           Row{"[[system_mapping]]\nvirtual = 'a:1'\ninternal = 'b:1'\nprotocol = 'http'\n"
+               "[[system_mapping.resource]]\npath = '/a'\nenabled = 'yes'",
+               "config.toml:12: system_mapping.resource.enabled: must be true or false, is text"},
            Row{"[[system_mapping]]\nvirtual = 'a:1'\ninternal = 'b:1'\nbackend_ca = 'ca.pem'",
                "config.toml:9: system_mapping.backend_ca: has a meaning only with protocol = \"tcps\""},
            Row{"[[system_mapping]]\nvirtual = 'a:1'\ninternal = 'b:1'\nbackend_server_name = 'x'",

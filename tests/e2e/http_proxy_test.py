@@ -98,7 +98,7 @@ class HttpProxy(Case):
                 self.assertEqual(status, expected, body)
         status, head, body = self.curl("http://other/")
         problem = json.loads(body)
-        self.assertEqual((status, problem["code"], problem["hop"]), (403, "proxy.not_exposed", "culvert-agent"))
+        self.assertEqual((status, problem["code"], problem["hop"]), (403, "request.not_exposed", "culvert-agent"))
         self.assertIn("Proxy-Status: culvert-agent; error=http_request_denied", head)
 
     def test_one_connection_reaches_many_back_ends(self):
@@ -166,7 +166,7 @@ class HttpProxy(Case):
         pair.agent.web("dead:80", port)
         pair.start()
         for arguments, status, code in [
-                (["http://dead/"], 502, "proxy.target_refused"), (["-H", "SAP-Connectivity-SCC-Location_ID: nowhere", "http://dead/"], 503, "proxy.no_agent"),
+                (["http://dead/"], 502, "request.target_refused"), (["-H", "SAP-Connectivity-SCC-Location_ID: nowhere", "http://dead/"], 503, "request.no_agent"),
                 (["http://dead/%00"], 400, "http.bad_path"), (["-H", "Content-Length: +1", "-X", "POST", "http://dead/"], 400, "http.bad_content_length")]:
             with self.subTest(code=code):
                 got, head, body = self.curl(*arguments)
