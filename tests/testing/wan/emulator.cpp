@@ -34,7 +34,6 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -232,9 +231,10 @@ int run(std::span<char*> arguments) {
   const Settings settings = read_settings(arguments);
   const Place here = make_place("198.18.0.1", "198.18.0.2");
   const Place there = make_place("198.18.0.2", "198.18.0.1");
-  // A packet that we hold too long would look like a worse network. Without the right to go first it works as well.
+  // A packet that we hold too long looks like a longer way, and ends TCP's slow start at a fraction of the speed.
   ::prctl(PR_SET_TIMERSLACK, 1'000UL);
-  (void)::setpriority(PRIO_PROCESS, 0, -15);
+  const sched_param first{.sched_priority = 1};
+  (void)::sched_setscheduler(0, SCHED_FIFO, &first);
   std::printf("/proc/%d/fd/%d /proc/%d/fd/%d\n", ::getpid(), here.name_space.get(), ::getpid(), there.name_space.get());
   std::fflush(stdout);
   carry(here, there, settings);
