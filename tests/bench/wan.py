@@ -93,7 +93,8 @@ internal = "127.0.0.1:{BACKEND_PORT}"
 
 def culvert_with(tunnels):
     """So many, under the congestion control that the system has."""
-    return culvert(f"tunnels = {tunnels}")
+    system = 'congestion_control = "system"'
+    return culvert(f"tunnels_min = {tunnels}\ntunnels_max = {tunnels}\n{system}", system)
 
 
 PEERS = {"direct": direct, "stunnel": stunnel, "culvert, by default": culvert("")}

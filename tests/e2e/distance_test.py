@@ -10,8 +10,7 @@ sys.path.insert(0, str(ROOT / "tests/testing/wan"))
 import load  # noqa: E402
 from network import FAR, NEAR, Network, at, inside  # noqa: E402
 
-# What makes a far link, and the congestion control of both sides, which must be that of plain TCP beside it.
-FAR_AGENT, FAR_SERVER = {"tunnels": 8}, {}
+CONGESTION_CONTROL = "cubic"  # of all connections: what is compared with plain TCP must not be better at its expense
 TUNNELS_NEAR, TUNNELS_FAR = 2, 8
 ROUND_TRIP_MS = 80
 MARGIN_MS = 40  # of a small request: what the machine, not the distance, may cost
@@ -29,13 +28,14 @@ class Distance(Case):
 
     def begin(self, **network):
         """A server here, an agent and the back end far away. Returns the two addresses of the back end: direct, and by the tunnel."""
-        wan = self.enterContext(Network(BUILD / "tests/testing/wan/emulator", "cubic", round_trip_ms=ROUND_TRIP_MS, **network))
+        wan = self.enterContext(Network(BUILD / "tests/testing/wan/emulator", CONGESTION_CONTROL, round_trip_ms=ROUND_TRIP_MS, **network))
         port = free_port()
         Program(self, "backend", at(wan.far, [sys.executable, load.__file__, "serve", port])).start()
         pair = self.pair()
         entry = pair.to_premise(port)
-        pair.server.tables["tunnel"] |= {"listen": f"{NEAR}:{pair.server.port}"} | FAR_SERVER
-        pair.agent.tables["server"] = [own_choice(pair.agent.tables["server"][0]) | {"address": f"{NEAR}:{pair.server.port}"} | FAR_AGENT]
+        address = f"{NEAR}:{pair.server.port}"
+        pair.server.tables["tunnel"] |= {"listen": address, "congestion_control": CONGESTION_CONTROL}
+        pair.agent.tables["server"][0] |= {"address": address, "congestion_control": CONGESTION_CONTROL}
         for program, place in ((pair.server, wan.near), (pair.agent, wan.far)):
             self.places[program] = place
             with inside(place):
@@ -80,15 +80,9 @@ class Distance(Case):
     def test_a_near_link_has_two_tunnels(self):
         pair = self.pair()
         pair.to_premise(free_port())
-        pair.agent.tables["server"] = [own_choice(pair.agent.tables["server"][0])]
         pair.start()
         wait_until(lambda: tunnels_up(pair.agent) >= TUNNELS_NEAR, 5, f"{TUNNELS_NEAR} tunnels")
         self.assertEqual(tunnels_up(pair.agent), TUNNELS_NEAR)
-
-
-def own_choice(server):
-    """The agent's table of a server without a number of tunnels, which is then the agent's to choose."""
-    return {key: value for key, value in server.items() if not key.startswith("tunnels")}
 
 
 def tunnels_up(agent):
