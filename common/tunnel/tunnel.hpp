@@ -146,6 +146,7 @@ class Tunnel final : public Pollable, public TurnEnd {
   void send();
   std::size_t fill(std::span<std::byte> staging);
   bool flush();
+  bool has_room();
   SendBuffer& output();
   void begin_second(protocol::Time now);
   std::uint64_t rate_out() const;
