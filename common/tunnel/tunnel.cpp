@@ -166,6 +166,8 @@ void Tunnel::on_turn_end() {
 
 void Tunnel::publish_load() {
   load_->streams.store(static_cast<std::uint32_t>(session_.streams()), std::memory_order_relaxed);
+  if (const auto round_trip = session_.round_trip())
+    load_->round_trip_us.store(round_trip->count(), std::memory_order_relaxed);
   load_->queued_bytes.store(output_ ? output_->size() : 0, std::memory_order_relaxed);
   load_->recent_bytes.store(
       second_.last_in + second_.last_out + bytes_in_ - second_.began_in + bytes_out_ - second_.began_out,
