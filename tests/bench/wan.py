@@ -16,6 +16,7 @@ import time
 
 import peers
 from bench import machine
+from processes import start
 
 sys.path.insert(0, str(peers.ROOT / "tests/testing/wan"))
 import load  # noqa: E402
@@ -43,20 +44,20 @@ def direct(stack, folder, wan):
 
 def stunnel(stack, folder, wan):
     """One TLS connection per stream."""
-    near = f"{peers.Stunnel.COMMON}client = yes\nCAfile = {folder.parent}/ca.crt\nverifyChain = yes\n"
+    near = f"{peers.STUNNEL_COMMON}client = yes\nCAfile = {folder.parent}/ca.crt\nverifyChain = yes\n"
     near += f"[tunnel]\naccept = 127.0.0.1:{ENTRY_PORT}\nconnect = {network.FAR}:{TUNNEL_PORT}\n"
-    far = f"{peers.Stunnel.COMMON}cert = {folder.parent}/server.crt\nkey = {folder.parent}/server.key\n"
+    far = f"{peers.STUNNEL_COMMON}cert = {folder.parent}/server.crt\nkey = {folder.parent}/server.key\n"
     far += f"[tunnel]\naccept = {network.FAR}:{TUNNEL_PORT}\nconnect = 127.0.0.1:{BACKEND_PORT}\n"
     for side, place, text in (("far", wan.far, far), ("near", wan.near, near)):
         (folder / f"{side}.conf").write_text(text)
-        peers.start(stack, network.at(place, ["stunnel4", f"{side}.conf"]), folder, side)
+        start(stack, network.at(place, ["stunnel4", f"{side}.conf"]), folder, side)
     return "127.0.0.1", ENTRY_PORT
 
 
 def culvert(keys, server_keys=""):
     """A virtual listener of the server, near, leads to a host behind the agent, far. `keys` are the agent's, of its tunnels."""
 
-    def start(stack, folder, wan):
+    def start_pair(stack, folder, wan):
         credentials = lambda name: f'certificate = "{folder.parent}/{name}.crt"\nprivate_key = "{folder.parent}/{name}.key"'
         server = f"""
 [tunnel]
@@ -85,10 +86,10 @@ internal = "127.0.0.1:{BACKEND_PORT}"
             rest = f'[admin]\nsocket = "{side}.sock"\n[metrics]\nlisten = "off"\n'
             (folder / f"{side}.toml").write_text(text + rest)
             program = peers.ROOT / f"build/release/{side}/culvert-{side}"
-            peers.start(stack, network.at(place, [program, "--config", f"{side}.toml"]), folder, side)
+            start(stack, network.at(place, [program, "--config", f"{side}.toml"]), folder, side)
         return "127.0.0.1", ENTRY_PORT
 
-    return start
+    return start_pair
 
 
 def culvert_with(tunnels):
@@ -128,7 +129,7 @@ def measure(setting, congestion_control, peer, folder, arguments):
     folder.mkdir()
     with contextlib.ExitStack() as stack:
         wan = stack.enter_context(network.Network(EMULATOR, congestion_control, **setting.network))
-        peers.start(stack, network.at(wan.far, ["/usr/bin/python3", load.__file__, "serve", BACKEND_PORT]), folder, "backend")
+        start(stack, network.at(wan.far, ["/usr/bin/python3", load.__file__, "serve", BACKEND_PORT]), folder, "backend")
         address = PEERS[peer](stack, folder, wan)
         await_answer(wan.near, address, folder)
         time.sleep(arguments.settle)
