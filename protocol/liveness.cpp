@@ -44,8 +44,7 @@ Liveness::Due Liveness::due(Time now, bool greeted) {
   const bool silent = silence >= ping_after_silence && now - last_ping_ >= ping_after_silence;
   const bool loaded = last_data_ > last_ping_ && now - last_ping_ >= ping_interval_under_load;
   if (!silent && !loaded) return Due::nothing;
-  last_ping_ = now;
-  ping_unanswered_ = true;
+  pinged(now);
   return Due::ping;
 }
 

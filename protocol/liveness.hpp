@@ -25,6 +25,11 @@ class Liveness {
   void received_data(Time now) { last_data_ = now; }
   /// PING came. False: more than a well-behaved peer sends.
   [[nodiscard]] bool allow_ping(Time now);
+  /// A PING goes out of its own accord, as the first one does: due() knows of its own.
+  void pinged(Time now) {
+    last_ping_ = now;
+    ping_unanswered_ = true;
+  }
   /// PONG came, carrying the time that our PING left with.
   void pong(Time sent, Time now);
 

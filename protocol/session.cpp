@@ -35,7 +35,14 @@ void Session::welcome(const Welcome& message) {
   check(options_.role == Role::server && hello_seen_ && !greeted_, "welcome() answers one HELLO");
   if (ended_) return;
   tunnel_frames_.push_back(whole_frame(FrameType::welcome, encode(message)));
+  become_greeted();
+}
+
+/// Windows grow by the round trip, so the first PING measures it before the first stream needs it.
+void Session::become_greeted() {
   greeted_ = true;
+  ping_owed_ = now_;
+  liveness_.pinged(now_);
 }
 
 void Session::ask_to_widen() {

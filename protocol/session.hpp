@@ -246,6 +246,7 @@ class Session {
  private:
   // session.cpp
   void set_time(Time now);
+  void become_greeted();
   void end(Reason reason, bool by_peer, std::string text);
   Stream* find(StreamId id);
   Stream* live(StreamId id);

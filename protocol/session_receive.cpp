@@ -87,7 +87,7 @@ void Session::receive_welcome(std::span<const std::byte> payload) {
   if (welcome->version < options_.hello.version_min || welcome->version > options_.hello.version_max) {
     return end(Reason::version, false, "the server chose a version that was not offered");
   }
-  greeted_ = true;
+  become_greeted();
   reader_.set_greeted();
   events_.push_back(Welcomed{std::move(*welcome)});
 }

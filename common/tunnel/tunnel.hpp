@@ -50,6 +50,7 @@ class TunnelOwner {
 struct TunnelLoad {
   std::atomic<std::uint32_t> streams{0};       ///< A picker adds the one that it places, until the tunnel knows it.
   std::atomic<std::uint64_t> queued_bytes{0};  ///< Sealed, and refused by the kernel so far.
+  std::atomic<std::int64_t> round_trip_us{0};  ///< The last PING's, which waits behind bulk as a small answer does.
   std::atomic<std::uint64_t> recent_bytes{0};  ///< Carried, both ways, in the last second or two.
   std::atomic<std::int64_t> last_received_us{
       0};  ///< When a byte came last: a tunnel that is silent for long may be dead already.
@@ -147,6 +148,7 @@ class Tunnel final : public Pollable, public TurnEnd {
   void send();
   std::size_t fill(std::span<std::byte> staging);
   bool flush();
+  bool has_room();
   SendBuffer& output();
   void begin_second(protocol::Time now);
   std::uint64_t rate_out() const;

@@ -14,9 +14,16 @@ constexpr protocol::Time silent_for_max = std::chrono::seconds(10);
 /// Below it, what a tunnel carries makes no difference.
 constexpr std::uint64_t little_bytes = 1 << 20;
 
+/// Below it a tunnel's round trip is that of the way, which all tunnels of the link share.
+constexpr std::uint64_t idle_bytes = 64 << 10;
+/// Coarser than a near link's whole round trip, so that only on a far one the wait decides before the load does. There,
+/// of tunnels that all carry bulk, the one that carries least is the one that lost most: the slowest, not the idlest.
+constexpr std::int64_t wait_step_us = 32'000;
+
 /// Less is better, member by member.
 struct Cost {
   bool silent_or_stuck;
+  std::int64_t waits;     ///< Steps of a far link's round trip where it carries anything: the wait for a small answer.
   int carries;            ///< Powers of two of what it carries.
   std::uint32_t streams;  ///< On another worker a quarter more.
   bool elsewhere;
@@ -30,6 +37,7 @@ Cost cost_of(const TunnelDirectory::Entry& entry, std::size_t plane, std::int64_
   const std::uint32_t streams = load.streams.load(std::memory_order_relaxed);
   const bool is_stuck = recent == 0 && load.queued_bytes.load(std::memory_order_relaxed) > 0;
   return {load.last_received_us.load(std::memory_order_relaxed) < fresh_since_us || is_stuck,
+          recent < idle_bytes ? 0 : load.round_trip_us.load(std::memory_order_relaxed) / wait_step_us,
           static_cast<int>(std::bit_width(recent / little_bytes)), elsewhere ? streams + streams / 4 : streams,
           elsewhere};
 }

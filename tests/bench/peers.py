@@ -203,10 +203,7 @@ def await_listener(port):
             time.sleep(0.05)
 
 
-def stunnel(stack, folder, certificates, backends):
-    """Like HAProxy and nginx below: one TLS connection per stream, and clients enter at the agent."""
-    ports, inner = dict(zip(BACKENDS, free_ports(3))), dict(zip(BACKENDS, free_ports(3)))
-    common = f"""foreground = yes
+STUNNEL_COMMON = f"""foreground = yes
 pid =
 debug = err
 sslVersionMin = TLSv1.3
@@ -214,8 +211,13 @@ ciphersuites = {CIPHER}
 socket = l:TCP_NODELAY=1
 socket = r:TCP_NODELAY=1
 """
-    agent = common + f"client = yes\nCAfile = {certificates}/ca.crt\nverifyChain = yes\n"
-    server = common + f"cert = {certificates}/server.crt\nkey = {certificates}/server.key\n"
+
+
+def stunnel(stack, folder, certificates, backends):
+    """Like HAProxy and nginx below: one TLS connection per stream, and clients enter at the agent."""
+    ports, inner = dict(zip(BACKENDS, free_ports(3))), dict(zip(BACKENDS, free_ports(3)))
+    agent = STUNNEL_COMMON + f"client = yes\nCAfile = {certificates}/ca.crt\nverifyChain = yes\n"
+    server = STUNNEL_COMMON + f"cert = {certificates}/server.crt\nkey = {certificates}/server.key\n"
     for name in BACKENDS:
         agent += f"[{name}]\naccept = 127.0.0.1:{ports[name]}\nconnect = 127.0.0.1:{inner[name]}\n"
         server += f"[{name}]\naccept = 127.0.0.1:{inner[name]}\nconnect = 127.0.0.1:{backends[name]}\n"

@@ -51,6 +51,23 @@ TEST_F(TunnelDirectoryTest, prefers_who_carries_least_then_the_fewest_streams_th
   EXPECT_EQ(pick(1), 1U) << "alike: the fewest streams";
 }
 
+TEST_F(TunnelDirectoryTest, prefers_far_away_an_idle_tunnel_then_the_one_that_answers_soonest) {
+  const auto lossy = add("a", 1, 0);
+  const auto fluent = add("a", 2, 0);
+  settle("a", 2);
+  lossy->round_trip_us = 400'000;
+  fluent->round_trip_us = 90'000;
+  lossy->recent_bytes = 500 << 10;
+  fluent->recent_bytes = 100 << 20;
+  EXPECT_EQ(pick(0), 2U);
+  lossy->recent_bytes = 0;
+  EXPECT_EQ(pick(0), 1U) << "what it measured was its own bulk, which is over";
+  lossy->recent_bytes = 500 << 10;
+  lossy->round_trip_us = 900;
+  fluent->round_trip_us = 300;
+  EXPECT_EQ(pick(0), 1U) << "near by, who carries least";
+}
+
 TEST_F(TunnelDirectoryTest, moves_a_connection_to_another_worker_only_for_a_quarter_less_streams) {
   const auto own = add("a", 1, 0);
   const auto other = add("a", 2, 1);

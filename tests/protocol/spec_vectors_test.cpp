@@ -225,7 +225,12 @@ class Conversation {
     return welcome;
   }
 
-  /// What `from` has to say, heard by the other. `name` is kept with it, unless it is empty.
+  static Bytes first_frame(const Bytes& bytes) {
+    const auto header = decode_header(std::span(bytes).first<frame_header_bytes>(), true);
+    return {bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(frame_header_bytes + header->payload_bytes)};
+  }
+
+  /// What `from` has to say, heard by the other. The first frame of it is kept by this name, unless the name is empty.
   void say(const std::string& name, Session& from) {
     Bytes bytes(256 * 1024);
     std::size_t used = 0;
@@ -243,14 +248,14 @@ class Conversation {
       }
     }
     bytes.resize(used);
-    if (!name.empty()) said.emplace_back(name, bytes);
+    if (!name.empty()) said.emplace_back(name, first_frame(bytes));
     Session& to = &from == &agent ? server : agent;
     to.feed(bytes, now);
     while (to.next_event()) {
     }
   }
 
-  Time now = 1ms;
+  Time now = 0ms;
   Session agent{{.role = Role::agent, .hello = hello()}, 0ms};
   Session server{{.role = Role::server, .hello = {}}, 0ms};
   std::string source;  ///< What the next slots are filled with, and how it ends.
@@ -264,6 +269,9 @@ void converse(Conversation& talk) {
   talk.say("hello", agent);
   server.welcome(Conversation::welcome());
   talk.say("welcome", server);
+  talk.say("", agent);   // Each side has pinged the other by now,
+  talk.say("", server);  // and has an answer.
+  talk.now = 1ms;
   (void)agent.open({.name = "echo", .credit = 262'144}, nullptr);
   talk.say("open_service", agent);
   talk.source = "hello";
