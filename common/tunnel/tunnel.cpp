@@ -115,6 +115,7 @@ void Tunnel::begin_second(protocol::Time now) {
   const Second before = std::exchange(
       second_, {now, bytes_in_, bytes_out_, bytes_in_ - second_.began_in, bytes_out_ - second_.began_out});
   publish_load();
+  if (refused_for_seconds_ > 0) --refused_for_seconds_;
   if (state_ != State::running || second_.last_out < busy_bytes_per_second) {
     congestion_ = {};
     return;
@@ -364,6 +365,7 @@ bool Tunnel::flush() {
       plane_.counters().tunnel_bytes_out.add(static_cast<std::uint64_t>(sent));
     } else if (errno == EAGAIN) {
       writable_ = false;
+      refused_for_seconds_ = 2;
     } else if (errno != EINTR) {
       fail({"tunnel.lost", fmt::format("the connection to {} broke: {}", peer_, std::strerror(errno))});
       return false;
@@ -398,11 +400,15 @@ std::size_t Tunnel::fill(std::span<std::byte> staging) {
 }
 
 /// Whether the kernel takes more now. What is sealed too early stands before a small request that comes meanwhile:
-/// where the way is slow it is worth a system call to ask first. Asking also makes the kernel tell us when there is
-/// room.
+/// where it has refused something lately it is worth a system call to ask first. Asking also makes the kernel tell us
+/// when there is room.
 bool Tunnel::has_room() {
+  if (refused_for_seconds_ == 0) return true;
   pollfd socket{.fd = fd_.get(), .events = POLLOUT, .revents = 0};
-  if (::poll(&socket, 1, 0) == 0) writable_ = false;
+  if (::poll(&socket, 1, 0) == 0) {
+    writable_ = false;
+    refused_for_seconds_ = 2;
+  }
   return writable_;
 }
 

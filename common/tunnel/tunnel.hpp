@@ -196,6 +196,7 @@ class Tunnel final : public Pollable, public TurnEnd {
   };
   Second second_;
   int notsent_bytes_;
+  int refused_for_seconds_ = 0;  ///< The kernel had no room in this second, or the one before.
   CongestionWatch congestion_;
   std::chrono::microseconds tls_round_trip_{0};
   std::chrono::steady_clock::time_point since_;

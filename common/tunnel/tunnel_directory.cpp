@@ -20,6 +20,9 @@ constexpr std::uint64_t idle_bytes = 64 << 10;
 /// of tunnels that all carry bulk, the one that carries least is the one that lost most: the slowest, not the idlest.
 constexpr std::int64_t wait_step_us = 32'000;
 
+constexpr std::size_t reserve_of_tunnels_min = 4;
+constexpr std::int64_t far_us = 10'000;
+
 /// Less is better, member by member.
 struct Cost {
   bool silent_or_stuck;
@@ -41,6 +44,14 @@ Cost cost_of(const TunnelDirectory::Entry& entry, std::size_t plane, std::int64_
           static_cast<int>(std::bit_width(recent / little_bytes)), elsewhere ? streams + streams / 4 : streams,
           elsewhere};
 }
+/// Of many tunnels over a long way the last one stays free of streams that may turn out bulky, until all others carry
+/// something: then it is there for the small ones, which wait neither behind bulk nor for its lost packets.
+const TunnelDirectory::Entry* reserve_of(const std::vector<TunnelDirectory::Entry>& entries) {
+  if (entries.size() < reserve_of_tunnels_min) return nullptr;
+  const auto& last = entries.back();
+  return last.load->round_trip_us.load(std::memory_order_relaxed) >= far_us ? &last : nullptr;
+}
+
 }  // namespace
 
 TunnelDirectory::TunnelDirectory(DataPlanes& planes) : planes_(planes), published_(std::make_shared<const Table>()) {}
@@ -77,15 +88,20 @@ std::optional<TunnelDirectory::Entry> TunnelDirectory::pick(const std::string& k
   const auto found = table->find(key);
   if (found == table->end()) return std::nullopt;
   const Entry* best = nullptr;
-  const std::int64_t fresh_since = (DataPlane::now() - silent_for_max).count();
   Cost best_cost{};
-  for (const Entry& entry : found->second) {
-    if (std::ranges::find(tried, entry.id) != tried.end()) continue;
+  const std::int64_t fresh_since = (DataPlane::now() - silent_for_max).count();
+  const auto consider = [&](const Entry& entry) {
+    if (std::ranges::find(tried, entry.id) != tried.end()) return;
     const Cost cost = cost_of(entry, plane, fresh_since);
-    if (best != nullptr && best_cost <= cost) continue;
+    if (best != nullptr && best_cost <= cost) return;
     best = &entry;
     best_cost = cost;
+  };
+  const Entry* reserve = reserve_of(found->second);
+  for (const Entry& entry : found->second) {
+    if (&entry != reserve) consider(entry);
   }
+  if (reserve != nullptr && (best == nullptr || best_cost.silent_or_stuck || best_cost.carries > 0)) consider(*reserve);
   if (best == nullptr) return std::nullopt;
   best->load->streams.fetch_add(1, std::memory_order_relaxed);
   return *best;

@@ -2,6 +2,7 @@
 #include "common/tunnel/tunnel_directory.hpp"
 
 #include <future>
+#include <set>
 
 #include <gtest/gtest.h>
 
@@ -76,6 +77,21 @@ TEST_F(TunnelDirectoryTest, moves_a_connection_to_another_worker_only_for_a_quar
   other->streams = 80;
   EXPECT_EQ(pick(0), 1U);
   EXPECT_EQ(pick(0), 2U);
+}
+
+TEST_F(TunnelDirectoryTest, keeps_one_of_many_far_tunnels_for_when_all_others_are_busy) {
+  std::vector<std::shared_ptr<TunnelLoad>> loads;
+  for (TunnelId id = 1; id <= 4; ++id) loads.push_back(add("a", id, 0));
+  settle("a", 4);
+  for (const auto& load : loads) load->round_trip_us = 80'000;
+  std::multiset<TunnelId> picked;
+  for (int i = 0; i < 6; ++i) picked.insert(pick(0));
+  EXPECT_EQ(picked, (std::multiset<TunnelId>{1, 1, 2, 2, 3, 3}));
+  for (std::size_t i = 0; i < 3; ++i) loads[i]->recent_bytes = 10 << 20;
+  EXPECT_EQ(pick(0), 4U);
+  for (const auto& load : loads) load->round_trip_us = 300;
+  for (const auto& load : loads) load->recent_bytes = 0;
+  EXPECT_EQ(pick(0), 4U) << "a near one is no reserve: the fewest streams";
 }
 
 TEST_F(TunnelDirectoryTest, avoids_a_tunnel_in_which_nothing_moves_though_something_waits) {
