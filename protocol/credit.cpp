@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protocol/credit.hpp"
 
+#include <algorithm>
+
 #include "protocol/check.hpp"
 
 namespace culvert::protocol {
@@ -52,7 +54,9 @@ bool ReceiveCredit::wants_growth(Time now, std::optional<Time> round_trip) {
   epoch_taken_ = taken_;
   epoch_started_ = now;
   if (!round_trip || elapsed > 2 * *round_trip) return false;
-  return window_ < (*round_trip > far_round_trip ? window_bytes_max : window_bytes_near_max);
+  // What a stream cannot fill within a round trip would only stand in a queue, before everybody's small requests.
+  const auto fills = static_cast<std::uint64_t>(round_trip->count()) * window_bytes_per_us;
+  return window_ < std::min(fills, *round_trip > far_round_trip ? window_bytes_max : window_bytes_near_max);
 }
 
 }  // namespace culvert::protocol

@@ -46,6 +46,7 @@ inline constexpr std::uint64_t window_bytes_min = 16'384;
 inline constexpr std::uint64_t window_bytes_start = 262'144;
 inline constexpr std::uint64_t window_bytes_near_max = 4ull << 20;
 inline constexpr std::uint64_t window_bytes_max = 16ull << 20;
+inline constexpr std::uint64_t window_bytes_per_us = 1'000;
 inline constexpr std::uint64_t tunnel_granted_bytes_max = 64ull << 20;
 inline constexpr std::chrono::milliseconds far_round_trip{5};
 

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::chrono::seconds tick_interval{1};
 /// Records add 22 bytes to 16 KiB; a KeyUpdate and an alert fit too.
-constexpr std::size_t send_buffer_bytes = DataPlane::scratch_bytes + (8 << 10);
+constexpr std::size_t send_buffer_bytes = DataPlane::staging_bytes + (8 << 10);
 constexpr std::size_t send_buffers_kept = 4;
 
 }  // namespace
@@ -21,7 +21,7 @@ constexpr std::size_t send_buffers_kept = 4;
 DataPlane::DataPlane(Worker& worker, MemoryBudget& budget)
     : worker_(worker),
       memory_(budget),
-      staging_(new std::byte[scratch_bytes]),
+      staging_(new std::byte[staging_bytes]),
       ciphertext_(new std::byte[scratch_bytes]),
       plaintext_(new std::byte[scratch_bytes]),
       tick_(worker.context()) {

@@ -80,7 +80,7 @@ class DataPlane {
   std::uint64_t take_window(std::uint64_t tunnel_window_bytes);
 
   /// Scratch: valid until the function that asked returns.
-  std::span<std::byte> staging() { return {staging_.get(), scratch_bytes}; }
+  std::span<std::byte> staging() { return {staging_.get(), staging_bytes}; }
   std::span<std::byte> ciphertext() { return {ciphertext_.get(), scratch_bytes}; }
   std::span<std::byte> plaintext() { return {plaintext_.get(), scratch_bytes}; }
   /// For sealed records until the kernel has them. Give it back when it is empty.
@@ -88,6 +88,8 @@ class DataPlane {
   void give_send_buffer(std::unique_ptr<SendBuffer> buffer);
 
   static constexpr std::size_t scratch_bytes = 256 << 10;
+  /// What is sealed together. More would save little, and stand before whatever becomes ready meanwhile.
+  static constexpr std::size_t staging_bytes = 128 << 10;
 
  private:
   void tick();

@@ -27,9 +27,6 @@ using protocol::Reason;
 
 namespace {
 
-/// How much one tunnel does in one turn of the loop before the others get theirs.
-constexpr int receives_per_turn_max = 4;
-constexpr int sends_per_turn_max = 4;
 /// What is sealed at once, and what of it may wait in the kernel: so much as leaves within 20 and 10 ms, so that a PING
 /// or a small request does not wait longer behind it. The least is two records, the most is what batching gains from.
 constexpr std::uint64_t batches_per_second = 50;
@@ -134,7 +131,7 @@ std::uint64_t Tunnel::rate_out() const {
 
 std::size_t Tunnel::batch_bytes() const {
   return std::clamp(static_cast<std::size_t>(rate_out() / batches_per_second), batch_bytes_min,
-                    DataPlane::scratch_bytes);
+                    DataPlane::staging_bytes);
 }
 
 std::chrono::microseconds Tunnel::tcp_round_trip() const {
@@ -177,35 +174,35 @@ void Tunnel::publish_load() {
 
 // ---- in
 
+/// One read, then the others: what is left makes another turn.
 void Tunnel::receive() {
   const auto ciphertext = plane_.ciphertext();
-  for (int i = 0; i < receives_per_turn_max; ++i) {
-    const ssize_t size = ::recv(fd_.get(), ciphertext.data(), ciphertext.size(), 0);
-    if (size < 0 && (errno == EAGAIN || errno == EINTR)) {
-      readable_ = errno == EINTR;
-      return;
-    }
-    if (size < 0)
-      return fail({"tunnel.lost", fmt::format("the connection to {} broke: {}", peer_, std::strerror(errno))});
-    if (size == 0) {
-      readable_ = false;
-      if (state_ == State::closing) return finish();
-      return fail({"tunnel.lost", fmt::format("{} closed the connection without a word", peer_)});
-    }
-    const auto bytes = static_cast<std::size_t>(size);
-    if (bytes_in_ == 0) tls_round_trip_ = DataPlane::now() - second_.began;
-    bytes_in_ += bytes;
-    plane_.counters().tunnel_bytes_in.add(bytes);
-    load_->last_received_us.store(DataPlane::now().count(), std::memory_order_relaxed);
-    if (!feed(ciphertext.first(bytes))) return;
-    // A short read has emptied the socket, and what comes later makes a new event, but for an end that was announced
-    // already.
-    if (bytes < ciphertext.size() && !hangup_) {
-      readable_ = false;
-      return;
-    }
+  const ssize_t size = ::recv(fd_.get(), ciphertext.data(), ciphertext.size(), 0);
+  if (size < 0 && errno == EAGAIN) {
+    readable_ = false;
+    return;
   }
-  touch();  // There may be more: the others first.
+  if (size < 0 && errno == EINTR) return touch();
+  if (size < 0)
+    return fail({"tunnel.lost", fmt::format("the connection to {} broke: {}", peer_, std::strerror(errno))});
+  if (size == 0) {
+    readable_ = false;
+    if (state_ == State::closing) return finish();
+    return fail({"tunnel.lost", fmt::format("{} closed the connection without a word", peer_)});
+  }
+  const auto bytes = static_cast<std::size_t>(size);
+  if (bytes_in_ == 0) tls_round_trip_ = DataPlane::now() - second_.began;
+  bytes_in_ += bytes;
+  plane_.counters().tunnel_bytes_in.add(bytes);
+  load_->last_received_us.store(DataPlane::now().count(), std::memory_order_relaxed);
+  if (!feed(ciphertext.first(bytes))) return;
+  // A short read has emptied the socket, and what comes later makes a new event, but for an end that was announced
+  // already.
+  if (bytes < ciphertext.size() && !hangup_) {
+    readable_ = false;
+  } else {
+    touch();
+  }
 }
 
 /// False: the tunnel has ended, or does not read any more.
@@ -381,10 +378,11 @@ std::size_t Tunnel::fill(std::span<std::byte> staging) {
   for (;;) {
     const Outgoing out = session_.next_outgoing(staging.subspan(used));
     switch (out.kind) {
-      case Outgoing::Kind::nothing: return used;
+      case Outgoing::Kind::nothing: more_waits_ = false; return used;
       case Outgoing::Kind::full:
+        more_waits_ = true;
         // A long HEAD may need more than a slow tunnel's batch.
-        if (used > 0 || staging.size() == DataPlane::scratch_bytes) return used;
+        if (used > 0 || staging.size() == DataPlane::staging_bytes) return used;
         staging = plane_.staging();
         break;
       case Outgoing::Kind::frames: used += out.bytes; break;
@@ -412,25 +410,24 @@ bool Tunnel::has_room() {
   return writable_;
 }
 
+/// One batch, then the others: who became ready meanwhile gets into the next.
 void Tunnel::send() {
-  for (int i = 0; i < sends_per_turn_max; ++i) {
-    if (!flush() || state_ == State::handshaking || state_ == State::closed) return;
-    const auto staging = plane_.staging().first(batch_bytes());
-    if (staging.size() < DataPlane::scratch_bytes && !has_room()) return;
-    const std::size_t used = fill(staging);
-    handle_events();
-    if (used == 0) {
-      if (state_ != State::closing || sent_shutdown_) return;
-      sent_shutdown_ = true;
-      engine_.set_output(output());
-      engine_.shutdown();
-      if (flush()) ::shutdown(fd_.get(), SHUT_WR);
-      return;
-    }
+  if (!flush() || state_ == State::handshaking || state_ == State::closed) return;
+  const auto staging = plane_.staging().first(batch_bytes());
+  if (staging.size() < DataPlane::staging_bytes && !has_room()) return;
+  const std::size_t used = fill(staging);
+  handle_events();
+  if (used == 0) {
+    if (state_ != State::closing || sent_shutdown_) return;
+    sent_shutdown_ = true;
     engine_.set_output(output());
-    if (!engine_.write(staging.first(used))) return fail(engine_.error());
+    engine_.shutdown();
+    if (flush()) ::shutdown(fd_.get(), SHUT_WR);
+    return;
   }
-  if (flush()) touch();  // More may be waiting: the others first.
+  engine_.set_output(output());
+  if (!engine_.write(staging.first(used))) return fail(engine_.error());
+  if (flush() && more_waits_) touch();
 }
 
 // ---- the tunnel

@@ -182,6 +182,7 @@ class Tunnel final : public Pollable, public TurnEnd {
   bool writable_ = true;
   bool hangup_ = false;
   bool touched_ = false;
+  bool more_waits_ = false;  ///< The last batch was full.
   bool sent_shutdown_ = false;
   int closing_ticks_ = 0;
   std::uint64_t bytes_in_ = 0;

@@ -72,13 +72,20 @@ TEST(ReceiveCredit, wants_growth_when_a_window_was_drained_within_two_round_trip
 }
 
 TEST(ReceiveCredit, wants_no_growth_beyond_4_MiB_near_by_and_16_MiB_far_away) {
-  const Time near = far_round_trip;
-  const Time far = near + Time(1);
+  const Time near = milliseconds(5);
+  const Time far = milliseconds(17);
   EXPECT_TRUE(wants_growth_after(window_bytes_near_max - 1, near, near));
   EXPECT_FALSE(wants_growth_after(window_bytes_near_max, near, near));
   EXPECT_TRUE(wants_growth_after(window_bytes_near_max, near, far));
   EXPECT_TRUE(wants_growth_after(window_bytes_max - 1, near, far));
   EXPECT_FALSE(wants_growth_after(window_bytes_max, near, far));
+}
+
+TEST(ReceiveCredit, wants_no_more_than_a_round_trip_can_hold) {
+  const Time loopback{200};
+  EXPECT_FALSE(wants_growth_after(window_bytes_start, loopback, loopback));
+  EXPECT_TRUE(wants_growth_after(window_bytes_start, Time(263), Time(263)));
+  EXPECT_FALSE(wants_growth_after(2 * window_bytes_start, Time(263), Time(263)));
 }
 
 TEST(ReceiveCredit, a_grown_window_is_announced_at_the_next_take) {

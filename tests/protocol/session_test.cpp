@@ -222,6 +222,17 @@ TEST_F(SessionTest, a_reader_that_stands_still_costs_its_window_and_no_more) {
 }
 
 TEST_F(SessionTest, a_window_doubles_while_a_budget_is_given) {
+  // For longer than a round trip is remembered the answers to pings take 2 ms.
+  for (int i = 0; i < 40; ++i) {
+    pair.now += 1s;
+    server.session.on_time(pair.now);
+    agent.session.on_time(pair.now);
+    const Bytes pings = server.send();
+    pair.now += 2ms;
+    agent.receive(pings);
+    server.receive(agent.send());
+    agent.receive(server.send());
+  }
   const StreamId id = open_stream();
   server.growth_bytes_max = 3 * window_bytes_start;
   for (int i = 0; i < 8; ++i) {

@@ -94,6 +94,7 @@ TEST(Spec, the_limits_are_the_codes) {
       {"window_bytes_start", limit(window_bytes_start)},
       {"window_bytes_near_max", limit(window_bytes_near_max)},
       {"window_bytes_max", limit(window_bytes_max)},
+      {"window_bytes_per_us", limit(window_bytes_per_us)},
       {"tunnel_granted_bytes_max", limit(tunnel_granted_bytes_max)},
       {"far_round_trip", limit(far_round_trip)},
       {"ping_after_silence", limit(ping_after_silence)},
