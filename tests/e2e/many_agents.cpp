@@ -200,7 +200,7 @@ class Crowd {
     need(SSL_use_cert_and_key(ssl.get(), agent_.certificate.get(), agent_.key.get(), nullptr, 1), "the certificate");
     need(set_expected_server_name(ssl.get(), "localhost").has_value(), "the server's name");
     UniqueFd fd = connected_socket(server_);
-    need(fd.get() >= 0, "no connection");
+    need(static_cast<bool>(fd), fmt::format("no connection number {}: {}", all_.size() + 1, std::strerror(errno)));
     all_.push_back(std::make_unique<Connection>(std::move(fd), std::move(ssl), hello));
     epoll_event event{.events = EPOLLIN, .data = {.ptr = all_.back().get()}};
     need(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, all_.back()->fd(), &event) == 0, "epoll_ctl");
