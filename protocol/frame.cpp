@@ -99,7 +99,7 @@ std::expected<bool, Reason> FrameReader::read_header() {
   remaining_ = decoded->payload_bytes;
   in_payload_ = true;
   first_ = true;
-  collected_.clear();
+  collected_ = std::vector<std::byte>();  // An idle tunnel keeps no memory of a long frame.
   return true;
 }
 

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,6 +14,7 @@
 #include "protocol/frame.hpp"
 #include "protocol/liveness.hpp"
 #include "protocol/messages.hpp"
+#include "protocol/queue.hpp"
 #include "protocol/scheduler.hpp"
 #include "protocol/stream.hpp"
 
@@ -284,7 +284,7 @@ class Session {
   Liveness liveness_;
   Scheduler scheduler_;
   std::unordered_map<StreamId, Stream> streams_;
-  std::deque<Event> events_;
+  Queue<Event> events_;
   SessionCounters counters_;
   Time now_;
 
@@ -303,13 +303,13 @@ class Session {
   /// The stream whose DATA frame is being read; nullptr while a discarded one is.
   Stream* incoming_ = nullptr;
 
-  std::deque<std::vector<std::byte>> tunnel_frames_;  ///< HELLO, WELCOME, GOAWAY(draining), whole.
-  std::optional<std::vector<std::byte>> final_;       ///< GOAWAY(final): nothing follows it.
+  Queue<std::vector<std::byte>> tunnel_frames_;  ///< HELLO, WELCOME, GOAWAY(draining), whole.
+  std::optional<std::vector<std::byte>> final_;  ///< GOAWAY(final): nothing follows it.
   std::optional<Time> ping_owed_;
   std::optional<std::uint64_t> pong_owed_;
   bool widen_owed_ = false;
   std::optional<Time> widen_seen_;  ///< When WIDEN came last, or was asked for.
-  std::deque<StreamId> urgent_;     ///< Streams that owe CREDIT or STOP.
+  Queue<StreamId> urgent_;          ///< Streams that owe CREDIT or STOP.
   std::size_t rejects_owed_ = 0;
   Time control_progress_;
 

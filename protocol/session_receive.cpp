@@ -172,7 +172,7 @@ void Session::receive_open(const FrameReader::Part& part) {
   ++counters_.overloaded;
   const std::size_t events = events_.size();
   reject(id, Reject{Reason::overloaded, true, "too many streams in this tunnel"});
-  events_.resize(events);
+  events_.shrink(events);
 }
 
 void Session::receive_stream_frame(Stream& stream, const FrameReader::Part& part) {

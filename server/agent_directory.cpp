@@ -9,12 +9,13 @@ AgentDirectory::Joined AgentDirectory::join(const std::string& spiffe_id, const 
                                             TunnelPlace place) {
   Joined result;
   const Key key{spiffe_id, hello.instance};
-  const auto first = links_.lower_bound({spiffe_id, protocol::InstanceId{}});
-  for (auto it = first; it != links_.end() && it->first.first == spiffe_id; ++it) {
-    if (it->first != key) result.second_instance = true;
-  }
+  // Of the identity's links, the first two tell whether there is another one.
+  auto other = links_.lower_bound({spiffe_id, protocol::InstanceId{}});
+  if (other != links_.end() && other->first == key) ++other;
+  result.second_instance = other != links_.end() && other->first.first == spiffe_id;
 
-  Link& link = links_[key];
+  const auto found = links_.try_emplace(key).first;
+  Link& link = found->second;
   if (!link.members.empty() && hello.epoch < link.epoch) {
     result.stale = true;
     return result;
@@ -23,21 +24,23 @@ AgentDirectory::Joined AgentDirectory::join(const std::string& spiffe_id, const 
   std::erase_if(link.members, [&](const Member& member) {
     if (!newer && member.slot != hello.slot) return false;
     result.evicted.push_back(member.place);
+    link_of_.erase(member.place.id);
     return true;
   });
   link.epoch = hello.epoch;
   result.quota = link.quota;
   link.members.push_back({hello.slot, place});
+  link_of_.insert_or_assign(place.id, found);
   return result;
 }
 
 void AgentDirectory::leave(std::uint64_t tunnel) {
-  for (auto it = links_.begin(); it != links_.end(); ++it) {
-    auto& members = it->second.members;
-    if (std::erase_if(members, [tunnel](const Member& member) { return member.place.id == tunnel; }) == 0) continue;
-    if (members.empty()) links_.erase(it);
-    return;
-  }
+  const auto found = link_of_.find(tunnel);
+  if (found == link_of_.end()) return;
+  const Links::iterator link = found->second;
+  link_of_.erase(found);
+  std::erase_if(link->second.members, [tunnel](const Member& member) { return member.place.id == tunnel; });
+  if (link->second.members.empty()) links_.erase(link);
 }
 
 }  // namespace culvert::server

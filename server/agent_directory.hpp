@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -49,7 +50,9 @@ class AgentDirectory {
     std::vector<Member> members;
     LinkQuota quota;
   };
-  std::map<Key, Link> links_;
+  using Links = std::map<Key, Link>;
+  Links links_;
+  std::unordered_map<std::uint64_t, Links::iterator> link_of_;  ///< By tunnel: a thousand of them may leave at once.
 };
 
 }  // namespace culvert::server

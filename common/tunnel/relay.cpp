@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "common/net/socket_options.hpp"
 #include "protocol/check.hpp"
 
 namespace culvert {
@@ -134,6 +135,8 @@ void Relay::drop_socket(bool by_reset) {
   count_queue();
   if (!socket_ && !dial_) return;
   plane_.worker().poller().forget(*this);
+  // The kernel may have connected it already: a target that heard of it must not see a clean end.
+  if (dial_) reset_on_close(dial_->socket.get());
   dial_.reset();
   if (by_reset) {
     socket_.reset();

@@ -217,7 +217,7 @@ bool Tunnel::feed(std::span<const std::byte> ciphertext) {
     engine_.set_output(output());
     const TlsEngine::Read read = engine_.read(plaintext);
     switch (read.step) {
-      case TlsEngine::Step::wants_input: return true;
+      case TlsEngine::Step::wants_input: give_back_output(); return true;
       case TlsEngine::Step::failed: fail(engine_.error()); return false;
       case TlsEngine::Step::closed:
         if (state_ == State::closing) {
@@ -238,7 +238,7 @@ bool Tunnel::feed(std::span<const std::byte> ciphertext) {
 void Tunnel::shake_hands() {
   engine_.set_output(output());
   switch (engine_.handshake()) {
-    case TlsEngine::Step::wants_input: return touch();
+    case TlsEngine::Step::wants_input: (void)flush(); return;  // At once, or a crowd of agents holds a buffer each.
     case TlsEngine::Step::closed:
     case TlsEngine::Step::failed: return fail(engine_.error());
     case TlsEngine::Step::done: break;
@@ -368,8 +368,13 @@ bool Tunnel::flush() {
       return false;
     }
   }
-  if (output_) plane_.give_send_buffer(std::move(output_));
+  give_back_output();
   return true;
+}
+
+/// A turn may bring bytes to hundreds of tunnels: none keeps a buffer until its end that it put nothing into.
+void Tunnel::give_back_output() {
+  if (output_ && output_->empty()) plane_.give_send_buffer(std::move(output_));
 }
 
 /// Frames for one batch of records. 0: nobody has anything to send.

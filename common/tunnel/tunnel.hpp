@@ -150,6 +150,7 @@ class Tunnel final : public Pollable, public TurnEnd {
   bool flush();
   bool has_room();
   SendBuffer& output();
+  void give_back_output();
   void begin_second(protocol::Time now);
   std::uint64_t rate_out() const;
   std::size_t batch_bytes() const;

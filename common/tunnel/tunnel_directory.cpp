@@ -54,37 +54,37 @@ const TunnelDirectory::Entry* reserve_of(const std::vector<TunnelDirectory::Entr
 
 }  // namespace
 
-TunnelDirectory::TunnelDirectory(DataPlanes& planes) : planes_(planes), published_(std::make_shared<const Table>()) {}
-
 void TunnelDirectory::add(std::string key, Entry entry) {
   planes_.home().post([this, key = std::move(key), entry = std::move(entry)] {
-    table_[key].push_back(entry);
-    publish_soon();
+    Part& part = parts_[part_of(key)];
+    part.table[key].push_back(entry);
+    publish_soon(part);
   });
 }
 
 void TunnelDirectory::remove(std::string key, TunnelId id) {
   planes_.home().post([this, key = std::move(key), id] {
-    const auto found = table_.find(key);
-    if (found == table_.end()) return;
+    Part& part = parts_[part_of(key)];
+    const auto found = part.table.find(key);
+    if (found == part.table.end()) return;
     std::erase_if(found->second, [id](const Entry& entry) { return entry.id == id; });
-    if (found->second.empty()) table_.erase(found);
-    publish_soon();
+    if (found->second.empty()) part.table.erase(found);
+    publish_soon(part);
   });
 }
 
-/// A thousand agents that come back at once make a few tables, not a thousand.
-void TunnelDirectory::publish_soon() {
-  if (std::exchange(publishing_, true)) return;
-  planes_.home().post([this] {
-    publishing_ = false;
-    published_.publish(std::make_shared<const Table>(table_));
+/// Changes that come together make one table.
+void TunnelDirectory::publish_soon(Part& part) {
+  if (std::exchange(part.publishing, true)) return;
+  planes_.home().post([&part] {
+    part.publishing = false;
+    part.published.publish(std::make_shared<const Table>(part.table));
   });
 }
 
 std::optional<TunnelDirectory::Entry> TunnelDirectory::pick(const std::string& key, std::size_t plane,
                                                             std::span<const TunnelId> tried) const {
-  const auto table = published_.get();
+  const auto table = parts_[part_of(key)].published.get();
   const auto found = table->find(key);
   if (found == table->end()) return std::nullopt;
   const Entry* best = nullptr;
@@ -108,7 +108,7 @@ std::optional<TunnelDirectory::Entry> TunnelDirectory::pick(const std::string& k
 }
 
 std::size_t TunnelDirectory::count(const std::string& key) const {
-  const auto table = published_.get();
+  const auto table = parts_[part_of(key)].published.get();
   const auto found = table->find(key);
   return found == table->end() ? 0 : found->second.size();
 }

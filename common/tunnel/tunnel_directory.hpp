@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -24,7 +26,7 @@ class TunnelDirectory {
     std::size_t plane;  ///< The index of the tunnel's worker.
     std::shared_ptr<TunnelLoad> load;
   };
-  explicit TunnelDirectory(DataPlanes& planes);
+  explicit TunnelDirectory(DataPlanes& planes) : planes_(planes) {}
 
   // From any thread; takes effect soon.
   void add(std::string key, Entry entry);
@@ -39,12 +41,19 @@ class TunnelDirectory {
 
  private:
   using Table = std::unordered_map<std::string, std::vector<Entry>>;
-  void publish_soon();
+  /// A change copies one part of the whole, or thousands of agents that come back at once would copy all of them for
+  /// each.
+  struct Part {
+    Table table;  ///< At home.
+    bool publishing = false;
+    Snapshot<Table> published{std::make_shared<const Table>()};
+  };
+  static constexpr std::size_t parts = 64;
+  static std::size_t part_of(const std::string& key) { return std::hash<std::string>()(key) % parts; }
+  void publish_soon(Part& part);
 
   DataPlanes& planes_;
-  Table table_;  ///< At home.
-  bool publishing_ = false;
-  Snapshot<Table> published_;
+  std::array<Part, parts> parts_;
 };
 
 }  // namespace culvert

@@ -7,6 +7,7 @@ import hashlib
 import os
 import pathlib
 import pwd
+import resource
 import signal
 import socket
 import socketserver
@@ -35,6 +36,13 @@ def serve(case, conversation):
     case.addCleanup(server.server_close)
     case.addCleanup(server.shutdown)
     return server.server_address[1]
+
+
+def raise_descriptor_limit():
+    """To what is allowed, which it returns."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 def echo(connection):

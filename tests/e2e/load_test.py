@@ -4,23 +4,16 @@
 import asyncio
 import hashlib
 import random
-import resource
 import socket
 import statistics
 import threading
 import time
 
-from backends import echo, receive_exactly, serve
+from backends import echo, raise_descriptor_limit, receive_exactly, serve
 from culvert import Case, wait_until
 from conversations import echoes
 
 STREAMS = 2000
-
-
-def raise_descriptor_limit():
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
 
 
 class ManyStreams(Case):
