@@ -120,6 +120,7 @@ def parse():
     parser.add_argument("--json", metavar="FILE", help="every figure of every round, and the summary")
     parser.add_argument("--churn", nargs="?", type=int, const=60, metavar="SECONDS",
                         help="instead: 5,000 streams open and end per second, by default for 60 s, and leave nothing behind")
+    parser.add_argument("--workers", action="store_true", help="instead: does the server's work spread over two workers at no cost?")
     arguments = parser.parse_args()
     if arguments.smoke:
         arguments.rounds, arguments.seconds = 1, 0.05
@@ -132,6 +133,10 @@ def parse():
 
 def main():
     arguments = parse()
+    if arguments.workers:
+        environment = dict(os.environ, CULVERT_BUILD=str(peers.ROOT / "build/release"))
+        os.chdir(pathlib.Path(__file__).parent)
+        os.execve(sys.executable, [sys.executable, "-B", "-m", "unittest", "-v", "workers"], environment)
     if arguments.churn:
         environment = dict(os.environ, CULVERT_BUILD=str(peers.ROOT / "build/release"), CULVERT_CHURN_RATE="5000",
                            CULVERT_CHURN_SECONDS=str(arguments.churn))
