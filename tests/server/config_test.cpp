@@ -50,6 +50,17 @@ listen = ":5444"
 account = "7a1c"
 virtual_host = "db:5432"
 
+[socks5_proxy]
+connections_max = 7
+unauthenticated_account = "7a1c"
+
+[[socks5_proxy.consumer]]
+name = "shop"
+account = "7a1c"
+locations = ["plant-1", ""]
+virtual_hosts = ["ERP.:443", "[2001:db8::1]:80"]
+secret_hash = "$scrypt$ln=10,r=8,p=1$AAECAwQFBgcICQoLDA0ODw$x0jHUFkpNBiJVwY1AhuH7NuyxVlkarFnXjRNhp1B/eU"
+
 [deny]
 certificate_serials = ["0A:1B:2c", "00ff"]
 agents = ["spiffe://example.org/account/7a1c/agent/a1", "spiffe://example.org/account/7a1c/location/plant-1/agent/a2"]
