@@ -90,6 +90,37 @@ class Socks5(Case):
             client.sendall(b"\x16\3\1\2\0\1\0\1\374\3\3")
             return receive_all(client).decode()
 
+    def test_what_is_inside_stays_inside_when_the_tunnel_is_another(self):
+        pair = self.pair_ = self.pair(tunnels=1)
+        self.proxy = pair.socks()
+        web = http_server(self, echo_request)
+        pair.agent.web("parsed:80", web, [{"path": "/open"}])
+        pair.agent.mapping("open-to-all:80", web)
+        http_host, http_port = pair.proxy().removeprefix("http://").split(":")
+        pair.start()
+        clients = []
+        for _ in range(4):
+            clients.append(self.negotiate("parsed", 80)[0])
+            client = socket.create_connection((http_host, int(http_port)), timeout=20)
+            client.sendall(b"CONNECT parsed:80 HTTP/1.1\r\nHost: parsed:80\r\n\r\n")
+            receive_exactly(client, len(b"HTTP/1.1 200 Connection established\r\n\r\n"))
+            clients.append(client)
+        # Each agent's one tunnel is on a worker by chance, and the connections move to it.
+        for _ in range(5):
+            for client in clients:
+                for target, status in ((b"/open", b"200"), (b"/closed", b"403")):
+                    client.sendall(b"GET %s HTTP/1.1\r\nHost: open-to-all\r\n\r\n" % target)
+                    head = b""
+                    while not head.endswith(b"\r\n\r\n"):
+                        head += receive_exactly(client, 1)
+                    self.assertEqual(head.split()[1], status, head)
+                    size = next(line.split()[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+                    receive_exactly(client, int(size))
+            pair.agent.stop()
+            pair.agent.start().wait_until_ready()
+        for client in clients:
+            client.close()
+
     def test_python_ncat_and_psql_get_through(self):
         pair = self.start()
         database = Postgres(self)
