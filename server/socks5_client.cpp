@@ -260,7 +260,7 @@ void Socks5Client::answer(Socks5Reply code, std::string_view why) {
 
 void Socks5Client::note_refusal(std::string_view why) {
   const Endpoint peer{peer_.address().to_string(), peer_.port()};
-  around_->log.limited(Log::Level::info, "socks5.refused", {{"reason", why}, {"peer", to_string(peer)}});
+  around_->log.limited(Log::Level::info, "socks.refused", {{"reason", why}, {"peer", to_string(peer)}});
 }
 
 /// To close with bytes unread would make a reset of it, which might overtake what we said last. So what still comes is

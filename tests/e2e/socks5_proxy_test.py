@@ -161,6 +161,10 @@ class Socks5(Case):
                 (("erp", 80, "acme", "wrong"), None), (("erp", 80, "acme/plant-1", "s3cret"), None), (("erp", 80, "nobody", "s3cret"), None)]:
             with self.subTest(arguments):
                 self.assertEqual(self.code(*arguments), expected)
+        # A client that does not wait for answers.
+        with self.dial() as client:
+            client.sendall(b"\5\1\2" + login("acme", "s3cret") + connect("erp", 80) + b"early")
+            self.assertEqual(receive_exactly(client, 19), b"\5\2\1\0\5\0\0\1\0\0\0\0\0\0early")
         # Without a login there is no method in common.
         with self.dial() as client:
             client.sendall(b"\5\2\0\x80")
