@@ -121,7 +121,7 @@ void Socks5Client::ask_desk() {
 void Socks5Client::check_token() {
   const auto location = parse_location(talk_->location());
   if (!location) return judged(false);
-  auto route = around_->check_token(talk_->secret(), *location);
+  auto route = around_->check_token(talk_->secret(), *location, plane_.worker().index());
   if (route) {
     route_ = std::move(*route);
   } else {

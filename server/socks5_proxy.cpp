@@ -15,11 +15,12 @@ Socks5Proxy::~Socks5Proxy() {
 }
 
 Result<std::unique_ptr<Socks5Proxy>> Socks5Proxy::open(DataPlanes& planes, const TunnelDirectory& directory, Log& log,
-                                                       Socks5ProxySettings settings) {
+                                                       Socks5ProxySettings settings, TokenCheck check_token) {
   const Endpoint listen = settings.port.listen;
   auto http = std::make_shared<const ProxySurroundings>(ProxySurroundings{planes, directory, log, {}});
-  auto around = std::make_shared<Socks5Surroundings>(
-      planes, directory, log, std::make_shared<const Socks5ProxySettings>(std::move(settings)), std::move(http));
+  auto around = std::make_shared<Socks5Surroundings>(planes, directory, log,
+                                                     std::make_shared<const Socks5ProxySettings>(std::move(settings)),
+                                                     std::move(check_token), std::move(http));
   auto connections = std::make_shared<Quota>();
   ListenerEvents events;
   events.on_accept = [around, connections](Worker& worker, UniqueFd socket,

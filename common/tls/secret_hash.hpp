@@ -45,7 +45,7 @@ class SecretJudge {
   using Fingerprint = std::array<unsigned char, 32>;
   Fingerprint fingerprint_of(std::string_view secret) const;
 
-  std::array<unsigned char, 32> key_;  ///< Of this process alone.
+  std::array<unsigned char, 32> key_{};  ///< Of this process alone.
   std::unordered_map<std::string, Fingerprint> right_;
 };
 
