@@ -132,15 +132,45 @@ std::optional<HttpProxySettings> read_http_proxy(const TomlTable& root, std::vec
   const TomlTable table = root.table("http_proxy");
   const bool is_there = root.has("http_proxy");
   HttpProxySettings proxy;
-  if (table.has("listen")) {
-    proxy.port = read_listen_settings(table);
-  } else {
-    (void)table.number("connections_max", {1, 1'000'000});
-    (void)table.has("allow_from");
-  }
+  proxy.port = read_listen_settings(table, proxy.port);
   proxy.account = table.parsed("account", parse_name).value_or("");
   if (!is_there) return std::nullopt;
   table.require({"account"});
+  listeners.push_back({proxy.port.listen, table});
+  return proxy;
+}
+
+std::vector<Socks5Consumer> read_consumers(const TomlTable& proxy) {
+  std::vector<Socks5Consumer> consumers;
+  std::map<std::string, std::string> places;
+  for (const TomlTable& table : proxy.tables("consumer")) {
+    table.require({"name", "account", "virtual_hosts", "secret_hash"});
+    Socks5Consumer consumer;
+    consumer.name = table.parsed("name", parse_name).value_or("");
+    consumer.account = table.parsed("account", parse_name).value_or("");
+    if (const auto locations = table.parsed_list("locations", parse_location)) consumer.locations = *locations;
+    const auto parse_host = [](std::string_view text) { return parse_endpoint(text); };
+    consumer.virtual_hosts = table.parsed_list("virtual_hosts", parse_host).value_or(std::vector<Endpoint>());
+    consumer.secret = table.parsed("secret_hash", SecretHash::parse).value_or(SecretHash());
+    const auto [earlier, is_new] = places.try_emplace(consumer.name, table.where());
+    if (!is_new) table.fault("name", fmt::format("is taken already ({}); choose another", earlier->second));
+    consumers.push_back(std::move(consumer));
+  }
+  return consumers;
+}
+
+std::optional<Socks5ProxySettings> read_socks5_proxy(const TomlTable& root, std::vector<PlacedListener>& listeners) {
+  const TomlTable table = root.table("socks5_proxy");
+  const bool is_there = root.has("socks5_proxy");
+  Socks5ProxySettings proxy;
+  proxy.port = read_listen_settings(table, proxy.port);
+  proxy.unauthenticated_account = table.parsed("unauthenticated_account", parse_name).value_or("");
+  proxy.consumers = read_consumers(table);
+  if (!is_there) return std::nullopt;
+  if (proxy.unauthenticated_account.empty() && proxy.consumers.empty())
+    table.fault("",
+                "lets nobody in: add a [[socks5_proxy.consumer]], or unauthenticated_account where whoever can "
+                "connect may use that account");
   listeners.push_back({proxy.port.listen, table});
   return proxy;
 }
@@ -167,6 +197,7 @@ Config read_config(const TomlTable& root) {
   config.service_mappings = read_service_mappings(root);
   config.virtual_listeners = read_virtual_listeners(root, listeners);
   config.http_proxy = read_http_proxy(root, listeners);
+  config.socks5_proxy = read_socks5_proxy(root, listeners);
   check_listeners(listeners);
   config.deny = read_deny(root, config.tunnel.trust_domain);
   config.log = read_log(root);

@@ -7,6 +7,7 @@
 
 #include "common/base/error.hpp"
 #include "common/config/settings.hpp"
+#include "common/tls/secret_hash.hpp"
 
 namespace culvert::server {
 
@@ -45,6 +46,25 @@ struct HttpProxySettings {
   friend bool operator==(const HttpProxySettings&, const HttpProxySettings&) = default;
 };
 
+/// One [[socks5_proxy.consumer]]: who may log in with a password, and where to that leads.
+struct Socks5Consumer {
+  std::string name;  ///< For people.
+  std::string account;
+  std::vector<std::string> locations{""};
+  std::vector<Endpoint> virtual_hosts;
+  SecretHash secret;
+  friend bool operator==(const Socks5Consumer&, const Socks5Consumer&) = default;
+};
+
+/// Table [socks5_proxy]: the same for clients that speak SOCKS 5 (contracts 3). Not there: no proxy.
+struct Socks5ProxySettings {
+  ListenSettings port{.listen = {"127.0.0.1", 20004}, .allow_from = {}, .connections_max = 10'000};
+  std::string
+      unauthenticated_account;  ///< Whose agents everybody may go to who can connect; "": nobody without a login.
+  std::vector<Socks5Consumer> consumers;
+  friend bool operator==(const Socks5ProxySettings&, const Socks5ProxySettings&) = default;
+};
+
 /// Table [deny]: identities whose live tunnels end within 5 s and that are refused from then on.
 struct DenyList {
   std::vector<std::string> certificate_serials;  ///< Lower-case hex without colons and leading zeros, as `openssl x509
@@ -58,6 +78,7 @@ struct Config {
   std::vector<ServiceMapping> service_mappings;
   std::vector<VirtualListener> virtual_listeners;
   std::optional<HttpProxySettings> http_proxy;
+  std::optional<Socks5ProxySettings> socks5_proxy;
   DenyList deny;
   LogSettings log;
   AdminSettings admin;

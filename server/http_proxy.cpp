@@ -79,7 +79,8 @@ Result<std::unique_ptr<HttpProxy>> HttpProxy::open(DataPlanes& planes, const Tun
                         .source = peer.address(),
                         .place = std::move(place),
                         .tunnel = {},
-                        .tried = {}});
+                        .tried = {},
+                        .inside = {}});
   };
   events.on_refused = [shared](Worker&, const boost::asio::ip::tcp::endpoint& peer) {
     shared->around.log.limited(Log::Level::warn, "port.not_allowed",

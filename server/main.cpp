@@ -1,6 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <array>
+#include <cstdio>
+#include <cstring>  // explicit_bzero
+#include <string_view>
+
 #include "common/program/program.hpp"
+#include "common/tls/secret_hash.hpp"
 #include "server/server.hpp"
+
+namespace {
+
+/// Without its final newline: what `hash-secret < file` and a person at a terminal mean. RFC 1929 has room for 255
+/// bytes.
+int hash_secret() {
+  std::array<char, 258> room{};
+  const std::size_t size = std::fread(room.data(), 1, room.size(), stdin);
+  std::string_view secret(room.data(), size);
+  if (secret.ends_with('\n')) secret.remove_suffix(1);
+  if (secret.ends_with('\r')) secret.remove_suffix(1);
+  if (secret.empty() || secret.size() > 255) {
+    std::fputs("culvert-server: a secret has 1 to 255 bytes\n", stderr);
+    return static_cast<int>(culvert::ExitStatus::usage);
+  }
+  const auto hash = culvert::SecretHash::of(secret);
+  ::explicit_bzero(room.data(), room.size());
+  if (!hash) {
+    std::fprintf(stderr, "culvert-server: %s\n", hash.error().text.c_str());
+    return static_cast<int>(culvert::ExitStatus::try_again);
+  }
+  std::printf("%s\n", hash->text().c_str());
+  return 0;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   culvert::Program program;
@@ -13,5 +45,7 @@ int main(int argc, char** argv) {
                     std::unique_ptr<culvert::Plan> plan) -> std::unique_ptr<culvert::Service> {
     return std::make_unique<culvert::server::ServerService>(around, std::move(plan));
   };
+  program.tools = {
+      {"hash-secret", "Read a secret from standard input, and print its hash for secret_hash", hash_secret}};
   return culvert::run_program(program, argc, argv);
 }

@@ -49,7 +49,10 @@ ProxyClient::ProxyClient(DataPlane& plane, Setup setup)
       socket_(RelaySocket(std::move(setup.socket)), std::move(setup.read_ahead)),
       since_(DataPlane::now()),
       tried_(std::move(setup.tried)),
-      wanted_tunnel_(setup.tunnel) {}
+      wanted_tunnel_(setup.tunnel),
+      inside_(std::move(setup.inside)) {
+  if (inside_) parser_ = http::RequestParser(http::Role::origin);
+}
 
 ProxyClient::~ProxyClient() {
   plane_.worker().forget(*this);
@@ -190,8 +193,8 @@ bool ProxyClient::open(Tunnel& tunnel) {
 void ProxyClient::move_to(const TunnelDirectory::Entry& entry) {
   plane_.worker().poller().remove(socket_.fd(), *this);
   auto [socket, read_ahead] = socket_.release();
-  auto setup = std::make_shared<Setup>(
-      Setup{around_, socket.release(), std::move(read_ahead), source_, std::move(place_), entry.id, {}});
+  auto setup = std::make_shared<Setup>(Setup{
+      around_, socket.release(), std::move(read_ahead), source_, std::move(place_), entry.id, {}, std::move(inside_)});
   DataPlane& there = around_->planes.plane(entry.plane);
   there.worker().post([&there, setup] { start(there, std::move(*setup)); });
   die();

@@ -45,6 +45,11 @@ struct ProxySurroundings {
 /// credit. Owned by its DataPlane; buries itself. Between two requests it may move to another worker.
 class ProxyClient final : public StreamEnd, public Pollable, public TurnEnd {
  public:
+  /// Where everything goes inside a CONNECT to a mapping that speaks HTTP, whatever its requests say.
+  struct Inside {
+    Endpoint authority;
+    ProxyRoute route;
+  };
   struct Setup {
     std::shared_ptr<const ProxySurroundings> around;
     UniqueFd socket;
@@ -53,6 +58,7 @@ class ProxyClient final : public StreamEnd, public Pollable, public TurnEnd {
     std::shared_ptr<void> place;     ///< Of the port's connections.
     std::optional<TunnelId> tunnel;  ///< Where the first request goes: it moved here for that.
     std::vector<TunnelId> tried;
+    std::optional<Inside> inside;  ///< Set where CONNECT, or SOCKS, has been answered.
   };
   /// Takes the connection over, on the plane's worker.
   static void start(DataPlane& plane, Setup setup);
@@ -137,11 +143,6 @@ class ProxyClient final : public StreamEnd, public Pollable, public TurnEnd {
   std::unique_ptr<Exchange> exchange_;
   std::vector<TunnelId> tried_;
   std::optional<TunnelId> wanted_tunnel_;
-  /// Set inside a CONNECT to a mapping that speaks HTTP.
-  struct Inside {
-    Endpoint authority;
-    ProxyRoute route;
-  };
   std::optional<Inside> inside_;
   int streams_ = 0;           ///< Not forgotten yet: one, or two around a REJECT.
   Tunnel* tunnel_ = nullptr;  ///< Of the stream of this exchange, until it is forgotten.

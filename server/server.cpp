@@ -39,6 +39,24 @@ std::unique_ptr<ServerPlan> own(std::unique_ptr<Plan> plan) {
   return std::unique_ptr<ServerPlan>(&plan_of(*plan.release()));
 }
 
+/// A new proxy where one is wanted at an address that none has; else nullptr.
+template <typename Proxy, typename Settings>
+Result<std::unique_ptr<Proxy>> staged_proxy(const Proxy* standing, const std::optional<Settings>& wanted,
+                                            const Surroundings& around, const TunnelDirectory& directory) {
+  if (!wanted || (standing != nullptr && standing->settings().port.listen == wanted->port.listen)) return nullptr;
+  return Proxy::open(around.planes, directory, around.log, *wanted);
+}
+
+template <typename Proxy, typename Settings>
+void commit_proxy(std::unique_ptr<Proxy>& standing, const std::optional<Settings>& wanted,
+                  std::unique_ptr<Proxy> staged) {
+  if (staged || !wanted) {
+    standing = std::move(staged);
+  } else {
+    standing->change(*wanted);
+  }
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Plan>> ServerPlan::load(const std::filesystem::path& file) {
@@ -67,59 +85,58 @@ ServerService::ServerService(const Surroundings& around, std::unique_ptr<Plan> p
       agents_(around_.planes, directory_, around_.log, plan_->policy_),
       ports_(around_.planes, directory_, around_.log) {}
 
-/// A new proxy where one is wanted at an address that none has; else nullptr.
-Result<std::unique_ptr<HttpProxy>> ServerService::staged_proxy(const Config& config) {
-  if (!config.http_proxy) return nullptr;
-  if (http_proxy_ && http_proxy_->settings().port.listen == config.http_proxy->port.listen) return nullptr;
-  return HttpProxy::open(around_.planes, directory_, around_.log, *config.http_proxy);
+Result<ServerService::Staged> ServerService::stage(const Config& config) {
+  auto ports = ports_.stage(ports_of(config));
+  if (!ports) return std::unexpected(ports.error());
+  auto http = staged_proxy(http_proxy_.get(), config.http_proxy, around_, directory_);
+  if (!http) return std::unexpected(http.error());
+  auto socks5 = staged_proxy(socks5_proxy_.get(), config.socks5_proxy, around_, directory_);
+  if (!socks5) return std::unexpected(socks5.error());
+  return Staged{std::move(*ports), std::move(*http), std::move(*socks5)};
 }
 
-void ServerService::commit_proxy(const Config& config, std::unique_ptr<HttpProxy> staged) {
-  if (staged || !config.http_proxy) {
-    http_proxy_ = std::move(staged);
-  } else {
-    http_proxy_->change(*config.http_proxy);
-  }
+void ServerService::commit(const Config& config, Staged staged) {
+  ports_.commit(std::move(staged.ports));
+  commit_proxy(http_proxy_, config.http_proxy, std::move(staged.http_proxy));
+  commit_proxy(socks5_proxy_, config.socks5_proxy, std::move(staged.socks5_proxy));
+}
+
+void ServerService::close_doors() {
+  ports_.close();
+  http_proxy_.reset();
+  socks5_proxy_.reset();
 }
 
 Result<void> ServerService::start() {
-  auto staged = ports_.stage(ports_of(plan_->config_));
+  auto staged = stage(plan_->config_);
   if (!staged) return std::unexpected(staged.error());
-  auto proxy = staged_proxy(plan_->config_);
-  if (!proxy) return std::unexpected(proxy.error());
   if (auto listening = agents_.listen(plan_->config_.tunnel.listen); !listening) return listening;
-  ports_.commit(std::move(*staged));
-  commit_proxy(plan_->config_, std::move(*proxy));
+  commit(plan_->config_, std::move(*staged));
   return {};
 }
 
 Result<void> ServerService::reload(std::unique_ptr<Plan> plan) {
   auto fresh = own(std::move(plan));
-  auto staged = ports_.stage(ports_of(fresh->config_));
+  auto staged = stage(fresh->config_);
   if (!staged) return std::unexpected(staged.error());
-  auto proxy = staged_proxy(fresh->config_);
-  if (!proxy) return std::unexpected(proxy.error());
   if (fresh->config_.tunnel.listen != plan_->config_.tunnel.listen) {
     if (auto listening = agents_.listen(fresh->config_.tunnel.listen); !listening) return listening;
   }
-  ports_.commit(std::move(*staged));
-  commit_proxy(fresh->config_, std::move(*proxy));
+  commit(fresh->config_, std::move(*staged));
   agents_.change(fresh->policy_);
   plan_ = std::move(fresh);
   return {};
 }
 
 void ServerService::drain(std::chrono::steady_clock::time_point deadline, std::function<void()> done) {
-  ports_.close();
-  http_proxy_.reset();
+  close_doors();
   agents_.drain(leave_within);
   around_.planes.when_idle([](DataPlane& plane) { return plane.ends() > 0 || !plane.tunnels().empty(); }, deadline,
                            std::move(done));
 }
 
 void ServerService::stop(std::function<void()> done) {
-  ports_.close();
-  http_proxy_.reset();
+  close_doors();
   agents_.stop(std::move(done));
 }
 

@@ -9,6 +9,7 @@
 #include "server/agent_acceptor.hpp"
 #include "server/config.hpp"
 #include "server/http_proxy.hpp"
+#include "server/socks5_proxy.hpp"
 
 namespace culvert::server {
 
@@ -40,8 +41,15 @@ class ServerService final : public Service {
   void collect(MetricsPage& page) override;
 
  private:
-  Result<std::unique_ptr<HttpProxy>> staged_proxy(const Config& config);
-  void commit_proxy(const Config& config, std::unique_ptr<HttpProxy> staged);
+  /// What a configuration needs anew, opened before anything of it counts.
+  struct Staged {
+    LocalPorts::Staged ports;
+    std::unique_ptr<HttpProxy> http_proxy;
+    std::unique_ptr<Socks5Proxy> socks5_proxy;
+  };
+  Result<Staged> stage(const Config& config);
+  void commit(const Config& config, Staged staged);
+  void close_doors();
 
   Surroundings around_;
   std::unique_ptr<ServerPlan> plan_;
@@ -49,6 +57,7 @@ class ServerService final : public Service {
   AgentAcceptor agents_;
   LocalPorts ports_;
   std::unique_ptr<HttpProxy> http_proxy_;
+  std::unique_ptr<Socks5Proxy> socks5_proxy_;
 };
 
 }  // namespace culvert::server

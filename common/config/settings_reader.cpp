@@ -103,9 +103,9 @@ LimitSettings read_limits(const TomlTable& root) {
   return limits;
 }
 
-ListenSettings read_listen_settings(const TomlTable& table) {
-  ListenSettings settings;
-  table.require({"listen"});
+ListenSettings read_listen_settings(const TomlTable& table, std::optional<ListenSettings> usual) {
+  ListenSettings settings = usual.value_or(ListenSettings());
+  if (!usual) table.require({"listen"});
   const auto listen = table.parsed("listen", [](std::string_view text) { return parse_listen(text, "127.0.0.1"); });
   settings.allow_from = read_allow_from(table);
   if (listen) {

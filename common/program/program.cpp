@@ -341,12 +341,16 @@ int run_program(const Program& program, int argc, char** argv) {
   CLI::App* reload = app.add_subcommand("reload", "Make the running program read its configuration again");
   CLI::App* log_level = app.add_subcommand("log-level", "Show or change the running program's log level");
   log_level->add_option("level", level, "error, warn, info or debug");
+  for (const Program::Tool& tool : program.tools) app.add_subcommand(tool.name, tool.description);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : status_of(ExitStatus::usage);
   }
 
+  for (const Program::Tool& tool : program.tools) {
+    if (app.got_subcommand(tool.name)) return tool.run();
+  }
   if (status->parsed()) return ask_running(program, file, json ? "status --json" : "status");
   if (reload->parsed()) return ask_running(program, file, "reload");
   if (log_level->parsed()) return ask_running(program, file, "log-level " + level);

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/base/error.hpp"
 #include "common/program/service.hpp"
@@ -27,6 +28,13 @@ struct Program {
   /// Reads the file and all that it names, and checks it whole. Blocks.
   std::function<Result<std::unique_ptr<Plan>>(const std::filesystem::path& file)> load;
   std::function<std::unique_ptr<Service>(const Surroundings& around, std::unique_ptr<Plan> plan)> make;
+  /// A command of this program alone, which needs neither a configuration nor a running program.
+  struct Tool {
+    std::string name;
+    std::string description;
+    std::function<int()> run;  ///< Its exit status.
+  };
+  std::vector<Tool> tools;
 };
 
 /// How a program ended, for whoever restarts it (docs/operate.md): only `try_again` can be helped by a restart.

@@ -61,6 +61,12 @@ Relay& Relay::accept(Tunnel& tunnel, protocol::StreamId stream, Admission admiss
   return accepted;
 }
 
+void Relay::take_over(Tunnel& tunnel, protocol::StreamId stream, UniqueFd socket, Admission admission) {
+  Relay& relay = accept(tunnel, stream, std::move(admission));
+  relay.socket_ = RelaySocket(std::move(socket));
+  if (!relay.watch(relay.socket_.fd())) relay.socket_failed(Reason::overloaded);
+}
+
 void Relay::connect(RelaySocket socket) {
   if (tunnel_ == nullptr) return socket.reset();
   socket_ = std::move(socket);

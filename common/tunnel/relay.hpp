@@ -59,6 +59,10 @@ class Relay final : public StreamEnd, public Pollable {
   /// give_up() follows.
   static Relay& accept(Tunnel& tunnel, protocol::StreamId stream, Admission admission);
 
+  /// The opener's, where somebody else has waited for the peer's ACCEPT, and gives the stream away inside
+  /// on_accepted().
+  static void take_over(Tunnel& tunnel, protocol::StreamId stream, UniqueFd socket, Admission admission);
+
   explicit Relay(Tunnel& tunnel);
   ~Relay() override;
 

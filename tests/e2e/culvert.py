@@ -294,6 +294,18 @@ class Pair:
         self.server.tables["http_proxy"] = {"listen": f"127.0.0.1:{port}", "account": ACCOUNT, **more}
         return f"http://127.0.0.1:{port}"
 
+    def socks(self, **more):
+        """The server's SOCKS5 proxy; everybody who can connect may use account acme unless `more` has consumers. Returns host:port."""
+        port = free_port()
+        usual = {} if "consumer" in more else {"unauthenticated_account": ACCOUNT}
+        self.server.tables["socks5_proxy"] = {"listen": f"127.0.0.1:{port}", **usual, **more}
+        return f"127.0.0.1:{port}"
+
+    def consumer(self, secret, virtual_hosts, **more):
+        """One who may log in at the SOCKS5 proxy."""
+        answer = subprocess.run([self.server.binary(), "hash-secret"], input=secret, capture_output=True, text=True, timeout=20, check=True)
+        return {"name": "test", "account": ACCOUNT, "virtual_hosts": virtual_hosts, "secret_hash": answer.stdout.strip(), **more}
+
     def start(self):
         self.server.start().wait_until_ready()
         self.agent.start().wait_until_ready()

@@ -99,6 +99,19 @@ void http(Corpus& corpus) {
   }
 }
 
+/// One of each method, command and kind of address.
+void socks5(Corpus& corpus) {
+  using namespace std::string_literals;
+  for (const std::string& login : {"\5\1\0"s, "\5\1\2\1\6acme/x\6s3cret"s, "\5\1\x80\1\0\0\0\5a.b.c\14cGxhbnQtMQ=="s}) {
+    for (const std::string& request :
+         {"\5\1\0\3\3ERP\1\273"s, "\5\1\0\1\12\0\0\1\0\120"s, "\5\1\0\4\x20\1\xd\xb8\0\0\0\0\0\0\0\0\0\0\0\1\x1f\x90"s,
+          "\5\2\0\3\3ERP\1\273"s, "\5\1\0\2"s}) {
+      for (const char how : {'\7', '\17'}) corpus.add("socks5", bytes_of(how + "\0"s + login + request));
+    }
+  }
+  corpus.add("socks5", bytes_of("\7\0\4\1\0\120\1\2\3\4\0"s));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -108,5 +121,6 @@ int main(int argc, char** argv) {
   converse(corpus, true);
   messages(corpus);
   http(corpus);
+  socks5(corpus);
   return 0;
 }

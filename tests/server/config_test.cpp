@@ -50,6 +50,17 @@ listen = ":5444"
 account = "7a1c"
 virtual_host = "db:5432"
 
+[socks5_proxy]
+connections_max = 7
+unauthenticated_account = "7a1c"
+
+[[socks5_proxy.consumer]]
+name = "shop"
+account = "7a1c"
+locations = ["plant-1", ""]
+virtual_hosts = ["ERP.:443", "[2001:db8::1]:80"]
+secret_hash = "$scrypt$ln=10,r=8,p=1$AAECAwQFBgcICQoLDA0ODw$x0jHUFkpNBiJVwY1AhuH7NuyxVlkarFnXjRNhp1B/eU"
+
 [deny]
 certificate_serials = ["0A:1B:2c", "00ff"]
 agents = ["spiffe://example.org/account/7a1c/agent/a1", "spiffe://example.org/account/7a1c/location/plant-1/agent/a2"]
@@ -106,6 +117,15 @@ TEST(ServerConfig, takes_every_key) {
   EXPECT_EQ(listener.virtual_host, (Endpoint{"erp", 443}));
   EXPECT_EQ(config->virtual_listeners[1].port.listen, (Endpoint{"127.0.0.1", 5444}));
   EXPECT_EQ(config->virtual_listeners[1].location, "");
+  ASSERT_TRUE(config->socks5_proxy);
+  EXPECT_EQ(config->socks5_proxy->port.listen, (Endpoint{"127.0.0.1", 20004}));
+  EXPECT_EQ(config->socks5_proxy->port.connections_max, 7u);
+  EXPECT_EQ(config->socks5_proxy->unauthenticated_account, "7a1c");
+  ASSERT_EQ(config->socks5_proxy->consumers.size(), 1u);
+  const Socks5Consumer& consumer = config->socks5_proxy->consumers[0];
+  EXPECT_EQ(consumer.locations, (std::vector<std::string>{"plant-1", ""}));
+  EXPECT_EQ(consumer.virtual_hosts, (std::vector<Endpoint>{{"erp", 443}, {"2001:db8::1", 80}}));
+  EXPECT_TRUE(consumer.secret.matches("pleaseletmein"));
   EXPECT_EQ(config->deny.certificate_serials, (std::vector<std::string>{"a1b2c", "ff"}));
   EXPECT_EQ(config->deny.agents.size(), 2u);
   EXPECT_EQ(config->log, (LogSettings{LogSettings::Level::debug, LogSettings::Format::json}));
@@ -166,6 +186,22 @@ TEST(ServerConfig, tells_what_is_wrong_with_line_key_and_remedy) {
                "config.toml:7: virtual_listener.listen: [::]:1 can be reached from other machines; add allow_from"},
            Row{"[[virtual_listener]]\nlisten = ':1'\nallow_from = ['10.0.0.1/8']\naccount = 'a'\nvirtual_host = 'h:1'",
                "config.toml:8: virtual_listener.allow_from: \"10.0.0.1/8\": the address has bits beyond the prefix"},
+           Row{"[socks5_proxy]", "config.toml:6: socks5_proxy: lets nobody in"},
+           Row{"[socks5_proxy]\nlisten = '0.0.0.0:1'\nunauthenticated_account = 'a'",
+               "config.toml:7: socks5_proxy.listen: 0.0.0.0:1 can be reached from other machines; add allow_from"},
+           Row{"[[socks5_proxy.consumer]]\nname = 'n'\naccount = 'a'\nsecret_hash = "
+               "'$scrypt$ln=10,r=8,p=1$AAECAwQFBgcICQoLDA0ODw$x0jHUFkpNBiJVwY1AhuH7NuyxVlkarFnXjRNhp1B/eU'\n",
+               "config.toml:6: socks5_proxy.consumer.virtual_hosts: is missing"},
+           Row{"[[socks5_proxy.consumer]]\nname = 'n'\naccount = 'a'\nvirtual_hosts = ['*:80']\nsecret_hash = "
+               "'$scrypt$ln=10,r=8,p=1$AAECAwQFBgcICQoLDA0ODw$x0jHUFkpNBiJVwY1AhuH7NuyxVlkarFnXjRNhp1B/eU'\n",
+               "config.toml:9: socks5_proxy.consumer.virtual_hosts: \"*\": not a host name"},
+           Row{"[[socks5_proxy.consumer]]\nname = 'n'\naccount = 'a'\nvirtual_hosts = ['h:1']\nsecret_hash = 'x'",
+               "config.toml:10: socks5_proxy.consumer.secret_hash: must be a hash as"},
+           Row{"[[socks5_proxy.consumer]]\nname = 'n'\naccount = 'a'\nvirtual_hosts = ['h:1']\nsecret_hash = "
+               "'$scrypt$ln=10,r=8,p=1$AAECAwQFBgcICQoLDA0ODw$x0jHUFkpNBiJVwY1AhuH7NuyxVlkarFnXjRNhp1B/eU'\n"
+               "[[socks5_proxy.consumer]]\nname = 'n'\naccount = 'a'\nvirtual_hosts = ['h:1']\nsecret_hash = "
+               "'$scrypt$ln=10,r=8,p=1$AAECAwQFBgcICQoLDA0ODw$x0jHUFkpNBiJVwY1AhuH7NuyxVlkarFnXjRNhp1B/eU'\n",
+               "config.toml:12: socks5_proxy.consumer.name: is taken already (config.toml:6)"},
            Row{"[[virtual_listener]]\naccount = 'a'\nvirtual_host = 'h:1'",
                "config.toml:6: virtual_listener.listen: is missing"},
            Row{"[[virtual_listener]]\nlisten = ':1'\naccount = 'a'\nvirtual_host = 'h:1-2'",
