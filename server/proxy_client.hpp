@@ -130,8 +130,8 @@ class ProxyClient final : public StreamEnd, public Pollable, public TurnEnd {
     std::string request_id;
     http::Exchange course;  ///< For the question of reuse.
     http::BodyReader body;
-    std::optional<http::BodyWriter> response;
-    http::Fields trailers;  ///< Of the response.
+    std::unique_ptr<http::BodyWriter> response;  ///< Once its head is written.
+    http::Fields trailers;                       ///< Of the response.
     bool sent_trailers = false;
     bool is_raw = false;       ///< After 101 or CONNECT.
     bool broke_off = false;    ///< The client, in the middle of its request.

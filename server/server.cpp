@@ -132,12 +132,12 @@ void ServerService::drain(std::chrono::steady_clock::time_point deadline, std::f
   close_doors();
   agents_.drain(leave_within);
   around_.planes.when_idle([](DataPlane& plane) { return plane.ends() > 0 || !plane.tunnels().empty(); }, deadline,
-                           std::move(done));
+                           done);
 }
 
 void ServerService::stop(std::function<void()> done) {
   close_doors();
-  agents_.stop(std::move(done));
+  agents_.stop(done);
 }
 
 void ServerService::status(std::function<void(boost::json::object)> done) {

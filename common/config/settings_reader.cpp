@@ -103,7 +103,7 @@ LimitSettings read_limits(const TomlTable& root) {
   return limits;
 }
 
-ListenSettings read_listen_settings(const TomlTable& table, std::optional<ListenSettings> usual) {
+ListenSettings read_listen_settings(const TomlTable& table, const std::optional<ListenSettings>& usual) {
   ListenSettings settings = usual.value_or(ListenSettings());
   if (!usual) table.require({"listen"});
   const auto listen = table.parsed("listen", [](std::string_view text) { return parse_listen(text, "127.0.0.1"); });

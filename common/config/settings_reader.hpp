@@ -28,7 +28,7 @@ LimitSettings read_limits(const TomlTable& root);
 
 /// Keys listen, allow_from and connections_max of a [[channel]] or [[virtual_listener]], which must have the first, or
 /// of a proxy with its `usual` ones.
-ListenSettings read_listen_settings(const TomlTable& table, std::optional<ListenSettings> usual = std::nullopt);
+ListenSettings read_listen_settings(const TomlTable& table, const std::optional<ListenSettings>& usual = std::nullopt);
 /// An address to listen at: an IP literal or "localhost", and a port (0: the system chooses). Only "port" or ":port":
 /// at `usual_host`.
 Result<Endpoint> parse_listen(std::string_view text, std::string_view usual_host);
