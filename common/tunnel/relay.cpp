@@ -197,6 +197,7 @@ std::size_t Relay::pull_replay(std::span<std::byte> room) {
   const std::size_t bytes = std::min(rest.size(), room.size());
   std::ranges::copy(rest.first(bytes), room.begin());
   replayed_ += bytes;
+  if (accepted_) forget_attempt_if_replayed();
   return bytes;
 }
 
@@ -228,17 +229,24 @@ void Relay::on_tick(protocol::Time now) {
     const auto dial = std::exchange(dial_, nullptr);
     return dial->on_failed(*this, ETIMEDOUT);
   }
-  if (!attempt_ || tunnel_ == nullptr || now - began_ < attempt_->open.dial_time_max + answer_grace) return;
+  if (!attempt_ || accepted_ || tunnel_ == nullptr || now - began_ < attempt_->open.dial_time_max + answer_grace)
+    return;
   socket_failed(Reason::target_timed_out);
 }
 
 void Relay::on_accepted() {
   admission_.mapping_place = std::move(attempt_->place);
-  attempt_.reset();
+  accepted_ = true;
+  forget_attempt_if_replayed();
+}
+
+/// The answer may overtake what is still to be sent again: a small batch takes a part of it only.
+void Relay::forget_attempt_if_replayed() {
+  if (replayed_ == attempt_->replay.size()) attempt_.reset();
 }
 
 void Relay::on_rejected(const protocol::Reject& reject) {
-  if (!attempt_) return;
+  if (!attempt_ || accepted_) return;
   plane_.worker().poller().remove(socket_.fd(), *this);
   attempt_->socket = socket_.release();
   auto attempt = std::move(*std::exchange(attempt_, nullptr));

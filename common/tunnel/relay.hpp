@@ -90,6 +90,7 @@ class Relay final : public StreamEnd, public Pollable {
   void on_ready(std::uint32_t events) override;
 
   std::size_t pull_replay(std::span<std::byte> room);
+  void forget_attempt_if_replayed();
   [[nodiscard]] bool watch(int fd);
   void settle(std::uint32_t events);
   void flush();
@@ -106,11 +107,12 @@ class Relay final : public StreamEnd, public Pollable {
   ByteQueue queue_;
   std::size_t counted_ = 0;
   std::uint64_t window_bytes_ = 0;        ///< Ours since the stream is forgotten.
-  std::unique_ptr<OpenAttempt> attempt_;  ///< The opener's, until the answer.
+  std::unique_ptr<OpenAttempt> attempt_;  ///< The opener's, until the answer and the last byte to send again.
   std::size_t replayed_ = 0;
   std::unique_ptr<PendingDial> dial_;  ///< The acceptor's, until it is settled.
   Admission admission_;
   protocol::Time began_;
+  bool accepted_ = false;   ///< The opener's.
   bool finishing_ = false;  ///< The stream's last byte is here: half-close once the queue is empty.
   bool finished_ = false;
 };

@@ -46,7 +46,7 @@ bool has_early_bytes(TunnelPair& pair, std::int64_t bytes) {
                              [bytes](DataPlane& plane) { return plane.counters().buffered_bytes.value() == bytes; });
 }
 
-TEST(LocalPort, tries_another_tunnel_with_the_same_first_bytes) {
+void try_another_tunnel_with_the_same_first_bytes() {
   TunnelPair pair({.tunnels = 2});
   RefusesFirst refusing(pair);
   const std::string body = pattern(100'000);
@@ -61,6 +61,11 @@ TEST(LocalPort, tries_another_tunnel_with_the_same_first_bytes) {
   const auto target = pair.accept();
   ASSERT_TRUE(target);
   EXPECT_TRUE(testing::receive(target.get(), body.size()) == body);
+}
+
+/// Many times: OPEN and 16 KiB make two batches, and now and then the answer comes between them.
+TEST(LocalPort, tries_another_tunnel_with_the_same_first_bytes) {
+  for (int time = 0; time < 30 && !HasFailure(); ++time) try_another_tunnel_with_the_same_first_bytes();
 }
 
 TEST(LocalPort, tries_another_tunnel_for_a_client_that_has_half_closed) {
