@@ -67,9 +67,9 @@ class Socks5Door : public ::testing::Test {
   }
   void refuse_held(const protocol::Reject& reject) {
     const auto stream = held.take();
-    ASSERT_TRUE(stream);
-    testing::on(*stream->first,
-                [&](DataPlane& plane) { static_cast<Relay*>(plane.find_end(stream->second))->give_up(reject); });
+    if (!stream) FAIL() << "no stream came";
+    const EndId id = stream->second;
+    testing::on(*stream->first, [&](DataPlane& plane) { static_cast<Relay*>(plane.find_end(id))->give_up(reject); });
   }
 
   TunnelPair pair;
