@@ -22,7 +22,7 @@ def openssl(*arguments, data=None):
 
 class Key:
     def __init__(self, folder, key_id):
-        self.id, self.file = key_id, folder / f"{key_id}.pem"
+        self.id, self.file = key_id, folder / f"{key_id}-{time.monotonic_ns()}.pem"
         openssl("genrsa", "-out", self.file, 2048)
         modulus = openssl("rsa", "-in", self.file, "-noout", "-modulus").decode().strip().split("=")[1]
         self.jwk = {"kty": "RSA", "kid": self.id, "alg": "RS256", "use": "sig", "n": base64url(bytes.fromhex(modulus)), "e": "AQAB"}
