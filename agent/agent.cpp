@@ -153,7 +153,7 @@ void AgentService::drain(std::chrono::steady_clock::time_point deadline, std::fu
   ports_.close();
   for (auto& [name, link] : links_) link->drain();
   for (auto& link : retired_) link->drain();
-  around_.planes.when_idle([](DataPlane& plane) { return plane.ends() > 0; }, deadline, done);
+  around_.planes.when_idle([](DataPlane& plane) { return plane.ends() > 0; }, deadline, std::move(done));
 }
 
 void AgentService::stop(std::function<void()> done) {
@@ -173,7 +173,7 @@ void AgentService::stop(std::function<void()> done) {
                          std::ranges::all_of(retired_, over));
         return !plane.tunnels().empty() || acceptors_[plane.worker().index()]->size() > 0 || !links_over;
       },
-      std::chrono::steady_clock::now() + stop_time_max, done);
+      std::chrono::steady_clock::now() + stop_time_max, std::move(done));
 }
 
 void AgentService::status(std::function<void(boost::json::object)> done) {

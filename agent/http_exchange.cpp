@@ -98,9 +98,9 @@ void HttpExchange::begin_request(http::RequestHead head) {
     // Told as the client said it: the virtual host is always spoken to with http://.
     head.scheme = http::Scheme::http;
   }
-  request_body_ = std::make_unique<http::BodyWriter>(http::transfer_of(head), head.framing.length);
+  request_body_.emplace(http::transfer_of(head), head.framing.length);
   course_.request = {http::Version::http_1_1, http::transfer_of(head), false};
-  request_ = std::make_unique<http::RequestHead>(std::move(head));
+  request_ = std::move(head);
   reach();
 }
 
@@ -258,7 +258,7 @@ void HttpExchange::begin_response(http::ResponseHead head) {
   is_raw_ = head.status == 101;
   if (is_raw_) {
     response_body_.emplace(http::Transfer::until_close, 0);
-    request_body_ = std::make_unique<http::BodyWriter>(http::Transfer::until_close, 0);
+    request_body_.emplace(http::Transfer::until_close, 0);
     course_.request_is_complete = false;
   } else {
     response_body_.emplace(hop.transfer, head.framing.length);
@@ -294,7 +294,7 @@ bool HttpExchange::try_again() {
   if (!is_idempotent(request_->method)) return false;
   back_end_->user = nullptr;
   around_.plane.worker().bury(std::move(back_end_));
-  request_body_ = std::make_unique<http::BodyWriter>(http::transfer_of(*request_), request_->framing.length);
+  request_body_.emplace(http::transfer_of(*request_), request_->framing.length);
   reach();
   return true;
 }

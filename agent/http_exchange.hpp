@@ -76,9 +76,9 @@ class HttpExchange final : public StreamEnd, public BackEndUser, public TurnEnd 
   protocol::Time since_;  ///< Of the last progress.
   bool touched_ = false;
 
-  std::unique_ptr<http::RequestHead> request_;
+  std::optional<http::RequestHead> request_;
   http::Asked asked_;
-  std::unique_ptr<http::BodyWriter> request_body_;
+  std::optional<http::BodyWriter> request_body_;
   ByteQueue early_;  ///< Body bytes that came before there was a back end.
   bool early_end_ = false;
   http::Fields request_trailers_;

@@ -108,15 +108,14 @@ boost::asio::awaitable<void> ServerLink::pause(std::chrono::milliseconds time) {
 
 boost::asio::awaitable<Result<DialedSocket>> ServerLink::reach() {
   const auto deadline = std::chrono::steady_clock::now() + dial_time_max;
-  const ProxySettings* between = proxy_between();
-  if (between == nullptr) {
+  if (!is_behind_proxy()) {
     DialTarget target{server_.address, {}};
     co_return co_await dialer_.dial(std::move(target), deadline);
   }
   ConnectProxy proxy;
-  proxy.endpoint = between->address;
-  if (!between->user.empty()) {
-    proxy.credentials = [settings = *between]() -> Result<std::string> {
+  proxy.endpoint = server_.proxy->address;
+  if (!server_.proxy->user.empty()) {
+    proxy.credentials = [settings = *server_.proxy]() -> Result<std::string> {
       auto password = read_secret_file(settings.password_file);
       if (!password) return std::unexpected(password.error());
       return fmt::format("{}:{}", settings.user, password->reveal());
@@ -125,10 +124,8 @@ boost::asio::awaitable<Result<DialedSocket>> ServerLink::reach() {
   co_return co_await dial_through_proxy(dialer_, proxy, server_.address, deadline);
 }
 
-/// The proxy that the server is dialled through; nullptr: none.
-const ProxySettings* ServerLink::proxy_between() const {
-  if (!server_.proxy || bypasses_proxy(server_.address.host, server_.proxy->no_proxy)) return nullptr;
-  return &*server_.proxy;
+bool ServerLink::is_behind_proxy() const {
+  return server_.proxy && !bypasses_proxy(server_.address.host, server_.proxy->no_proxy);
 }
 
 /// Makes a tunnel of a connection, on the next worker in turn.
@@ -140,7 +137,7 @@ Result<TunnelId> ServerLink::begin(DialedSocket dialed) {
   Known known;
   known.plane = next_plane_++ % around_.planes.size();
   known.slot = free_slot();
-  known.through_proxy = proxy_between() != nullptr;
+  known.through_proxy = is_behind_proxy();
   Tunnel::Setup setup{.id = id,
                       .fd = std::move(dialed.fd),
                       .ssl = std::move(ssl),

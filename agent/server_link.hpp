@@ -99,7 +99,7 @@ class ServerLink final : public TunnelOwner {
   boost::asio::awaitable<void> keep();
   boost::asio::awaitable<void> pause(std::chrono::milliseconds time);
   boost::asio::awaitable<Result<DialedSocket>> reach();
-  const ProxySettings* proxy_between() const;
+  bool is_behind_proxy() const;
   void spawn_keepers();
   Result<TunnelId> begin(DialedSocket dialed);
   std::uint32_t free_slot() const;

@@ -10,6 +10,7 @@
 
 #include "common/config/settings_reader.hpp"
 #include "common/config/toml_reader.hpp"
+#include "server/caller_reader.hpp"
 
 namespace culvert::server {
 
@@ -132,10 +133,11 @@ std::optional<HttpProxySettings> read_http_proxy(const TomlTable& root, std::vec
   const TomlTable table = root.table("http_proxy");
   const bool is_there = root.has("http_proxy");
   HttpProxySettings proxy;
-  proxy.port = read_listen_settings(table, proxy.port);
-  proxy.account = table.parsed("account", parse_name).value_or("");
+  const auto callers = read_callers(table);
+  proxy.port = read_listen_settings(table, {.usual = proxy.port, .is_guarded = callers.are_guarded()});
+  proxy.callers = callers.settings;
   if (!is_there) return std::nullopt;
-  table.require({"account"});
+  check_callers(table, callers);
   listeners.push_back({proxy.port.listen, table});
   return proxy;
 }
@@ -163,14 +165,17 @@ std::optional<Socks5ProxySettings> read_socks5_proxy(const TomlTable& root, std:
   const TomlTable table = root.table("socks5_proxy");
   const bool is_there = root.has("socks5_proxy");
   Socks5ProxySettings proxy;
-  proxy.port = read_listen_settings(table, proxy.port);
+  proxy.port = read_listen_settings(table, {.usual = proxy.port});
   proxy.unauthenticated_account = table.parsed("unauthenticated_account", parse_name).value_or("");
   proxy.consumers = read_consumers(table);
+  proxy.takes_tokens = table.boolean("tokens").value_or(false);
   if (!is_there) return std::nullopt;
-  if (proxy.unauthenticated_account.empty() && proxy.consumers.empty())
+  if (proxy.takes_tokens && !root.table("http_proxy").has("issuer"))
+    table.fault("tokens", "are those of [[http_proxy.issuer]], and there is none");
+  if (proxy.unauthenticated_account.empty() && proxy.consumers.empty() && !proxy.takes_tokens)
     table.fault("",
-                "lets nobody in: add a [[socks5_proxy.consumer]], or unauthenticated_account where whoever can "
-                "connect may use that account");
+                "lets nobody in: add a [[socks5_proxy.consumer]], or tokens = true, or unauthenticated_account where "
+                "whoever can connect may use that account");
   listeners.push_back({proxy.port.listen, table});
   return proxy;
 }
@@ -218,8 +223,15 @@ Result<Config> load_config(const std::filesystem::path& file) {
 }
 
 std::vector<std::filesystem::path> files_of(const Config& config) {
-  const CredentialFiles& files = config.tunnel.credentials;
-  return {files.certificate, files.private_key, files.ca};
+  const CredentialFiles& credentials = config.tunnel.credentials;
+  std::vector<std::filesystem::path> files{credentials.certificate, credentials.private_key, credentials.ca};
+  if (!config.http_proxy) return files;
+  for (const IssuerSettings& issuer : config.http_proxy->callers.issuers) {
+    for (const auto& file : {issuer.jwks_file, issuer.ca}) {
+      if (!file.empty()) files.push_back(file);
+    }
+  }
+  return files;
 }
 
 std::vector<std::string> config_keys() {

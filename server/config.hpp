@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -39,10 +40,36 @@ struct VirtualListener {
   friend bool operator==(const VirtualListener&, const VirtualListener&) = default;
 };
 
+/// One [[http_proxy.issuer]]: whose tokens are taken, and for which account. Of each pair exactly one is set:
+/// jwks_file and jwks_url, account and account_claim.
+struct IssuerSettings {
+  std::string issuer;  ///< `iss`
+  std::filesystem::path jwks_file;
+  std::string jwks_url;
+  std::filesystem::path ca;             ///< Signs the server of jwks_url; empty: the system's store.
+  std::vector<std::string> audience;    ///< Of `aud` one must be here; empty: whatever it is. So, too, the two below,
+  std::vector<std::string> client_ids;  ///< for `client_id`, `azp` and `cid`,
+  std::vector<std::string> subjects;    ///< and for `sub`. One of the three is not empty.
+  std::string account;
+  std::string account_claim;  ///< A JSON pointer.
+  friend bool operator==(const IssuerSettings&, const IssuerSettings&) = default;
+};
+
+/// How a proxy tells whose agents a caller may reach.
+struct CallerSettings {
+  std::vector<IssuerSettings> issuers;  ///< Any: nobody passes without a token of one of them, which says the account.
+  // Without issuers:
+  enum class Account : std::uint8_t { fixed, consumer_field, service_token };
+  Account account_from = Account::fixed;
+  std::string account;        ///< Account::fixed
+  std::string account_claim;  ///< Account::service_token: a JSON pointer into a token that nobody verifies.
+  friend bool operator==(const CallerSettings&, const CallerSettings&) = default;
+};
+
 /// Table [http_proxy]: where workloads reach virtual hosts (contracts 2). Not there: no proxy.
 struct HttpProxySettings {
   ListenSettings port{.listen = {"127.0.0.1", 20003}, .allow_from = {}, .connections_max = 10'000};
-  std::string account;  ///< The one whose agents all requests go to.
+  CallerSettings callers;
   friend bool operator==(const HttpProxySettings&, const HttpProxySettings&) = default;
 };
 
@@ -62,6 +89,7 @@ struct Socks5ProxySettings {
   std::string
       unauthenticated_account;  ///< Whose agents everybody may go to who can connect; "": nobody without a login.
   std::vector<Socks5Consumer> consumers;
+  bool takes_tokens = false;  ///< Of the HTTP proxy's issuers.
   friend bool operator==(const Socks5ProxySettings&, const Socks5ProxySettings&) = default;
 };
 

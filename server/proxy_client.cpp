@@ -126,7 +126,7 @@ void ProxyClient::begin_request() {
     exchange_->head.authority = inside_->authority;
     exchange_->route = inside_->route;
   } else {
-    auto route = around_->admit(exchange_->head, parser_.proxy_authorization());
+    auto route = around_->admit(exchange_->head, parser_.proxy_authorization(), plane_.worker().index());
     if (!route) return answer(route.error());
     exchange_->route = std::move(*route);
   }
@@ -252,7 +252,7 @@ void ProxyClient::begin_raw(std::string_view said) {
   socket_.write(said);
   exchange_->is_raw = true;
   exchange_->body = http::BodyReader(http::Transfer::until_close, 0);
-  exchange_->response = std::make_unique<http::BodyWriter>(http::Transfer::until_close, 0);
+  exchange_->response.emplace(http::Transfer::until_close, 0);
   exchange_->course.request_is_complete = false;
   tunnel_->set_readable(stream_);
   touch();
@@ -310,7 +310,7 @@ void ProxyClient::begin_response(http::ResponseHead head) {
   http::write_response(text, head, transfer, after);
   if (head.status == 101) return begin_raw(text);
   socket_.write(text);
-  now.response = std::make_unique<http::BodyWriter>(transfer, head.framing.length);
+  now.response.emplace(transfer, head.framing.length);
   touch();
 }
 

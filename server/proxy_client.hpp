@@ -35,8 +35,9 @@ struct ProxySurroundings {
   DataPlanes& planes;
   const TunnelDirectory& directory;
   Log& log;
-  /// May this request pass, and whose is it? Takes out of the head what is meant for the proxy alone.
-  std::function<std::expected<ProxyRoute, ProxyError>(http::RequestHead&, const std::string& proxy_authorization)>
+  /// May this request pass, and whose is it? On that worker.
+  std::function<std::expected<ProxyRoute, ProxyError>(const http::RequestHead&, std::string_view proxy_authorization,
+                                                      std::size_t worker)>
       admit;
 };
 
@@ -130,8 +131,8 @@ class ProxyClient final : public StreamEnd, public Pollable, public TurnEnd {
     std::string request_id;
     http::Exchange course;  ///< For the question of reuse.
     http::BodyReader body;
-    std::unique_ptr<http::BodyWriter> response;  ///< Once its head is written.
-    http::Fields trailers;                       ///< Of the response.
+    std::optional<http::BodyWriter> response;
+    http::Fields trailers;  ///< Of the response.
     bool sent_trailers = false;
     bool is_raw = false;       ///< After 101 or CONNECT.
     bool broke_off = false;    ///< The client, in the middle of its request.

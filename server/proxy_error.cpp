@@ -85,6 +85,19 @@ ProxyError error_of(Reason reason) {
           true};
 }
 
+ProxyError error_of(const TokenRefusal& refusal) {
+  const bool is_broken = &refusal == &token_refusals::missing || &refusal == &token_refusals::malformed ||
+                         &refusal == &token_refusals::too_long;
+  return {407,
+          refusal.code,
+          "http_request_denied",
+          refusal.text,
+          refusal.hint,
+          fmt::format("Bearer error=\"{}\", error_description=\"{}: {}\"",
+                      is_broken ? "invalid_request" : "invalid_token", refusal.code, refusal.text),
+          false};
+}
+
 ProxyError error_of(const http::Refusal& refusal) {
   const bool of_response = refusal.status == 502;
   return {refusal.status,

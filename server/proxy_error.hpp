@@ -8,6 +8,7 @@
 #include "common/http/head.hpp"
 #include "common/http/refusal.hpp"
 #include "protocol/messages.hpp"
+#include "server/token.hpp"
 
 // Every error that the proxy makes itself says what happened, on which hop, and what to do: Proxy-Status (RFC 9209),
 // and a body application/problem+json (RFC 9457) with a stable code of docs/errors.md. No internal host name, nothing
@@ -27,6 +28,8 @@ struct ProxyError {
 
 /// What the agent's refusal, or the end of its stream, means to the client.
 ProxyError error_of(protocol::Reason reason);
+/// A token that is not taken: 407, with the failed check in Proxy-Authenticate (RFC 6750 3).
+ProxyError error_of(const TokenRefusal& refusal);
 /// A message that was not understood; of the client, or what came from the agent.
 ProxyError error_of(const http::Refusal& refusal);
 

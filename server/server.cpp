@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/server.hpp"
 
+#include <chrono>
 #include <utility>
 
 #include <boost/json/array.hpp>
@@ -40,21 +41,30 @@ std::unique_ptr<ServerPlan> own(std::unique_ptr<Plan> plan) {
 }
 
 /// A new proxy where one is wanted at an address that none has; else nullptr.
-template <typename Proxy, typename Settings>
-Result<std::unique_ptr<Proxy>> staged_proxy(const Proxy* standing, const std::optional<Settings>& wanted,
+template <typename Proxy, typename Rules>
+Result<std::unique_ptr<Proxy>> staged_proxy(const Proxy* standing, const std::optional<Rules>& wanted,
                                             const Surroundings& around, const TunnelDirectory& directory) {
-  if (!wanted || (standing != nullptr && standing->settings().port.listen == wanted->port.listen)) return nullptr;
+  if (!wanted || (standing != nullptr && standing->settings().port.listen == wanted->settings.port.listen))
+    return nullptr;
   return Proxy::open(around.planes, directory, around.log, *wanted);
 }
 
-template <typename Proxy, typename Settings>
-void commit_proxy(std::unique_ptr<Proxy>& standing, const std::optional<Settings>& wanted,
-                  std::unique_ptr<Proxy> staged) {
+template <typename Proxy, typename Rules>
+void commit_proxy(std::unique_ptr<Proxy>& standing, std::optional<Rules> wanted, std::unique_ptr<Proxy> staged) {
   if (staged || !wanted) {
     standing = std::move(staged);
   } else {
-    standing->change(*wanted);
+    standing->change(std::move(*wanted));
   }
+}
+
+CheckToken check_by(std::shared_ptr<TokenCheck> tokens) {
+  return [tokens = std::move(tokens)](std::string_view token, const std::string& location,
+                                      std::size_t worker) -> std::expected<ProxyRoute, std::string> {
+    auto account = tokens->account_of(token, worker, std::chrono::system_clock::now());
+    if (!account) return std::unexpected(std::string(account.error()->code));
+    return ProxyRoute{std::move(*account), location};
+  };
 }
 
 }  // namespace
@@ -68,6 +78,14 @@ Result<std::unique_ptr<Plan>> ServerPlan::load(const std::filesystem::path& file
   plan->config_ = std::move(*config);
   const Config& checked = plan->config_;
   plan->settings_ = {checked.log, checked.admin, checked.metrics, checked.limits, files_of(checked)};
+  if (checked.http_proxy) {
+    for (const IssuerSettings& issuer : checked.http_proxy->callers.issuers) {
+      auto keys = IssuerKeys::load(issuer);
+      if (!keys)
+        return fail(keys.error().code, fmt::format("{}: [[http_proxy.issuer]]: {}", file.string(), keys.error().text));
+      plan->issuers_.push_back({issuer, std::move(*keys)});
+    }
+  }
   plan->policy_ =
       std::make_shared<const TunnelPolicy>(TunnelPolicy{std::move(*tls),
                                                         checked.tunnel.trust_domain,
@@ -83,22 +101,37 @@ ServerService::ServerService(const Surroundings& around, std::unique_ptr<Plan> p
       plan_(own(std::move(plan))),
       directory_(around_.planes),
       agents_(around_.planes, directory_, around_.log, plan_->policy_),
-      ports_(around_.planes, directory_, around_.log) {}
+      ports_(around_.planes, directory_, around_.log),
+      key_fetcher_(around_.planes.home(), around_.log) {}
 
-Result<ServerService::Staged> ServerService::stage(const Config& config) {
-  auto ports = ports_.stage(ports_of(config));
+Result<ServerService::Staged> ServerService::stage(const ServerPlan& plan) {
+  Staged staged;
+  auto ports = ports_.stage(ports_of(plan.config_));
   if (!ports) return std::unexpected(ports.error());
-  auto http = staged_proxy(http_proxy_.get(), config.http_proxy, around_, directory_);
+  staged.ports = std::move(*ports);
+  std::shared_ptr<TokenCheck> tokens;
+  if (!plan.issuers_.empty()) tokens = std::make_shared<TokenCheck>(plan.issuers_, around_.planes.workers().size());
+  if (plan.config_.http_proxy) staged.http_rules = HttpProxyRules{*plan.config_.http_proxy, tokens};
+  if (plan.config_.socks5_proxy) {
+    staged.socks5_rules = Socks5Rules{*plan.config_.socks5_proxy, {}};
+    if (tokens && plan.config_.socks5_proxy->takes_tokens) staged.socks5_rules->check_token = check_by(tokens);
+  }
+  auto http = staged_proxy(http_proxy_.get(), staged.http_rules, around_, directory_);
   if (!http) return std::unexpected(http.error());
-  auto socks5 = staged_proxy(socks5_proxy_.get(), config.socks5_proxy, around_, directory_);
+  staged.http_proxy = std::move(*http);
+  auto socks5 = staged_proxy(socks5_proxy_.get(), staged.socks5_rules, around_, directory_);
   if (!socks5) return std::unexpected(socks5.error());
-  return Staged{std::move(*ports), std::move(*http), std::move(*socks5)};
+  staged.socks5_proxy = std::move(*socks5);
+  return staged;
 }
 
-void ServerService::commit(const Config& config, Staged staged) {
+void ServerService::commit(Staged staged) {
+  const auto older = std::exchange(tokens_, staged.http_rules ? staged.http_rules->tokens : nullptr);
+  for (const TokenIssuer& issuer : tokens_ ? tokens_->issuers() : std::vector<TokenIssuer>())
+    key_fetcher_.keep(issuer.keys, older ? older->keys_of(issuer.settings.issuer) : nullptr);
   ports_.commit(std::move(staged.ports));
-  commit_proxy(http_proxy_, config.http_proxy, std::move(staged.http_proxy));
-  commit_proxy(socks5_proxy_, config.socks5_proxy, std::move(staged.socks5_proxy));
+  commit_proxy(http_proxy_, std::move(staged.http_rules), std::move(staged.http_proxy));
+  commit_proxy(socks5_proxy_, std::move(staged.socks5_rules), std::move(staged.socks5_proxy));
 }
 
 void ServerService::close_doors() {
@@ -108,21 +141,21 @@ void ServerService::close_doors() {
 }
 
 Result<void> ServerService::start() {
-  auto staged = stage(plan_->config_);
+  auto staged = stage(*plan_);
   if (!staged) return std::unexpected(staged.error());
   if (auto listening = agents_.listen(plan_->config_.tunnel.listen); !listening) return listening;
-  commit(plan_->config_, std::move(*staged));
+  commit(std::move(*staged));
   return {};
 }
 
 Result<void> ServerService::reload(std::unique_ptr<Plan> plan) {
   auto fresh = own(std::move(plan));
-  auto staged = stage(fresh->config_);
+  auto staged = stage(*fresh);
   if (!staged) return std::unexpected(staged.error());
   if (fresh->config_.tunnel.listen != plan_->config_.tunnel.listen) {
     if (auto listening = agents_.listen(fresh->config_.tunnel.listen); !listening) return listening;
   }
-  commit(fresh->config_, std::move(*staged));
+  commit(std::move(*staged));
   agents_.change(fresh->policy_);
   plan_ = std::move(fresh);
   return {};
@@ -137,7 +170,14 @@ void ServerService::drain(std::chrono::steady_clock::time_point deadline, std::f
 
 void ServerService::stop(std::function<void()> done) {
   close_doors();
-  agents_.stop(done);
+  key_fetcher_.request_stop();
+  const auto finish = [this, done = std::move(done)] {
+    // A cancelled fetch ends in the next turns of the loop.
+    around_.planes.when_idle(
+        [this](DataPlane& plane) { return plane.worker().index() == 0 && !key_fetcher_.is_over(); },
+        std::chrono::steady_clock::time_point::max(), done);
+  };
+  agents_.stop(finish);
 }
 
 void ServerService::status(std::function<void(boost::json::object)> done) {

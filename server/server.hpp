@@ -25,6 +25,7 @@ class ServerPlan final : public Plan {
   Config config_;
   ProgramSettings settings_;
   std::shared_ptr<const TunnelPolicy> policy_;
+  std::vector<TokenIssuer> issuers_;  ///< Of the HTTP proxy.
 };
 
 /// culvert-server: agents come in by the tunnel listener, workloads by virtual listeners.
@@ -44,11 +45,13 @@ class ServerService final : public Service {
   /// What a configuration needs anew, opened before anything of it counts.
   struct Staged {
     LocalPorts::Staged ports;
+    std::optional<HttpProxyRules> http_rules;
     std::unique_ptr<HttpProxy> http_proxy;
+    std::optional<Socks5Rules> socks5_rules;
     std::unique_ptr<Socks5Proxy> socks5_proxy;
   };
-  Result<Staged> stage(const Config& config);
-  void commit(const Config& config, Staged staged);
+  Result<Staged> stage(const ServerPlan& plan);
+  void commit(Staged staged);
   void close_doors();
 
   Surroundings around_;
@@ -58,6 +61,8 @@ class ServerService final : public Service {
   LocalPorts ports_;
   std::unique_ptr<HttpProxy> http_proxy_;
   std::unique_ptr<Socks5Proxy> socks5_proxy_;
+  std::shared_ptr<TokenCheck> tokens_;  ///< Of the proxies.
+  KeyFetcher key_fetcher_;
 };
 
 }  // namespace culvert::server

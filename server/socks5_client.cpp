@@ -53,7 +53,7 @@ Socks5Client::Socks5Client(DataPlane& plane, Setup setup)
   const auto settings = around_->settings.get();
   talk_ = std::make_unique<Socks5>(Socks5::Methods{.none = !settings->unauthenticated_account.empty(),
                                                    .password = !settings->consumers.empty(),
-                                                   .token = static_cast<bool>(around_->check_token)});
+                                                   .token = static_cast<bool>(*around_->check_token.get())});
 }
 
 Socks5Client::~Socks5Client() {
@@ -121,7 +121,10 @@ void Socks5Client::ask_desk() {
 void Socks5Client::check_token() {
   const auto location = parse_location(talk_->location());
   if (!location) return judged(false);
-  auto route = around_->check_token(talk_->secret(), *location, plane_.worker().index());
+  const auto check = around_->check_token.get();
+  // A reload may have taken the method away meanwhile.
+  if (!*check) return judged(false);
+  auto route = (*check)(talk_->secret(), *location, plane_.worker().index());
   if (route) {
     route_ = std::move(*route);
   } else {

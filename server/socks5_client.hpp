@@ -25,19 +25,19 @@
 namespace culvert::server {
 
 /// Whose agents a token's bearer may go to, or which check it failed. On that worker.
-using TokenCheck = std::function<std::expected<ProxyRoute, std::string>(
+using CheckToken = std::function<std::expected<ProxyRoute, std::string>(
     std::string_view jwt, const std::string& location, std::size_t worker)>;
 
 /// What all connections of the SOCKS5 proxy share. Outlives them; used on every worker.
 struct Socks5Surroundings {
   Socks5Surroundings(DataPlanes& all_planes, const TunnelDirectory& tunnels, Log& program_log,
-                     std::shared_ptr<const Socks5ProxySettings> first, TokenCheck token_check,
+                     std::shared_ptr<const Socks5ProxySettings> first, CheckToken token_check,
                      std::shared_ptr<const ProxySurroundings> inside)
       : planes(all_planes),
         directory(tunnels),
         log(program_log),
         settings(std::move(first)),
-        check_token(std::move(token_check)),
+        check_token(std::make_shared<const CheckToken>(std::move(token_check))),
         http(std::move(inside)) {}
 
   DataPlanes& planes;
@@ -45,7 +45,7 @@ struct Socks5Surroundings {
   Log& log;
   Snapshot<Socks5ProxySettings> settings;
   PasswordDesk desk;
-  const TokenCheck check_token;  ///< Empty: the method is not offered.
+  Snapshot<CheckToken> check_token;  ///< Empty: the method is not offered.
   /// For connections to mappings that speak HTTP.
   std::shared_ptr<const ProxySurroundings> http;
 };

@@ -15,12 +15,12 @@ Socks5Proxy::~Socks5Proxy() {
 }
 
 Result<std::unique_ptr<Socks5Proxy>> Socks5Proxy::open(DataPlanes& planes, const TunnelDirectory& directory, Log& log,
-                                                       Socks5ProxySettings settings, TokenCheck check_token) {
-  const Endpoint listen = settings.port.listen;
+                                                       Socks5Rules rules) {
+  const Endpoint listen = rules.settings.port.listen;
   auto http = std::make_shared<const ProxySurroundings>(ProxySurroundings{planes, directory, log, {}});
-  auto around = std::make_shared<Socks5Surroundings>(planes, directory, log,
-                                                     std::make_shared<const Socks5ProxySettings>(std::move(settings)),
-                                                     std::move(check_token), std::move(http));
+  auto around = std::make_shared<Socks5Surroundings>(
+      planes, directory, log, std::make_shared<const Socks5ProxySettings>(std::move(rules.settings)),
+      std::move(rules.check_token), std::move(http));
   auto connections = std::make_shared<Quota>();
   ListenerEvents events;
   events.on_accept = [around, connections](Worker& worker, UniqueFd socket,
@@ -58,8 +58,9 @@ Result<std::unique_ptr<Socks5Proxy>> Socks5Proxy::open(DataPlanes& planes, const
   return proxy;
 }
 
-void Socks5Proxy::change(Socks5ProxySettings settings) {
-  around_->settings.publish(std::make_shared<const Socks5ProxySettings>(std::move(settings)));
+void Socks5Proxy::change(Socks5Rules rules) {
+  around_->settings.publish(std::make_shared<const Socks5ProxySettings>(std::move(rules.settings)));
+  around_->check_token.publish(std::make_shared<const CheckToken>(std::move(rules.check_token)));
 }
 
 Socks5ProxySettings Socks5Proxy::settings() const {

@@ -8,17 +8,23 @@
 
 namespace culvert::server {
 
+/// What a reload changes.
+struct Socks5Rules {
+  Socks5ProxySettings settings;
+  CheckToken check_token;  ///< Empty: no tokens are taken.
+};
+
 /// The SOCKS5 proxy's door: accepts workloads' connections. Owned at home.
 class Socks5Proxy {
  public:
-  /// Binds at once. Tokens are taken where there is somebody to check them. Errors: the listener's.
+  /// Binds at once. Errors: the listener's.
   static Result<std::unique_ptr<Socks5Proxy>> open(DataPlanes& planes, const TunnelDirectory& directory, Log& log,
-                                                   Socks5ProxySettings settings, TokenCheck check_token = {});
+                                                   Socks5Rules rules);
   /// Accepts no more, and checks no password any more. Connections that stand live on.
   ~Socks5Proxy();
 
   /// For connections from now on; the address stays.
-  void change(Socks5ProxySettings settings);
+  void change(Socks5Rules rules);
   Socks5ProxySettings settings() const;
   boost::asio::ip::tcp::endpoint local_endpoint() const { return listener_->local_endpoint(); }
 

@@ -13,6 +13,7 @@
 #include "common/config/secret_file.hpp"
 #include "common/config/toml_reader.hpp"
 #include "common/net/unique_fd.hpp"
+#include "protocol/check.hpp"
 
 namespace culvert {
 
@@ -103,15 +104,17 @@ LimitSettings read_limits(const TomlTable& root) {
   return limits;
 }
 
-ListenSettings read_listen_settings(const TomlTable& table, const std::optional<ListenSettings>& usual) {
-  ListenSettings settings = usual.value_or(ListenSettings());
-  if (!usual) table.require({"listen"});
+ListenSettings read_listen_settings(const TomlTable& table, const ListenRules& rules) {
+  ListenSettings settings = rules.usual.value_or(ListenSettings{});
+  if (!rules.usual) table.require({"listen"});
   const auto listen = table.parsed("listen", [](std::string_view text) { return parse_listen(text, "127.0.0.1"); });
   settings.allow_from = read_allow_from(table);
-  if (listen) {
-    settings.listen = *listen;
-    require_allow_from(table, settings.listen, settings.allow_from);
+  if (listen) settings.listen = *listen;
+  if (rules.is_guarded && settings.allow_from.empty() && !is_loopback(settings.listen.host)) {
+    for (const char* everybody : {"0.0.0.0/0", "::/0"})
+      check(settings.allow_from.add(everybody).has_value(), "everybody is a network");
   }
+  if (listen) require_allow_from(table, settings.listen, settings.allow_from);
   if (const auto count = table.number("connections_max", connections_range))
     settings.connections_max = static_cast<std::uint32_t>(*count);
   return settings;

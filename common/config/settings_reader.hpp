@@ -26,9 +26,12 @@ Result<AdminSettings> load_admin_settings(const std::filesystem::path& file);
 MetricsSettings read_metrics(const TomlTable& root, std::optional<Endpoint> usual);
 LimitSettings read_limits(const TomlTable& root);
 
-/// Keys listen, allow_from and connections_max of a [[channel]] or [[virtual_listener]], which must have the first, or
-/// of a proxy with its `usual` ones.
-ListenSettings read_listen_settings(const TomlTable& table, const std::optional<ListenSettings>& usual = std::nullopt);
+struct ListenRules {
+  std::optional<ListenSettings> usual = std::nullopt;  ///< What is not written; without it `listen` is required.
+  bool is_guarded = false;  ///< Who connects must prove a right: without allow_from anybody may, off loopback too.
+};
+/// Keys listen, allow_from and connections_max of a [[channel]], a [[virtual_listener]] or a proxy.
+ListenSettings read_listen_settings(const TomlTable& table, const ListenRules& rules = {});
 /// An address to listen at: an IP literal or "localhost", and a port (0: the system chooses). Only "port" or ":port":
 /// at `usual_host`.
 Result<Endpoint> parse_listen(std::string_view text, std::string_view usual_host);

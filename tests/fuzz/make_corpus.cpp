@@ -112,6 +112,20 @@ void socks5(Corpus& corpus) {
   corpus.add("socks5", bytes_of("\7\0\4\1\0\120\1\2\3\4\0"s));
 }
 
+/// Behind the byte that says what it is: a token, claims, a header, an object.
+void tokens(Corpus& corpus) {
+  std::string many = "1";
+  while (many.size() < 1'900) many += ",1";
+  for (const std::string& text :
+       {std::string(R"({"alg":"RS256","kid":"a","typ":"JWT"})"), std::string(R"({"alg":"none","crit":["b64"]})"),
+        std::string(R"({"iss":"https://i","aud":["a","b"],"exp":1800000000,"nbf":1.5e9,"azp":"c","a":[{"/":true}]})"),
+        std::string(R"({"a":1,"\u0061":2})"), std::string("[[[[[[[[[]]]]]]]]]"), "{\"a\":[" + many + "]}"}) {
+    for (const char how : {'\1', '\2', '\3'}) corpus.add("token", bytes_of(how + text));
+  }
+  corpus.add("token", bytes_of(std::string(1, '\0') + "eyJhbGciOiJFUzI1NiIsImtpZCI6ImUxIn0.eyJpc3MiOiJpIn0.AAAA"));
+  corpus.add("token", bytes_of("\3eyJhbGciOiJFUzI1NiIsImtpZCI6ImUxIn0"));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -122,5 +136,6 @@ int main(int argc, char** argv) {
   messages(corpus);
   http(corpus);
   socks5(corpus);
+  tokens(corpus);
   return 0;
 }

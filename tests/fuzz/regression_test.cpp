@@ -76,7 +76,7 @@ INSTANTIATE_TEST_SUITE_P(, Corpus,
                                          Named{"session", session}, Named{"http_authority", http_authority},
                                          Named{"http_chunked", http_chunked}, Named{"http_path", http_path},
                                          Named{"http_request", http_request}, Named{"http_response", http_response},
-                                         Named{"socks5", socks5}),
+                                         Named{"socks5", socks5}, Named{"token", token}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 TEST_P(Corpus, is_there_and_no_file_of_it_breaks_a_law) {
@@ -105,7 +105,8 @@ TEST(Amplification, no_file_of_the_session_corpus_costs_more_memory_than_ten_tim
 TEST(Amplification, neither_does_any_file_of_the_other_corpora) {
   for (const auto& [name, target] :
        {Named{"http_authority", http_authority}, Named{"http_chunked", http_chunked}, Named{"http_path", http_path},
-        Named{"http_request", http_request}, Named{"http_response", http_response}, Named{"socks5", socks5}}) {
+        Named{"http_request", http_request}, Named{"http_response", http_response}, Named{"socks5", socks5},
+        Named{"token", token}}) {
     for (const auto& path : corpus_of(name)) {
       const Bytes input = content_of(path);
       EXPECT_LE(peak_of(target, input), allowance(input.size(), 0)) << path;

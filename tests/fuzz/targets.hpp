@@ -33,6 +33,8 @@ void http_path(std::span<const std::byte> input);
 void http_authority(std::span<const std::byte> input);
 /// The first byte chooses the methods and the verdict, the second the slices; the rest is what a SOCKS client says.
 void socks5(std::span<const std::byte> input);
+/// The first byte chooses what the rest is: a token, its claims or its header; or base64url and a JSON object.
+void token(std::span<const std::byte> input);
 
 /// What the session of the last call of session() had to keep, for the amplification test.
 std::size_t session_streams_max();

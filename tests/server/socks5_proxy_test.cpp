@@ -49,7 +49,7 @@ class Socks5Door : public ::testing::Test {
       using Route = std::expected<ProxyRoute, std::string>;
       return jwt.ends_with("good") ? Route({"acme", location}) : Route(std::unexpected("expired"));
     };
-    auto opened = Socks5Proxy::open(pair.agent, directory, log, settings, check);
+    auto opened = Socks5Proxy::open(pair.agent, directory, log, {settings, check});
     EXPECT_TRUE(opened) << opened.error().text;
     proxy = std::move(*opened);
   }
