@@ -37,8 +37,8 @@ std::unique_ptr<AgentPlan> own(std::unique_ptr<Plan> plan) {
 
 }  // namespace
 
-Result<std::unique_ptr<Plan>> AgentPlan::load(const std::filesystem::path& file) {
-  auto config = load_config(file);
+Result<std::unique_ptr<Plan>> AgentPlan::load(const ConfigSource& source) {
+  auto config = load_config(source);
   if (!config) return std::unexpected(config.error());
   auto plan = std::make_unique<AgentPlan>();
   plan->config_ = std::move(*config);
@@ -46,11 +46,11 @@ Result<std::unique_ptr<Plan>> AgentPlan::load(const std::filesystem::path& file)
   for (const Server& server : checked.servers) {
     auto tls = TlsContext::for_agent(server.credentials);
     if (!tls)
-      return fail(tls.error().code, fmt::format("{}: [[server]] {}: {}", file.string(), server.name, tls.error().text));
+      return fail(tls.error().code, fmt::format("{}: [[server]] {}: {}", source.name(), server.name, tls.error().text));
     plan->tls_.push_back(std::move(*tls));
   }
   auto mappings = SystemMappings::load(checked.system_mappings);
-  if (!mappings) return fail(mappings.error().code, fmt::format("{}: {}", file.string(), mappings.error().text));
+  if (!mappings) return fail(mappings.error().code, fmt::format("{}: {}", source.name(), mappings.error().text));
   plan->mappings_ = std::make_shared<SystemMappings>(std::move(*mappings));
   plan->settings_ = {checked.log, checked.admin, checked.metrics, checked.limits, files_of(checked)};
   return plan;
@@ -66,7 +66,7 @@ AgentService::AgentService(const Surroundings& around, std::unique_ptr<Plan> pla
           around_.log,    random_instance(),
           acceptors_,     pools_,
           mappings_,      {plan_->settings_.limits.streams_per_link_max, plan_->settings_.limits.dials_max}},
-      ports_(around_.planes, directory_, around_.log) {
+      ports_(around_.planes, directory_, around_.log, &around_.inherited) {
   for (std::size_t i = 0; i < around_.planes.size(); ++i) {
     acceptors_.push_back(std::make_unique<StreamAcceptor>(around_.planes.plane(i), around_.log));
     pools_.push_back(std::make_unique<BackEndPool>(around_.planes.plane(i)));

@@ -18,7 +18,7 @@ namespace culvert::agent {
 /// The agent's configuration with its certificates loaded.
 class AgentPlan final : public Plan {
  public:
-  static Result<std::unique_ptr<Plan>> load(const std::filesystem::path& file);
+  static Result<std::unique_ptr<Plan>> load(const ConfigSource& source);
 
   const ProgramSettings& settings() const override { return settings_; }
 

@@ -10,6 +10,7 @@
 
 #include "agent/http_rules.hpp"
 #include "common/base/error.hpp"
+#include "common/config/config_source.hpp"
 #include "common/config/settings.hpp"
 
 namespace culvert::agent {
@@ -94,7 +95,7 @@ struct Config {
 };
 
 /// As server::load_config. A channel whose endpoint matches no [[server]] is an error that says what to add.
-Result<Config> load_config(const std::filesystem::path& file);
+Result<Config> load_config(const ConfigSource& source);
 
 /// As server::files_of and server::config_keys.
 std::vector<std::filesystem::path> files_of(const Config& config);

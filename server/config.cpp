@@ -213,8 +213,8 @@ Config read_config(const TomlTable& root) {
 
 }  // namespace
 
-Result<Config> load_config(const std::filesystem::path& file) {
-  auto reader = TomlReader::open(file);
+Result<Config> load_config(const ConfigSource& source) {
+  auto reader = TomlReader::open(source);
   if (!reader) return std::unexpected(std::move(reader.error()));
   Config config = read_config(reader->root());
   auto checked = reader->finish();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/base/error.hpp"
+#include "common/config/config_source.hpp"
 #include "common/config/settings.hpp"
 #include "common/tls/secret_hash.hpp"
 
@@ -119,7 +120,7 @@ struct Config {
 /// that begins with a space continues the one before it. Codes: "config.unreadable", "config.syntax", "config.invalid".
 /// Relative paths are relative to the file that names them. Looks at certificate files only for being there and
 /// readable; TLS checks their content. May block: call it off the workers.
-Result<Config> load_config(const std::filesystem::path& file);
+Result<Config> load_config(const ConfigSource& source);
 
 /// The files that `config` names, whose change is a reason to load again. May repeat.
 std::vector<std::filesystem::path> files_of(const Config& config);

@@ -7,6 +7,7 @@
 #include "common/program/program.hpp"
 #include "common/tls/secret_hash.hpp"
 #include "server/server.hpp"
+#include "server/trial.hpp"
 
 namespace {
 
@@ -39,7 +40,7 @@ int main(int argc, char** argv) {
   program.name = "culvert-server";
   program.description = "The cloud end of Culvert's tunnels: accepts agents, and leads workloads to what they expose.";
   program.default_config = "/etc/culvert/server.toml";
-  program.default_socket = "/run/culvert/server.sock";
+  program.trial = culvert::server::trial();
   program.load = culvert::server::ServerPlan::load;
   program.make = [](const culvert::Surroundings& around,
                     std::unique_ptr<culvert::Plan> plan) -> std::unique_ptr<culvert::Service> {

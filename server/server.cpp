@@ -69,11 +69,11 @@ CheckToken check_by(std::shared_ptr<TokenCheck> tokens) {
 
 }  // namespace
 
-Result<std::unique_ptr<Plan>> ServerPlan::load(const std::filesystem::path& file) {
-  auto config = load_config(file);
+Result<std::unique_ptr<Plan>> ServerPlan::load(const ConfigSource& source) {
+  auto config = load_config(source);
   if (!config) return std::unexpected(config.error());
   auto tls = TlsContext::for_server(config->tunnel.credentials);
-  if (!tls) return fail(tls.error().code, fmt::format("{}: [tunnel]: {}", file.string(), tls.error().text));
+  if (!tls) return fail(tls.error().code, fmt::format("{}: [tunnel]: {}", source.name(), tls.error().text));
   auto plan = std::make_unique<ServerPlan>();
   plan->config_ = std::move(*config);
   const Config& checked = plan->config_;
@@ -82,7 +82,7 @@ Result<std::unique_ptr<Plan>> ServerPlan::load(const std::filesystem::path& file
     for (const IssuerSettings& issuer : checked.http_proxy->callers.issuers) {
       auto keys = IssuerKeys::load(issuer);
       if (!keys)
-        return fail(keys.error().code, fmt::format("{}: [[http_proxy.issuer]]: {}", file.string(), keys.error().text));
+        return fail(keys.error().code, fmt::format("{}: [[http_proxy.issuer]]: {}", source.name(), keys.error().text));
       plan->issuers_.push_back({issuer, std::move(*keys)});
     }
   }
@@ -101,7 +101,7 @@ ServerService::ServerService(const Surroundings& around, std::unique_ptr<Plan> p
       plan_(own(std::move(plan))),
       directory_(around_.planes),
       agents_(around_.planes, directory_, around_.log, plan_->policy_),
-      ports_(around_.planes, directory_, around_.log),
+      ports_(around_.planes, directory_, around_.log, &around_.inherited),
       key_fetcher_(around_.planes.home(), around_.log) {}
 
 Result<ServerService::Staged> ServerService::stage(const ServerPlan& plan) {

@@ -16,7 +16,7 @@ namespace culvert::server {
 /// The server's configuration with its certificates loaded.
 class ServerPlan final : public Plan {
  public:
-  static Result<std::unique_ptr<Plan>> load(const std::filesystem::path& file);
+  static Result<std::unique_ptr<Plan>> load(const ConfigSource& source);
 
   const ProgramSettings& settings() const override { return settings_; }
 

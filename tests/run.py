@@ -19,6 +19,7 @@ PYTHON = "/usr/bin/python3"  # Debian's, which has python3-websockets
 FUZZ_SECONDS_IN_ALL = 60
 CLANG_TIDY_SECONDS_MAX = 100  # without --all: CI has a budget, and the rest is named
 PROGRAM_SECONDS_MAX = 420  # of one test executable or one end-to-end class
+PACKAGES_SECONDS_MAX = 3600  # two builds from nothing
 PARALLEL = 2
 running = set()  # process groups that Ctrl-C must end too
 
@@ -284,6 +285,20 @@ def e2e(options):
     return result
 
 
+def packages(options):
+    """Makes the Debian packages and tests them; each test prints a line of its own on standard error."""
+    started = time.monotonic()
+    pattern = ["-k", options.pattern] if options.pattern else []
+    status, output = run([PYTHON, "-B", "tests/packages/packages_test.py", *pattern], seconds_max=PACKAGES_SECONDS_MAX)
+    lines = [line for line in output.splitlines() if line.endswith((" ... ok", " ... FAIL", " ... ERROR"))]
+    failed = sum(not line.endswith(" ok") for line in lines)
+    for line in lines:
+        say(f"  {line}")
+    part = Result(passed=len(lines) - failed, failed=max(failed, int(status != 0)))
+    verdict(part.failed == 0, f"packages: {part.passed} tests", time.monotonic() - started, output)
+    return part
+
+
 def main():
     parser = argparse.ArgumentParser(prog="scripts/test", description="Builds Culvert and runs its tests.")
     parser.add_argument("suites", nargs="*", metavar="suite", help=f"one or more of: {', '.join(SUITES)}; default: all")
@@ -292,25 +307,26 @@ def main():
     kinds.add_argument("--tsan", dest="kind", action="store_const", const="tsan", help="under TSan")
     parser.add_argument("--seeds", type=int, default=2000, help="of the simulation; default 2000")
     parser.add_argument("--fuzz-seconds", type=int, default=FUZZ_SECONDS_IN_ALL, help="of fuzzing in all; default 60")
+    parser.add_argument("--packages", action="store_true", help="the Debian packages, and nothing else")
     parser.add_argument("--all", action="store_true", help="clang-tidy on every file")
     parser.add_argument("-k", dest="pattern", help="only unit and e2e tests whose name contains this")
     options = parser.parse_args()
     # Style does not depend on the sanitizer, and the fuzz targets are always built with one.
     default = SUITES if options.kind == "release" else ["unit", "simulation", "e2e"]
-    chosen = options.suites or default
+    chosen = options.suites or (["packages"] if options.packages else default)
     for name in chosen:
-        if name not in SUITES:
+        if name not in SUITES + ["packages"]:
             parser.error(f"no suite {name}; there are: {', '.join(SUITES)}")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupted)
     total, lines = Result(), []
-    built = set(chosen) == {"fuzz"} or build(options.kind)
+    built = set(chosen) <= {"fuzz", "packages"} or build(options.kind)
     if not built:
         total.failed += 1
         lines.append("build       failed; no suite was run")
         chosen = []
-    suites = {"tidy": tidy, "unit": unit, "simulation": simulation, "fuzz": fuzz, "e2e": e2e}
+    suites = {"tidy": tidy, "unit": unit, "simulation": simulation, "fuzz": fuzz, "e2e": e2e, "packages": packages}
     for name in chosen:
         say(f"== {name}")
         started = time.monotonic()

@@ -57,8 +57,8 @@ void ServiceNotify::ready() const {
   send("READY=1");
 }
 
-void ServiceNotify::stopping() const {
-  send("STOPPING=1");
+void ServiceNotify::stopping(std::chrono::milliseconds time_max) const {
+  send(fmt::format("STOPPING=1\nEXTEND_TIMEOUT_USEC={}", std::chrono::microseconds(time_max).count()));
 }
 
 void ServiceNotify::reloading() const {

@@ -20,13 +20,16 @@ class ServiceNotify {
   static ServiceNotify from_environment();
 
   void ready() const;
-  void stopping() const;
+  /// It may take until `time_max` from now, whatever the unit's TimeoutStopSec says.
+  void stopping(std::chrono::milliseconds time_max) const;
   /// Before a reload; ready() ends it. Type=notify-reload wants the time of the start with it.
   void reloading() const;
   /// One line for `systemctl status`.
   void status(std::string_view text) const;
   /// A sign of life. Due every watchdog_interval().
   void watchdog() const;
+  /// Whether anybody listens.
+  bool has_supervisor() const { return static_cast<bool>(socket_); }
   /// Half of WatchdogSec, as sd_watchdog_enabled(3) advises; none when the unit has no watchdog.
   std::optional<std::chrono::microseconds> watchdog_interval() const { return watchdog_interval_; }
 

@@ -28,6 +28,7 @@ Reloader::Reloader(asio::io_context& context, asio::thread_pool& pool, std::file
 Reloader::~Reloader() = default;
 
 Result<void> Reloader::watch(std::vector<std::filesystem::path> files) {
+  if (file_.empty()) return watcher_.watch(std::move(files), {});
   std::error_code error;
   const std::filesystem::path file = std::filesystem::absolute(file_, error);
   files.push_back(file);

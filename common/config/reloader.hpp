@@ -34,9 +34,9 @@ class Reloader {
   Reloader& operator=(const Reloader&) = delete;
   ~Reloader();
 
-  /// From now on watches the configuration, its drop-in directory, and these files. Call it at the start and after each
-  /// good load. What changed between that load and this call goes unseen: call request() where that matters. Code
-  /// "reload.unwatched": log it; request() works all the same.
+  /// From now on watches the configuration (where there is a file), its drop-in directory, and these files. Call it at
+  /// the start and after each good load. What changed between that load and this call goes unseen: call request() where
+  /// that matters. Code "reload.unwatched": log it; request() works all the same.
   Result<void> watch(std::vector<std::filesystem::path> files);
   /// Load now, or once more after the load that is under way.
   void request();

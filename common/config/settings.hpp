@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -43,9 +44,10 @@ struct MetricsSettings {
 struct LimitSettings {
   std::uint64_t memory_budget_bytes =
       512ull << 20;  ///< What streams may be granted, of the whole process. Key: memory_budget = "512MiB".
-  std::uint32_t streams_per_link_max = 10'000;  ///< Concurrent streams that one peer process may open.
-  std::uint32_t dials_max = 256;                ///< Dials under way at once, per peer process.
-  std::uint32_t workers = 0;                    ///< 0: as many as cores. Needs a restart.
+  std::uint32_t streams_per_link_max = 10'000;   ///< Concurrent streams that one peer process may open.
+  std::uint32_t dials_max = 256;                 ///< Dials under way at once, per peer process.
+  std::uint32_t workers = 0;                     ///< 0: as many as cores. Needs a restart.
+  std::chrono::milliseconds drain_time{30'000};  ///< How long a stop waits for open streams.
   friend bool operator==(const LimitSettings&, const LimitSettings&) = default;
 };
 

@@ -70,8 +70,8 @@ AdminSettings read_admin(const TomlTable& root) {
   return admin;
 }
 
-Result<AdminSettings> load_admin_settings(const std::filesystem::path& file) {
-  auto reader = TomlReader::open(file);
+Result<AdminSettings> load_admin_settings(const ConfigSource& source) {
+  auto reader = TomlReader::open(source);
   if (!reader) return std::unexpected(std::move(reader.error()));
   return read_admin(reader->root());
 }
@@ -101,6 +101,8 @@ LimitSettings read_limits(const TomlTable& root) {
   number("streams_per_link_max", {1, 1'000'000}, limits.streams_per_link_max);
   number("dials_max", {1, 65'536}, limits.dials_max);
   number("workers", {0, 1024}, limits.workers);
+  limits.drain_time =
+      table.duration("drain_time", std::chrono::milliseconds(0), std::chrono::hours(24)).value_or(limits.drain_time);
   return limits;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/base/error.hpp"
+#include "common/config/config_source.hpp"
 #include "common/config/settings.hpp"
 #include "common/config/toml_table.hpp"
 
@@ -21,7 +22,7 @@ LogSettings read_log(const TomlTable& root);
 AdminSettings read_admin(const TomlTable& root);
 /// Only [admin] of the file and its drop-ins, whatever else is wrong with them: for those who ask a running program.
 /// Blocks. Codes: "config.unreadable", "config.syntax".
-Result<AdminSettings> load_admin_settings(const std::filesystem::path& file);
+Result<AdminSettings> load_admin_settings(const ConfigSource& source);
 /// `listen` = "off", or an address; `usual` where it is not written.
 MetricsSettings read_metrics(const TomlTable& root, std::optional<Endpoint> usual);
 LimitSettings read_limits(const TomlTable& root);

@@ -258,11 +258,19 @@ void find_unknown_keys(const TomlNode& table, const std::string& path, std::vect
 
 }  // namespace
 
-Result<TomlReader> TomlReader::open(const fs::path& file) {
+Result<TomlReader> TomlReader::open(const ConfigSource& source) {
   TomlReader reader;
   TomlDocument& document = *reader.document_;
-  std::vector<fs::path> paths = find_drop_ins(file);
-  paths.insert(paths.begin(), file);
+  if (source.file.empty()) {
+    std::error_code error;
+    document.files.push_back({source.name(), fs::current_path(error), false});
+    auto node = parse(source.text, source.name(), 0);
+    if (!node) return std::unexpected(node.error());
+    document.root = std::move(*node);
+    return reader;
+  }
+  std::vector<fs::path> paths = find_drop_ins(source.file);
+  paths.insert(paths.begin(), source.file);
 
   std::optional<Error> failure;
   for (const fs::path& path : paths) {
@@ -303,7 +311,7 @@ Result<void> TomlReader::finish() {
   std::string text;
   for (const auto& [position, what] : faults) {
     if (!text.empty()) text += '\n';
-    text += fmt::format("{}:{}: {}", document_->files[position.file].label, position.line, what);
+    text += fmt::format("{}: {}", document_->place(position), what);
   }
   return fail("config.invalid", std::move(text));
 }

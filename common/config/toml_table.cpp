@@ -207,10 +207,15 @@ void TomlTable::fault(std::string_view key, std::string_view text) const {
   fault_at(found == node_->members.end() ? node_->position : found->second.position, key, text);
 }
 
+std::string TomlDocument::place(const TomlPosition& position) const {
+  const File& file = files[position.file];
+  return file.has_lines ? fmt::format("{}:{}", file.label, position.line) : file.label;
+}
+
 std::string TomlTable::where(std::string_view key) const {
   const auto found = node_->members.find(key);
   const TomlPosition& position = found == node_->members.end() ? node_->position : found->second.position;
-  return fmt::format("{}:{}", document_->files[position.file].label, position.line);
+  return document_->place(position);
 }
 
 }  // namespace culvert

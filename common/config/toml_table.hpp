@@ -53,7 +53,10 @@ struct TomlDocument {
   struct File {
     std::string label;                ///< As faults name it.
     std::filesystem::path directory;  ///< Absolute: relative paths in this file start here.
+    bool has_lines = true;            ///< Not for a text that nobody has before his eyes.
   };
+  /// "file:line".
+  std::string place(const TomlPosition& position) const;
 
   std::vector<File> files;
   TomlNode root;

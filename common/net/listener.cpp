@@ -209,8 +209,8 @@ class ListenerEar final : public Pollable {
 };
 
 Result<std::unique_ptr<Listener>> Listener::open(const tcp::endpoint& local, std::span<Worker* const> workers,
-                                                 ListenerEvents events, const Admits& admits) {
-  auto fd = open_socket(local);
+                                                 ListenerEvents events, const Admits& admits, UniqueFd inherited) {
+  auto fd = inherited ? std::move(inherited) : open_socket(local);
   if (!fd) return std::unexpected(fd.error());
   auto socket = std::make_shared<ListenerSocket>();
   socket->fd = std::move(*fd);

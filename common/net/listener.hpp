@@ -39,10 +39,10 @@ struct ListenerEvents {
 class Listener {
  public:
   /// Binds, listens, and starts accepting on each of `workers`. Port 0 takes any free port: see local_endpoint().
-  /// Errors: "listen.in_use", "listen.refused".
+  /// `inherited`, where there is one, listens there already. Errors: "listen.in_use", "listen.refused".
   static Result<std::unique_ptr<Listener>> open(const boost::asio::ip::tcp::endpoint& local,
                                                 std::span<Worker* const> workers, ListenerEvents events,
-                                                const Admits& admits = {});
+                                                const Admits& admits = {}, UniqueFd inherited = {});
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
   ~Listener() { close(); }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/program/program.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <optional>
 #include <utility>
 
-#include <CLI/CLI.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -21,6 +21,9 @@
 #include "common/admin/stop_signal.hpp"
 #include "common/config/reloader.hpp"
 #include "common/config/settings_reader.hpp"
+#include "common/net/inherited_sockets.hpp"
+#include "common/net/socket_address.hpp"
+#include "common/program/command_line.hpp"
 #include "common/program/status_text.hpp"
 
 namespace culvert {
@@ -28,7 +31,8 @@ namespace {
 
 namespace asio = boost::asio;
 
-constexpr std::chrono::seconds drain_time_max{30};
+constexpr std::chrono::seconds stop_time_max{15};  ///< From the end of a drain to the end of the process.
+constexpr std::chrono::seconds supervisor_interval_max{2};
 
 int status_of(ExitStatus status) {
   return static_cast<int>(status);
@@ -44,6 +48,12 @@ ExitStatus exit_of(const Error& error) {
                                                                                : ExitStatus::configuration;
 }
 
+/// Called like the file, so that several agents of one machine do not meet there.
+std::filesystem::path default_socket(const Program& program, const ConfigSource& source) {
+  const auto& file = source.file.empty() ? program.default_config : source.file;
+  return "/run/culvert" / file.stem().concat(".sock");
+}
+
 /// Each stream has a socket; the usual 1,024 are soon used up.
 void raise_descriptor_limit() {
   rlimit limit{};
@@ -56,14 +66,15 @@ void raise_descriptor_limit() {
 /// (worker 0).
 class Running {
  public:
-  Running(const Program& program, std::filesystem::path file, const ProgramSettings& settings)
+  Running(const Program& program, ConfigSource source, const ProgramSettings& settings)
       : program_(program),
-        file_(std::move(file)),
+        source_(std::move(source)),
         settings_(settings),
         log_(settings.log),
         planes_(settings.limits.workers, settings.limits.memory_budget_bytes),
         notify_(ServiceNotify::from_environment()),
-        watchdog_(context_),
+        inherited_(InheritedSockets::from_environment()),
+        supervisor_timer_(context_),
         drain_limit_(context_) {}
 
   ~Running() {
@@ -88,7 +99,7 @@ class Running {
   void watch_files();
   void drain();
   void stop();
-  void feed_watchdog();
+  void tell_supervisor();
   /// Runs `task` with the service, at home.
   template <typename Task>
   void at_home(Task task) {
@@ -96,7 +107,7 @@ class Running {
   }
 
   const Program& program_;
-  const std::filesystem::path file_;
+  const ConfigSource source_;
   ProgramSettings settings_;
   Log log_;
   Metrics metrics_;
@@ -104,7 +115,8 @@ class Running {
   asio::io_context context_{1};
   asio::thread_pool offload_{1};
   ServiceNotify notify_;
-  asio::steady_timer watchdog_;
+  InheritedSockets inherited_;
+  asio::steady_timer supervisor_timer_;
   asio::steady_timer drain_limit_;
   std::unique_ptr<Service> service_;
   std::unique_ptr<AdminHttp> http_;
@@ -118,7 +130,7 @@ class Running {
 };
 
 Result<void> Running::start(std::unique_ptr<Plan> plan) {
-  service_ = program_.make({log_, planes_}, std::move(plan));
+  service_ = program_.make({log_, planes_, inherited_}, std::move(plan));
   metrics_.add_collector([this](MetricsPage& page) {
     planes_.collect(page);
     service_->collect(page);
@@ -135,17 +147,21 @@ Result<void> Running::start(std::unique_ptr<Plan> plan) {
                                                           .stop_now = [this] { stop(); },
                                                           .reload = [this] { reloader_->request(); }});
   reloader_.emplace(
-      context_, offload_, file_, [this] { return program_.load(file_); },
+      context_, offload_, source_.file, [this] { return program_.load(source_); },
       [this](Result<std::unique_ptr<Plan>> loaded) { begin_reload(std::move(loaded)); });
   watch_files();
   log_.info("started", {{"program", program_.name},
                         {"version", CULVERT_VERSION},
-                        {"config", file_.string()},
+                        {"config", source_.name()},
                         {"workers", planes_.size()},
                         {"admin_socket", socket_}});
+  for (const auto& local : inherited_.unclaimed()) {
+    log_.warn("socket.unclaimed", {{"listen", to_text(local)},
+                                   {"hint", "systemd listens there for us, but nothing in the configuration does"}});
+  }
   planes_.start();
   notify_.ready();
-  feed_watchdog();
+  tell_supervisor();
   return {};
 }
 
@@ -167,7 +183,7 @@ Result<void> Running::open_metrics(const MetricsSettings& settings) {
 Result<void> Running::open_control() {
   std::filesystem::path path = settings_.admin.socket;
   if (path.empty()) {
-    path = program_.default_socket;
+    path = default_socket(program_, source_);
     if (::access(path.parent_path().c_str(), W_OK) != 0) return {};
   }
   auto opened = ControlSocket::open(path, commands(), log_);
@@ -247,7 +263,7 @@ void Running::end_reload(const Result<void>& applied, const ProgramSettings& set
   settings_.admin = admin;
   settings_.limits.workers = workers;
   watch_files();
-  log_.info("reloaded", {{"config", file_.string()}});
+  log_.info("reloaded", {{"config", source_.name()}});
 }
 
 void Running::watch_files() {
@@ -259,18 +275,18 @@ void Running::watch_files() {
 
 void Running::drain() {
   if (draining_.exchange(true)) return;
-  notify_.stopping();
-  log_.info("draining", {{"seconds_max", drain_time_max.count()}});
-  at_home([this](Service& service) {
-    service.drain(std::chrono::steady_clock::now() + drain_time_max,
-                  [this] { asio::post(context_, [this] { stop(); }); });
+  const auto time_max = settings_.limits.drain_time;
+  notify_.stopping(time_max + stop_time_max);
+  log_.info("draining", {{"seconds_max", std::chrono::duration<double>(time_max).count()}});
+  at_home([this, time_max](Service& service) {
+    service.drain(std::chrono::steady_clock::now() + time_max, [this] { asio::post(context_, [this] { stop(); }); });
   });
 }
 
 void Running::stop() {
   if (std::exchange(stopping_, true)) return;
   draining_ = true;
-  notify_.stopping();
+  notify_.stopping(stop_time_max);
   at_home([this](Service& service) {
     service.stop([this] {
       asio::post(context_, [this] {
@@ -281,23 +297,29 @@ void Running::stop() {
   });
 }
 
-/// systemd hears from us only while home answers.
-void Running::feed_watchdog() {
-  const auto interval = notify_.watchdog_interval();
-  if (!interval) return;
-  watchdog_.expires_after(*interval);
-  watchdog_.async_wait([this](const boost::system::error_code& error) {
+/// A sign of life once every worker had a turn, and a line for `systemctl status`.
+void Running::tell_supervisor() {
+  if (!notify_.has_supervisor()) return;
+  const std::chrono::microseconds interval_max = supervisor_interval_max;
+  supervisor_timer_.expires_after(std::min(notify_.watchdog_interval().value_or(interval_max), interval_max));
+  supervisor_timer_.async_wait([this](const boost::system::error_code& error) {
     if (error) return;
-    at_home([this](Service&) { notify_.watchdog(); });
-    feed_watchdog();
+    planes_.on_each([](DataPlane&) {},
+                    [this] {
+                      notify_.watchdog();
+                      service_->status([this](const boost::json::object& status) {
+                        notify_.status((draining_ ? "Draining: " : "") + status_line(status));
+                      });
+                    });
+    tell_supervisor();
   });
 }
 
-int run_service(const Program& program, const std::filesystem::path& file, std::unique_ptr<Plan> plan) {
+int run_service(const Program& program, const ConfigSource& source, std::unique_ptr<Plan> plan) {
   std::signal(SIGPIPE, SIG_IGN);
   raise_descriptor_limit();
   const ProgramSettings settings = plan->settings();
-  Running running(program, file, settings);
+  Running running(program, source, settings);
   if (auto started = running.start(std::move(plan)); !started) {
     say(program, started.error().text);
     return status_of(exit_of(started.error()));
@@ -308,13 +330,13 @@ int run_service(const Program& program, const std::filesystem::path& file, std::
 
 /// `culvert-agent status` and the like: asks the program that runs with this configuration. Of the file only [admin]
 /// matters: whoever asks may not read the keys, and a certificate that has expired is a reason to ask.
-int ask_running(const Program& program, const std::filesystem::path& file, const std::string& command) {
-  auto admin = load_admin_settings(file);
+int ask_running(const Program& program, const ConfigSource& source, const std::string& command) {
+  auto admin = load_admin_settings(source);
   if (!admin) {
     say(program, admin.error().text);
     return status_of(ExitStatus::configuration);
   }
-  auto answer = ask_control_socket(admin->socket.empty() ? program.default_socket : admin->socket, command);
+  auto answer = ask_control_socket(admin->socket.empty() ? default_socket(program, source) : admin->socket, command);
   if (!answer) {
     say(program, answer.error().text);
     return status_of(answer.error().code == "admin.bad_argument" ? ExitStatus::usage : ExitStatus::try_again);
@@ -326,45 +348,20 @@ int ask_running(const Program& program, const std::filesystem::path& file, const
 }  // namespace
 
 int run_program(const Program& program, int argc, char** argv) {
-  CLI::App app{program.description, program.name};
-  std::filesystem::path file = program.default_config;
-  bool check_only = false;
-  bool json = false;
-  std::string level;
-  app.add_option("-c,--config", file, "The configuration file")->capture_default_str();
-  app.add_flag("--check", check_only, "Check the configuration and all that it names, and end");
-  app.set_version_flag("--version", program.name + " " CULVERT_VERSION);
-  app.require_subcommand(0, 1);
-  app.fallthrough();
-  CLI::App* status = app.add_subcommand("status", "Ask the running program how it is");
-  status->add_flag("--json", json, "For machines");
-  CLI::App* reload = app.add_subcommand("reload", "Make the running program read its configuration again");
-  CLI::App* log_level = app.add_subcommand("log-level", "Show or change the running program's log level");
-  log_level->add_option("level", level, "error, warn, info or debug");
-  for (const Program::Tool& tool : program.tools) app.add_subcommand(tool.name, tool.description);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : status_of(ExitStatus::usage);
-  }
-
-  for (const Program::Tool& tool : program.tools) {
-    if (app.got_subcommand(tool.name)) return tool.run();
-  }
-  if (status->parsed()) return ask_running(program, file, json ? "status --json" : "status");
-  if (reload->parsed()) return ask_running(program, file, "reload");
-  if (log_level->parsed()) return ask_running(program, file, "log-level " + level);
-
-  auto plan = program.load(file);
+  const CommandLine line = read_command_line(program, argc, argv);
+  if (line.status) return *line.status;
+  if (line.tool) return line.tool->run();
+  if (!line.command.empty()) return ask_running(program, line.source, line.command);
+  auto plan = program.load(line.source);
   if (!plan) {
     say(program, plan.error().text);
     return status_of(ExitStatus::configuration);
   }
-  if (check_only) {
-    std::printf("%s: ok\n", file.c_str());
+  if (line.check_only) {
+    std::printf("%s: ok\n", line.source.name().c_str());
     return 0;
   }
-  return run_service(program, file, std::move(*plan));
+  return run_service(program, line.source, std::move(*plan));
 }
 
 }  // namespace culvert

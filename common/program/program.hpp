@@ -8,7 +8,10 @@
 #include <vector>
 
 #include "common/base/error.hpp"
+#include "common/config/config_source.hpp"
+#include "common/net/inherited_sockets.hpp"
 #include "common/program/service.hpp"
+#include "common/program/trial.hpp"
 #include "common/tunnel/data_planes.hpp"
 
 namespace culvert {
@@ -17,6 +20,7 @@ namespace culvert {
 struct Surroundings {
   Log& log;
   DataPlanes& planes;
+  InheritedSockets& inherited;
 };
 
 /// What tells one program from the other.
@@ -24,9 +28,9 @@ struct Program {
   std::string name;                      ///< "culvert-agent"
   std::string description;               ///< One line for --help.
   std::filesystem::path default_config;  ///< "/etc/culvert/agent.toml"
-  std::filesystem::path default_socket;  ///< The admin socket where the configuration names none.
-  /// Reads the file and all that it names, and checks it whole. Blocks.
-  std::function<Result<std::unique_ptr<Plan>>(const std::filesystem::path& file)> load;
+  Trial trial;
+  /// Reads the configuration and all that it names, and checks it whole. Blocks.
+  std::function<Result<std::unique_ptr<Plan>>(const ConfigSource& source)> load;
   std::function<std::unique_ptr<Service>(const Surroundings& around, std::unique_ptr<Plan> plan)> make;
   /// A command of this program alone, which needs neither a configuration nor a running program.
   struct Tool {

@@ -11,4 +11,7 @@ namespace culvert {
 /// this is the same, to read.
 std::string status_text(const boost::json::object& status);
 
+/// The same in one line: "2 tunnels up, 17 streams; server cloud: dial.refused: …".
+std::string status_line(const boost::json::object& status);
+
 }  // namespace culvert

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/tunnel/local_port.hpp"
 
+#include <chrono>
 #include <utility>
 
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <fmt/core.h>
 
 #include "common/net/socket_options.hpp"
@@ -12,7 +14,12 @@ namespace culvert {
 
 namespace {
 
+using Clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
 constexpr std::size_t attempts_max = 3;
+constexpr auto first_tunnel_patience = 5s;
+constexpr auto first_tunnel_poll = 20ms;
 
 std::string text_of(const boost::asio::ip::tcp::endpoint& peer) {
   return to_string(Endpoint{peer.address().to_string(), peer.port()});
@@ -34,12 +41,14 @@ struct LocalPort::Shared {
   static void take(const Self& self, DataPlane& plane, UniqueFd socket, const boost::asio::ip::tcp::endpoint& peer);
   static void place(const Self& self, DataPlane& plane, OpenAttempt attempt);
   static void place_here(const Self& self, DataPlane& plane, TunnelId id, OpenAttempt attempt);
+  static void place_later(const Self& self, DataPlane& plane, OpenAttempt attempt);
   void give_up(OpenAttempt attempt, std::string_view reason, std::string_view text);
 
   DataPlanes& planes;
   TunnelDirectory& directory;
   Log& log;
   Snapshot<Settings> settings;
+  const Clock::time_point patient_until = Clock::now() + first_tunnel_patience;
   std::shared_ptr<Quota> connections = std::make_shared<Quota>();
 };
 
@@ -71,6 +80,8 @@ void LocalPort::Shared::take(const Self& self, DataPlane& plane, UniqueFd socket
 void LocalPort::Shared::place(const Self& self, DataPlane& plane, OpenAttempt attempt) {
   const auto now = self->settings.get();
   const auto entry = self->directory.pick(now->key, plane.worker().index(), attempt.tried);
+  if (!entry && attempt.tried.empty() && Clock::now() < self->patient_until)
+    return place_later(self, plane, std::move(attempt));
   if (!entry) {
     const std::string text = attempt.tried.empty()
                                  ? fmt::format("no tunnel to {} stands; status tells more", now->far_end)
@@ -92,6 +103,13 @@ void LocalPort::Shared::place_here(const Self& self, DataPlane& plane, TunnelId 
   place(self, plane, std::move(attempt));
 }
 
+void LocalPort::Shared::place_later(const Self& self, DataPlane& plane, OpenAttempt attempt) {
+  auto timer = std::make_shared<boost::asio::steady_timer>(plane.worker().context(), first_tunnel_poll);
+  auto waiting = std::make_shared<OpenAttempt>(std::move(attempt));
+  timer->async_wait(
+      [self, &plane, timer, waiting](const boost::system::error_code&) { place(self, plane, std::move(*waiting)); });
+}
+
 void LocalPort::Shared::give_up(OpenAttempt attempt, std::string_view reason, std::string_view text) {
   // A connection that never reached its target must not look like one that ended well.
   reset_on_close(attempt.socket.get());
@@ -103,7 +121,7 @@ LocalPort::LocalPort(std::shared_ptr<Shared> shared) : shared_(std::move(shared)
 LocalPort::~LocalPort() = default;
 
 Result<std::unique_ptr<LocalPort>> LocalPort::open(DataPlanes& planes, TunnelDirectory& directory, Log& log,
-                                                   Settings settings) {
+                                                   Settings settings, InheritedSockets* inherited) {
   boost::system::error_code malformed;
   const std::string host = settings.port.listen.host == "localhost" ? "127.0.0.1" : settings.port.listen.host;
   const auto address = boost::asio::ip::make_address(host, malformed);
@@ -128,10 +146,13 @@ Result<std::unique_ptr<LocalPort>> LocalPort::open(DataPlanes& planes, TunnelDir
                                          {"hint", "out of descriptors or memory: raise LimitNOFILE"}});
   };
   const auto workers = planes.workers();
-  auto listener = Listener::open({address, shared->settings.get()->port.listen.port}, workers, std::move(events),
-                                 [shared](const boost::asio::ip::address& source) {
-                                   return shared->settings.get()->port.allow_from.allows(source);
-                                 });
+  const boost::asio::ip::tcp::endpoint local(address, shared->settings.get()->port.listen.port);
+  auto listener = Listener::open(
+      local, workers, std::move(events),
+      [shared](const boost::asio::ip::address& source) {
+        return shared->settings.get()->port.allow_from.allows(source);
+      },
+      inherited != nullptr ? inherited->find(local) : UniqueFd());
   if (!listener) return std::unexpected(listener.error());
   std::unique_ptr<LocalPort> port(new LocalPort(std::move(shared)));
   port->listener_ = std::move(*listener);

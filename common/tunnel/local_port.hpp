@@ -9,6 +9,7 @@
 #include "common/base/quota.hpp"
 #include "common/base/snapshot.hpp"
 #include "common/config/settings.hpp"
+#include "common/net/inherited_sockets.hpp"
 #include "common/net/listener.hpp"
 #include "common/tunnel/relay.hpp"
 #include "common/tunnel/tunnel_directory.hpp"
@@ -17,7 +18,8 @@ namespace culvert {
 
 /// A local port that leads into a tunnel: an agent's channel, a server's virtual listener. Each connection becomes a
 /// stream on the tunnel with the least to do; one that is refused for a reason that another tunnel need not share is
-/// tried there. Owned at home; what it does, it does on the workers.
+/// tried there. In the first seconds of a port, a connection waits for the first tunnel: after a restart it comes out
+/// of the backlog before there is one. Owned at home; what it does, it does on the workers.
 class LocalPort {
  public:
   struct Settings {
@@ -28,9 +30,10 @@ class LocalPort {
     std::string far_end;  ///< For logs, who answers at the far end: "server tunnel.example.com:443", "an agent of
                           ///< account acme".
   };
-  /// Binds at once; accepts from then on. Errors: the listener's.
+  /// Binds at once; accepts from then on. Of `inherited`, a socket that listens there already is taken. Errors: the
+  /// listener's.
   static Result<std::unique_ptr<LocalPort>> open(DataPlanes& planes, TunnelDirectory& directory, Log& log,
-                                                 Settings settings);
+                                                 Settings settings, InheritedSockets* inherited = nullptr);
   LocalPort(const LocalPort&) = delete;
   LocalPort& operator=(const LocalPort&) = delete;
   /// Accepts no more. Connections that stand are untouched.

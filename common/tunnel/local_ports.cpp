@@ -13,7 +13,7 @@ Result<LocalPorts::Staged> LocalPorts::stage(std::vector<LocalPort::Settings> wa
   for (const LocalPort::Settings& settings : wanted) {
     const std::string address = to_string(settings.port.listen);
     if (ports_.contains(address)) continue;
-    auto port = LocalPort::open(planes_, directory_, log_, settings);
+    auto port = LocalPort::open(planes_, directory_, log_, settings, inherited_);
     if (!port) return fail(port.error().code, fmt::format("{}: {}", settings.name, port.error().text));
     staged.opened.emplace(address, std::move(*port));
   }

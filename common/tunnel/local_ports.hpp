@@ -14,8 +14,9 @@ namespace culvert {
 /// a port that cannot be had refuses the whole reload. Ports whose address stays keep listening. At home.
 class LocalPorts {
  public:
-  LocalPorts(DataPlanes& planes, TunnelDirectory& directory, Log& log)
-      : planes_(planes), directory_(directory), log_(log) {}
+  /// `inherited`, where given, outlives this.
+  LocalPorts(DataPlanes& planes, TunnelDirectory& directory, Log& log, InheritedSockets* inherited = nullptr)
+      : planes_(planes), directory_(directory), log_(log), inherited_(inherited) {}
 
   /// Ports that are bound and not in service yet.
   struct Staged {
@@ -39,6 +40,7 @@ class LocalPorts {
   DataPlanes& planes_;
   TunnelDirectory& directory_;
   Log& log_;
+  InheritedSockets* inherited_;
   std::map<std::string, std::unique_ptr<LocalPort>> ports_;  ///< By address.
 };
 

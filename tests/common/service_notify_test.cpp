@@ -57,8 +57,8 @@ TEST(ServiceNotify, says_each_state_as_systemd_wants_to_hear_it) {
   EXPECT_EQ(supervisor.heard(), "STATUS=2 tunnels READY=0");
   notify.watchdog();
   EXPECT_EQ(supervisor.heard(), "WATCHDOG=1");
-  notify.stopping();
-  EXPECT_EQ(supervisor.heard(), "STOPPING=1");
+  notify.stopping(20s);
+  EXPECT_EQ(supervisor.heard(), "STOPPING=1\nEXTEND_TIMEOUT_USEC=20000000");
 }
 
 TEST(ServiceNotify, says_since_when_it_reloads) {
@@ -87,7 +87,7 @@ TEST(ServiceNotify, finds_its_supervisor_and_watchdog_in_the_environment) {
 
 TEST(ServiceNotify, does_nothing_without_a_supervisor) {
   ServiceNotify::from_environment().ready();
-  ServiceNotify("").stopping();
+  ServiceNotify("").stopping(1s);
   ServiceNotify("/nowhere/at/all").watchdog();
   ServiceNotify(std::string(300, 'x')).ready();
 }

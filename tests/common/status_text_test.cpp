@@ -32,6 +32,16 @@ TEST(StatusText, indents_a_list_within_an_entry) {
             "    - 2\n");
 }
 
+TEST(StatusText, fits_into_one_line) {
+  const boost::json::object status{
+      {"servers", boost::json::array{boost::json::object{{"name", "eu"}, {"last_error", ""}},
+                                     boost::json::object{{"name", "us"}, {"last_error", "dial.refused: no"}}}},
+      {"tunnels", boost::json::array{boost::json::object{{"state", "up"}, {"streams", 16}},
+                                     boost::json::object{{"state", "greeting"}, {"streams", 0}}}}};
+  EXPECT_EQ(status_line(status), "1 tunnel up, 16 streams; server us: dial.refused: no");
+  EXPECT_EQ(status_line({}), "0 tunnels up, 0 streams");
+}
+
 TEST(StatusText, never_passes_on_control_characters_of_a_peer) {
   const std::string text = status_text({{"peer", "a\x1b[2J\nb"}});
   EXPECT_EQ(text.find('\x1b'), std::string::npos);

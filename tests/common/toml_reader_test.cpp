@@ -224,5 +224,16 @@ TEST(TomlReader, describes_every_key_without_a_file) {
                                       "table.number", "table.path", "table.size", "table.text"}));
 }
 
+TEST(TomlReader, reads_what_a_command_line_stands_for) {
+  auto reader = TomlReader::open(ConfigSource::of_command_line("[table]\nfile = 'here'\nnumber = 'x'\n"));
+  ASSERT_TRUE(reader) << reader.error().text;
+  const TomlTable table = reader->root().table("table");
+  EXPECT_EQ(table.path("file"), std::filesystem::current_path() / "here");
+  EXPECT_FALSE(table.number("number", {1, 2}));
+  const auto finished = reader->finish();
+  ASSERT_FALSE(finished);
+  EXPECT_TRUE(finished.error().text.starts_with("command line: table.number: ")) << finished.error().text;
+}
+
 }  // namespace
 }  // namespace culvert

@@ -305,6 +305,16 @@ TEST(ServerConfig, loads_or_tells_a_line_whatever_is_done_to_the_file) {
   EXPECT_GT(count, 200);
 }
 
+TEST(ServerConfig, has_an_example_of_every_key_that_is_right) {
+  const std::string example = testing::example_configuration("server");
+  EXPECT_EQ(testing::written_keys(example), config_keys());
+  const testing::TemporaryDirectory directory;
+  for (const char* name : {"server.crt", "server.key", "ca.crt"})
+    directory.write(std::filesystem::path("tls") / name, "x");
+  const auto config = load_config(directory.write("server.toml", example));
+  EXPECT_TRUE(config) << config.error().text;
+}
+
 TEST(ServerConfig, is_documented_key_by_key) {
   EXPECT_EQ(testing::documented_keys("server"), config_keys());
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The units are ones that systemd understands, and leave an attacker little. Skipped where systemd-analyze is missing."""
 
+import ast
 import pathlib
 import re
 import shutil
@@ -9,33 +10,30 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-PROGRAMS = ("culvert-agent", "culvert-server")
 EXPOSURE_MAX = 15  # tenths; 100 is a service without any protection
+TEXT = (ROOT / "systemd/culvert.service.in").read_text()
 
 
-def unit_text(program):
-    return (ROOT / "systemd" / f"{program}.service").read_text()
-
-
-def settings(program):
-    return re.findall(r"(?m)^(\w+)=(.*)$", unit_text(program))
+def units():
+    """Name -> text of each unit, put together as systemd/meson.build says."""
+    parts = ast.literal_eval(re.search(r"(?s)units = (\{.*?\n\})", (ROOT / "systemd/meson.build").read_text())[1])
+    return {unit: re.sub(r"@([A-Z]+)@", lambda found: values[found[1]], TEXT) for unit, values in parts.items()}
 
 
 class Units(unittest.TestCase):
     def test_those_that_cannot_be_helped_by_a_restart_are_left_alone(self):
         statuses = dict(re.findall(r"(\w+) = (\d+),", (ROOT / "common/program/program.hpp").read_text()))
-        for program in PROGRAMS:
-            self.assertIn(("RestartPreventExitStatus", f"{statuses['usage']} {statuses['configuration']}"), settings(program))
+        self.assertIn(f"\nRestartPreventExitStatus={statuses['usage']} {statuses['configuration']}\n", TEXT)
 
-    def test_agent_and_server_are_confined_alike(self):
-        of_the_program = {"Description", "ExecStart"}
-        agent, server = ([pair for pair in settings(program) if pair[0] not in of_the_program] for program in PROGRAMS)
-        self.assertEqual(agent, server)
+    def test_each_program_and_each_instance_has_its_file(self):
+        self.assertEqual({name: re.search("(?m)^ExecStart=(.*)", text)[1] for name, text in units().items()}, {
+            "culvert-agent.service": "culvert-agent --config /etc/culvert/agent.toml",
+            "culvert-agent@.service": "culvert-agent --config /etc/culvert/agent-%i.toml",
+            "culvert-server.service": "culvert-server --config /etc/culvert/server.toml"})
 
     def test_each_setting_stands_below_a_comment(self):
-        for program in PROGRAMS:
-            for block in unit_text(program).split("[Service]")[1].split("[Install]")[0].strip().split("\n\n"):
-                self.assertTrue(block.startswith("#"), block)
+        for block in TEXT.split("[Service]")[1].split("[Install]")[0].strip().split("\n\n"):
+            self.assertTrue(block.startswith("#"), block)
 
 
 @unittest.skipUnless(shutil.which("systemd-analyze"), "systemd-analyze is not installed")
@@ -43,12 +41,13 @@ class Analyzed(unittest.TestCase):
     def analyze(self, *arguments):
         """A copy of the units whose program is there, since those of the build are not installed."""
         with tempfile.TemporaryDirectory() as folder:
-            units = []
-            for program in PROGRAMS:
-                unit = pathlib.Path(folder) / f"{program}.service"
-                unit.write_text(unit_text(program).replace(f"ExecStart={program}", "ExecStart=/bin/true"))
-                units.append(str(unit))
-            return subprocess.run(["systemd-analyze", *arguments, *units], capture_output=True, text=True, timeout=60)
+            names = []
+            for name, text in units().items():
+                # Of a template, an instance is looked at.
+                file = pathlib.Path(folder) / name.replace("@", "@plant")
+                file.write_text(re.sub("(?m)^ExecStart=culvert-[a-z]+", "ExecStart=/bin/true", text))
+                names.append(str(file))
+            return subprocess.run(["systemd-analyze", *arguments, *names], capture_output=True, text=True, timeout=60)
 
     def test_systemd_finds_no_fault(self):
         answer = self.analyze("verify", "--man=no")

@@ -3,6 +3,7 @@
 
 #include <fstream>
 #include <set>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,33 @@ inline std::vector<std::string> documented_keys(std::string_view program) {
       if (is_ours) keys.insert(table);
     } else if (!table.empty() && line.starts_with("| `")) {
       keys.insert(table + "." + line.substr(3, line.find('`', 3) - 3));
+    }
+  }
+  return {keys.begin(), keys.end()};
+}
+
+/// The example that the packages bring, with every commented line in force: one that begins with "#" and no blank.
+inline std::string example_configuration(std::string_view program) {
+  std::ifstream file(std::string(CULVERT_EXAMPLES) + "/" + std::string(program) + ".toml");
+  std::string text;
+  for (std::string line; std::getline(file, line); text += line + "\n") {
+    if (line.size() > 1 && line[0] == '#' && line[1] != ' ') line.erase(0, 1);
+  }
+  return text;
+}
+
+/// The keys that a text in the form of the examples has, as documented_keys() has them.
+inline std::vector<std::string> written_keys(const std::string& toml) {
+  std::set<std::string> keys;
+  std::string table;
+  std::istringstream lines(toml);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with('[')) {
+      const std::size_t begin = line.find_first_not_of('[');
+      table = line.substr(begin, line.find(']') - begin);
+      keys.insert(table);
+    } else if (const std::size_t equals = line.find(" = "); equals != line.npos && !line.starts_with('#')) {
+      keys.insert(table + "." + line.substr(0, equals));
     }
   }
   return {keys.begin(), keys.end()};

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/program/command_line.hpp"
+
+#include <cstdio>
+#include <filesystem>
+
+#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+
+namespace culvert {
+
+namespace {
+
+int refuse(const Program& program, const std::string& text) {
+  std::fprintf(stderr, "%s: %s\n", program.name.c_str(), text.c_str());
+  return static_cast<int>(ExitStatus::usage);
+}
+
+/// The TOML of the options that stand for a file.
+Result<std::string> trial_text(const Trial& trial, const Trial::Values& values) {
+  std::string missing;
+  for (const Trial::Option& option : trial.options) {
+    if (option.count == Trial::Count::once && !values.contains(option.name)) missing += " " + option.name;
+  }
+  if (!missing.empty())
+    return fail("trial.incomplete", fmt::format("without a configuration file, these are needed too:{}", missing));
+  return trial.toml(values);
+}
+
+}  // namespace
+
+CommandLine read_command_line(const Program& program, int argc, char** argv) {
+  CLI::App app{program.description, program.name};
+  std::filesystem::path file = program.default_config;
+  CommandLine line{.source = ConfigSource(file)};
+  bool json = false;
+  std::string level;
+  Trial::Values values;
+  auto* config =
+      app.add_option("-c,--config", file, "The configuration file")->type_name("FILE")->capture_default_str();
+  app.add_flag("--check", line.check_only, "Check the configuration and all that it names, and end");
+  app.set_version_flag("--version", program.name + " " CULVERT_VERSION);
+  for (const Trial::Option& option : program.trial.options) {
+    app.add_option(option.name, values[option.name], option.help)
+        ->type_name(option.value)
+        ->group("In the place of a file, for a trial")
+        ->expected(1, option.count == Trial::Count::many ? CLI::detail::expected_max_vector_size : 1)
+        ->allow_extra_args(false)
+        ->excludes(config);
+  }
+  app.require_subcommand(0, 1);
+  app.fallthrough();
+  CLI::App* status = app.add_subcommand("status", "Ask the running program how it is");
+  status->add_flag("--json", json, "For machines");
+  CLI::App* reload = app.add_subcommand("reload", "Make the running program read its configuration again");
+  CLI::App* log_level = app.add_subcommand("log-level", "Show or change the running program's log level");
+  log_level->add_option("level", level, "The new level; without one, the level is shown")
+      ->type_name("")
+      ->check(CLI::IsMember({"error", "warn", "info", "debug"}));
+  for (const Program::Tool& tool : program.tools) app.add_subcommand(tool.name, tool.description);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    line.status = app.exit(error) == 0 ? 0 : static_cast<int>(ExitStatus::usage);
+    return line;
+  }
+
+  for (const Program::Tool& tool : program.tools) {
+    if (app.got_subcommand(tool.name)) line.tool = &tool;
+  }
+  if (status->parsed()) line.command = json ? "status --json" : "status";
+  if (reload->parsed()) line.command = "reload";
+  if (log_level->parsed()) line.command = "log-level " + level;
+  line.source.file = file;
+  std::erase_if(values, [](const auto& option) { return option.second.empty(); });
+  if (values.empty()) return line;
+  auto text = trial_text(program.trial, values);
+  if (text) {
+    line.source = ConfigSource::of_command_line(std::move(*text));
+  } else {
+    line.status = refuse(program, text.error().text);
+  }
+  return line;
+}
+
+}  // namespace culvert

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Debian system of its own for the packages: a root folder made once by debootstrap, copies of it, and one that is booted."""
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+CACHE = pathlib.Path(os.environ.get("CULVERT_SCRATCH", ROOT / "build/scratch"))
+MIRROR = os.environ.get("CULVERT_MIRROR", "http://deb.debian.org/debian")
+PEER = pathlib.Path(__file__).resolve().parent / "peer.py"
+BASE = ["systemd", "systemd-sysv", "dbus", "openssl", "passwd", "procps", "man-db", "bash-completion"]
+# What every installation writes, and what a running system does.
+VOLATILE = re.compile(r"/(proc|sys|dev|run|tmp|root|var/(log|cache|tmp|lib/(apt|dpkg|systemd|man-db|dbus))|etc/(passwd|group|shadow|gshadow)-|"
+                      r"etc/(machine-id|ld\.so\.cache|\.pwd\.lock|resolv\.conf|hostname|mtab|\.updated|subuid-?|subgid-?)|usr/share/mime|var/\.updated)")
+
+
+def run(*command, seconds=300, status=0, **keywords):
+    """Runs it to its end, expects this exit status (None: any), returns what it wrote."""
+    answer = subprocess.run([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            timeout=seconds, check=False, **keywords)
+    text = answer.stdout.decode(errors="replace")
+    if status is not None and answer.returncode != status:
+        raise AssertionError(f"{' '.join(map(str, command))}: {answer.returncode}\n{text[-6000:]}")
+    return text
+
+
+def wait_until(condition, seconds, what):
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds} s in vain for {what}")
+        time.sleep(0.1)
+    return value
+
+
+def field(package, name):
+    return run("dpkg-deb", "--field", package, name).strip()
+
+
+def base_root(packages):
+    """A root with all that the packages depend on, so that installing them asks no network."""
+    wanted = set(BASE)
+    for package in packages:
+        wanted |= {re.split(r"[ |(]", part.strip())[0] for part in field(package, "Depends").split(",")}
+    wanted = sorted(wanted)
+    key = hashlib.sha256(" ".join([MIRROR, *wanted]).encode()).hexdigest()[:16]
+    root = CACHE / f"bookworm-{key}"
+    if not root.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        fresh = root.with_suffix(f".{os.getpid()}")
+        try:
+            run("debootstrap", "--variant=minbase", f"--include={','.join(wanted)}", "bookworm", fresh, MIRROR, seconds=1800)
+            run("chroot", fresh, "apt-get", "clean")
+            fresh.rename(root)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    return root
+
+
+def files_of(root):
+    """Every path below it but those that come and go, with its kind, mode and owner."""
+    found = {}
+    for folder, folders, files in os.walk(root):
+        for name in [*folders, *files]:
+            path = os.path.join(folder, name)
+            inside = path.removeprefix(str(root))
+            if not VOLATILE.match(inside):
+                state = os.lstat(path)
+                found[inside] = (oct(state.st_mode), state.st_uid, state.st_gid)
+        folders[:] = [name for name in folders if not VOLATILE.match(os.path.join(folder, name).removeprefix(str(root)) + "/")]
+    return found
+
+
+class System:
+    """A copy of the base root, in which commands can be run. Gone at the end of the with block."""
+
+    def __init__(self, base, name):
+        self.root = CACHE / f"{name}.{os.getpid()}"
+        self.base = base
+
+    def __enter__(self):
+        run("cp", "--archive", "--reflink=auto", self.base, self.root)
+        return self
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.root)
+
+    def run(self, *command, **keywords):
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+        return run(*self.entry(), *command, env=environment, **keywords)
+
+    def entry(self):
+        return ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", f"--root={self.root}"]
+
+    def give(self, *packages):
+        for package in packages:
+            shutil.copy(package, self.root / "root")
+
+    def apt(self, *arguments, **keywords):
+        return self.run("apt-get", "--yes", "--quiet", "--no-download", "-o", "Dpkg::Use-Pty=0", "-o", "APT::Sandbox::User=root",
+                        *arguments, **keywords)
+
+    def write(self, path, text):
+        file = self.root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    def has_user(self, name):
+        return re.search(rf"(?m)^{name}:", (self.root / "etc/passwd").read_text()) is not None
+
+
+class Booted(System):
+    """The same with an init, a journal and a network of its own, by systemd-nspawn."""
+
+    def __enter__(self):
+        super().__enter__()
+        self.log = self.root.with_suffix(".log")
+        self.peers = []
+        # dpkg works off all triggers much faster without these.
+        with open(self.log, "wb") as sink:
+            self.nspawn = subprocess.Popen(
+                ["systemd-nspawn", "--register=no", "--keep-unit", "--boot", "--private-network", "--console=pipe", f"--directory={self.root}"],
+                stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True)
+        try:
+            self.init = wait_until(self.find_init, 30, "the container's init")
+            wait_until(self.is_up, 120, "the container to boot")
+        except AssertionError as error:
+            self.__exit__()
+            raise AssertionError(f"systemd-nspawn cannot boot a container here: {error}\n{self.log.read_text(errors='replace')[-4000:]}") from None
+        return self
+
+    def find_init(self):
+        if self.nspawn.poll() is not None:
+            raise AssertionError(f"systemd-nspawn ended with {self.nspawn.returncode}")
+        children = pathlib.Path(f"/proc/{self.nspawn.pid}/task/{self.nspawn.pid}/children").read_text().split()
+        for child in children:
+            with contextlib.suppress(OSError):
+                if "systemd" in os.readlink(f"/proc/{child}/exe") and "nspawn" not in os.readlink(f"/proc/{child}/exe"):
+                    return int(child)
+        return None
+
+    def is_up(self):
+        return self.run("systemctl", "is-system-running", status=None).strip() in ("running", "degraded")
+
+    def entry(self):
+        return ["nsenter", f"--target={self.init}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd=/"]
+
+    def peer(self, *arguments):
+        """A process of the host with the network of the container."""
+        process = subprocess.Popen(["nsenter", f"--target={self.init}", "--net", sys.executable, "-B", str(PEER), *map(str, arguments)],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.peers.append(process)
+        return process
+
+    def __exit__(self, *_):
+        for process in self.peers:
+            process.kill()
+            process.communicate()
+        if getattr(self, "init", None):
+            with contextlib.suppress(OSError):
+                os.kill(self.init, signal.SIGRTMIN + 4)  # poweroff
+        try:
+            self.nspawn.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            # Not nspawn itself: its death would leave the init running.
+            with contextlib.suppress(OSError):
+                os.kill(getattr(self, "init", None) or self.nspawn.pid, signal.SIGKILL)
+            self.nspawn.wait(timeout=30)
+        super().__exit__()
+        self.log.unlink(missing_ok=True)
