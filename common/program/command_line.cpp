@@ -45,8 +45,7 @@ CommandLine read_command_line(const Program& program, int argc, char** argv) {
         ->type_name(option.value)
         ->group("In the place of a file, for a trial")
         ->expected(1, option.count == Trial::Count::many ? CLI::detail::expected_max_vector_size : 1)
-        ->allow_extra_args(false)
-        ->excludes(config);
+        ->allow_extra_args(false);
   }
   app.require_subcommand(0, 1);
   app.fallthrough();
@@ -74,6 +73,10 @@ CommandLine read_command_line(const Program& program, int argc, char** argv) {
   line.source.file = file;
   std::erase_if(values, [](const auto& option) { return option.second.empty(); });
   if (values.empty()) return line;
+  if (config->count() > 0) {
+    line.status = refuse(program, values.begin()->first + " takes the place of --config; give one of the two");
+    return line;
+  }
   auto text = trial_text(program.trial, values);
   if (text) {
     line.source = ConfigSource::of_command_line(std::move(*text));

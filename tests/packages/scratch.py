@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 CACHE = pathlib.Path(os.environ.get("CULVERT_SCRATCH", ROOT / "build/scratch"))
 MIRROR = os.environ.get("CULVERT_MIRROR", "http://deb.debian.org/debian")
 PEER = pathlib.Path(__file__).resolve().parent / "peer.py"
-BASE = ["systemd", "systemd-sysv", "dbus", "openssl", "passwd", "procps", "man-db", "bash-completion"]
+BASE = ["systemd", "systemd-sysv", "dbus", "openssl", "passwd", "procps", "man-db", "bash-completion", "iproute2"]
 # What every installation writes, and what a running system does.
 VOLATILE = re.compile(r"/(proc|sys|dev|run|tmp|root|var/(log|cache|tmp|lib/(apt|dpkg|systemd|man-db|dbus))|etc/(passwd|group|shadow|gshadow)-|"
                       r"etc/(machine-id|ld\.so\.cache|\.pwd\.lock|resolv\.conf|hostname|mtab|\.updated|subuid-?|subgid-?)|usr/share/mime|var/\.updated)")
@@ -47,17 +47,17 @@ def field(package, name):
 
 def base_root(packages):
     """A root with all that the packages depend on, so that installing them asks no network."""
-    wanted = set(BASE)
-    for package in packages:
-        wanted |= {re.split(r"[ |(]", part.strip())[0] for part in field(package, "Depends").split(",")}
-    wanted = sorted(wanted)
-    key = hashlib.sha256(" ".join([MIRROR, *wanted]).encode()).hexdigest()[:16]
+    wanted = sorted({re.split(r"[ |(]", part.strip())[0] for package in packages for part in field(package, "Depends").split(",")})
+    key = hashlib.sha256(" ".join([MIRROR, *BASE, *wanted]).encode()).hexdigest()[:16]
     root = CACHE / f"bookworm-{key}"
     if not root.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         fresh = root.with_suffix(f".{os.getpid()}")
         try:
-            run("debootstrap", "--variant=minbase", f"--include={','.join(wanted)}", "bookworm", fresh, MIRROR, seconds=1800)
+            run("debootstrap", "--variant=minbase", f"--include={','.join(BASE)}", "bookworm", fresh, MIRROR, seconds=1800)
+            # Not by debootstrap, which knows no virtual packages.
+            run("chroot", fresh, "apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *wanted, seconds=1800,
+                env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
             run("chroot", fresh, "apt-get", "clean")
             fresh.rename(root)
         finally:
@@ -98,7 +98,7 @@ class System:
         return run(*self.entry(), *command, env=environment, **keywords)
 
     def entry(self):
-        return ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", f"--root={self.root}"]
+        return ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc=/proc", f"--root={self.root}"]
 
     def give(self, *packages):
         for package in packages:
