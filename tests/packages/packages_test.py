@@ -149,7 +149,9 @@ class Installed(unittest.TestCase):
             self.run_both(system)
             shutil.rmtree(system.root / "etc/culvert/tls")  # What is in there is the administrator's.
             self.remove_one(system)
-            system.apt("purge", *PROGRAMS)
+            system.apt("remove", "culvert-agent")
+            self.assertTrue((system.root / "etc/culvert/agent.toml").exists(), "until it is purged")
+            system.apt("purge", "culvert-agent")
             after = files_of(system.root)
             self.assertEqual({path: state for path, state in after.items() if before.get(path) != state}, {})
             self.assertFalse(system.has_user("culvert"))
@@ -332,7 +334,8 @@ class Services(unittest.TestCase):
     def purge(self):
         self.system.run("rm", "-r", "/etc/culvert/tls", "/etc/systemd/system/culvert-agent.socket")
         self.system.apt("purge", *PROGRAMS)
-        self.assertEqual(self.system.run("sh", "-c", "ls -d /etc/culvert /run/culvert /var/lib/culvert 2>/dev/null", status=None), "")
+        left = self.system.run("ls", "--directory", "/etc/culvert", "/run/culvert", "/var/lib/culvert", status=2)
+        self.assertEqual(left.count("No such file"), 3, left)
         self.assertEqual(self.system.run("pgrep", "--list-full", "culvert-", status=1), "")
         self.assertFalse(self.system.has_user("culvert"))
 

@@ -59,6 +59,7 @@ def base_root(packages):
             run("chroot", fresh, "apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *wanted, seconds=1800,
                 env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
             run("chroot", fresh, "apt-get", "clean")
+            (fresh / "etc/hosts").write_text("127.0.0.1 localhost\n")
             fresh.rename(root)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -80,18 +81,23 @@ def files_of(root):
 
 
 class System:
-    """A copy of the base root, in which commands can be run. Gone at the end of the with block."""
+    """A layer over the base root, in which commands can be run. Gone at the end of the with block."""
 
     def __init__(self, base, name):
-        self.root = CACHE / f"{name}.{os.getpid()}"
+        self.folder = CACHE / f"{name}.{os.getpid()}"
+        self.root = self.folder / "root"
         self.base = base
 
     def __enter__(self):
-        run("cp", "--archive", "--reflink=auto", self.base, self.root)
+        for name in ("changes", "work", "root"):
+            (self.folder / name).mkdir(parents=True)
+        layers = f"lowerdir={self.base},upperdir={self.folder}/changes,workdir={self.folder}/work"
+        run("mount", "-t", "overlay", "culvert-scratch", "-o", layers, self.root)
         return self
 
     def __exit__(self, *_):
-        shutil.rmtree(self.root)
+        run("umount", "--lazy", self.root)
+        shutil.rmtree(self.folder)
 
     def run(self, *command, **keywords):
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
@@ -105,7 +111,7 @@ class System:
             shutil.copy(package, self.root / "root")
 
     def apt(self, *arguments, **keywords):
-        return self.run("apt-get", "--yes", "--quiet", "--no-download", "-o", "Dpkg::Use-Pty=0", "-o", "APT::Sandbox::User=root",
+        return self.run("apt-get", "--yes", "--quiet", "-o", "Dpkg::Use-Pty=0", "-o", "APT::Sandbox::User=root",
                         *arguments, **keywords)
 
     def write(self, path, text):
@@ -122,9 +128,8 @@ class Booted(System):
 
     def __enter__(self):
         super().__enter__()
-        self.log = self.root.with_suffix(".log")
+        self.log = self.folder / "console.log"
         self.peers = []
-        # dpkg works off all triggers much faster without these.
         with open(self.log, "wb") as sink:
             self.nspawn = subprocess.Popen(
                 ["systemd-nspawn", "--register=no", "--keep-unit", "--boot", "--private-network", "--console=pipe", f"--directory={self.root}"],
@@ -133,8 +138,9 @@ class Booted(System):
             self.init = wait_until(self.find_init, 30, "the container's init")
             wait_until(self.is_up, 120, "the container to boot")
         except AssertionError as error:
+            console = self.log.read_text(errors="replace")[-4000:]
             self.__exit__()
-            raise AssertionError(f"systemd-nspawn cannot boot a container here: {error}\n{self.log.read_text(errors='replace')[-4000:]}") from None
+            raise AssertionError(f"systemd-nspawn cannot boot a container here: {error}\n{console}") from None
         return self
 
     def find_init(self):
@@ -175,4 +181,3 @@ class Booted(System):
                 os.kill(getattr(self, "init", None) or self.nspawn.pid, signal.SIGKILL)
             self.nspawn.wait(timeout=30)
         super().__exit__()
-        self.log.unlink(missing_ok=True)
