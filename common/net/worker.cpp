@@ -44,6 +44,9 @@ void Worker::join() {
   if (!thread_.joinable()) return;
   thread_.join();
   started_ = false;
+  // Whose turn did not end any more: what they stand on is still there now, and gone when this is.
+  const auto dead = std::move(graves_);
+  graves_.clear();
 }
 
 void Worker::at_end_of_turn(TurnEnd& who) {

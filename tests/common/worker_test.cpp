@@ -132,6 +132,20 @@ TEST_F(WorkerTurn, buries_who_ends_within_his_own_call) {
 }
 
 /// Two sockets become readable in one batch, and the first one's owner removes the other.
+TEST_F(WorkerTurn, buries_nobody_later_than_its_own_end) {
+  bool dead = false;
+  const auto tell = [&dead](int*) { dead = true; };
+  std::promise<void> stopped;
+  worker.post([&] {
+    worker.bury(std::unique_ptr<std::shared_ptr<int>>(new std::shared_ptr<int>(nullptr, tell)));
+    worker.stop();
+    stopped.set_value();
+  });
+  stopped.get_future().get();
+  worker.join();
+  EXPECT_TRUE(dead) << "what it stands on may go next";
+}
+
 TEST_F(WorkerTurn, an_event_of_the_same_batch_does_not_reach_who_was_removed) {
   class Ear final : public Pollable {
    public:
