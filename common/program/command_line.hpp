@@ -13,9 +13,9 @@ namespace culvert {
 struct CommandLine {
   ConfigSource source;
   bool check_only = false;
-  std::string command;        ///< For the running program's admin socket: "status --json". Empty: run.
+  std::string command;                  ///< For the running program's admin socket: "status --json". Empty: run.
   const Program::Tool* tool = nullptr;  ///< To run instead; the program's.
-  std::optional<int> status;  ///< All is said already (--help, or a mistake): end with this.
+  std::optional<int> status;            ///< All is said already (--help, or a mistake): end with this.
 };
 
 CommandLine read_command_line(const Program& program, int argc, char** argv);
