@@ -40,12 +40,14 @@ inline std::string example_configuration(std::string_view program) {
   return text;
 }
 
-/// The keys that a text in the form of the examples has, as documented_keys() has them.
+/// The keys that a text in the form of the examples has, as documented_keys() has them. "# or" shows a key that another
+/// one excludes.
 inline std::vector<std::string> written_keys(const std::string& toml) {
   std::set<std::string> keys;
   std::string table;
   std::istringstream lines(toml);
   for (std::string line; std::getline(lines, line);) {
+    if (constexpr std::string_view instead = "# or "; line.starts_with(instead)) line.erase(0, instead.size());
     if (line.starts_with('[')) {
       const std::size_t begin = line.find_first_not_of('[');
       table = line.substr(begin, line.find(']') - begin);
