@@ -31,6 +31,11 @@ std::vector<LocalPort::Settings> ports_of(const Config& config) {
   return ports;
 }
 
+/// Unique in a configuration.
+std::string name_of(const SystemMapping& mapping) {
+  return mapping.server + " " + to_string(mapping.virtual_host);
+}
+
 std::unique_ptr<AgentPlan> own(std::unique_ptr<Plan> plan) {
   return std::unique_ptr<AgentPlan>(static_cast<AgentPlan*>(plan.release()));
 }
@@ -66,7 +71,8 @@ AgentService::AgentService(const Surroundings& around, std::unique_ptr<Plan> pla
           around_.log,    random_instance(),
           acceptors_,     pools_,
           mappings_,      {plan_->settings_.limits.streams_per_link_max, plan_->settings_.limits.dials_max}},
-      ports_(around_.planes, directory_, around_.log, &around_.inherited) {
+      ports_(around_.planes, directory_, around_.log, &around_.inherited),
+      target_check_(around_.planes.home(), around_.log) {
   for (std::size_t i = 0; i < around_.planes.size(); ++i) {
     acceptors_.push_back(std::make_unique<StreamAcceptor>(around_.planes.plane(i), around_.log));
     pools_.push_back(std::make_unique<BackEndPool>(around_.planes.plane(i)));
@@ -80,6 +86,7 @@ Result<void> AgentService::start() {
   if (!staged) return std::unexpected(staged.error());
   ports_.commit(std::move(*staged));
   take_links(*plan_);
+  check_new_targets();
   return {};
 }
 
@@ -138,7 +145,10 @@ Result<void> AgentService::reload(std::unique_ptr<Plan> plan) {
   auto fresh = own(std::move(plan));
   auto staged = ports_.stage(ports_of(fresh->config_));
   if (!staged) return std::unexpected(staged.error());
-  fresh->mappings_->inherit_counts(*plan_->mappings_);
+  if (const std::size_t streams = fresh->mappings_->succeed(*plan_->mappings_); streams > 0) {
+    around_.log.warn("mapping.withdrawn",
+                     {{"streams", streams}, {"hint", "their system_mapping is gone or disabled; they end now"}});
+  }
   mappings_.publish(fresh->mappings_);
   // What is idle was opened by the rules of before.
   around_.planes.on_each([this](DataPlane& plane) { pools_[plane.worker().index()]->clear(); });
@@ -146,7 +156,35 @@ Result<void> AgentService::reload(std::unique_ptr<Plan> plan) {
   ports_.commit(std::move(*staged));
   std::erase_if(retired_, [](const auto& link) { return link->is_over(); });
   plan_ = std::move(fresh);
+  check_new_targets();
   return {};
+}
+
+/// The plan may be another one when the answers come.
+void AgentService::check_new_targets() {
+  unreachable_.clear();
+  std::vector<StreamTarget> targets;
+  std::vector<std::string> names;
+  for (SystemMappings::Entry& entry : plan_->mappings_->entries()) {
+    if (!entry.settings.check) continue;
+    names.push_back(name_of(entry.settings));
+    targets.push_back(std::move(entry.target));
+  }
+  target_check_.start(std::move(targets), [this, names, mappings = plan_->mappings_](const auto& outcomes) {
+    for (std::size_t i = 0; i < outcomes.size() && mappings == plan_->mappings_; ++i) {
+      const Error& error = outcomes[i].error;
+      if (error.code.empty()) continue;
+      around_.log.warn("target.unreachable",
+                       {{"target", outcomes[i].name}, {"code", error.code}, {"text", error.text}});
+      unreachable_[names[i]] = error;
+    }
+  });
+}
+
+void AgentService::check_targets(std::function<void(boost::json::array)> done) {
+  std::vector<StreamTarget> targets;
+  for (SystemMappings::Entry& entry : plan_->mappings_->entries()) targets.push_back(std::move(entry.target));
+  target_check_.start(std::move(targets), [done = std::move(done)](const auto& outcomes) { done(to_json(outcomes)); });
 }
 
 void AgentService::drain(std::chrono::steady_clock::time_point deadline, std::function<void()> done) {
@@ -158,6 +196,7 @@ void AgentService::drain(std::chrono::steady_clock::time_point deadline, std::fu
 
 void AgentService::stop(std::function<void()> done) {
   ports_.close();
+  target_check_.request_stop();
   for (auto& [name, link] : links_) link->stop();
   for (auto& link : retired_) link->stop();
   around_.planes.on_each([this](DataPlane& plane) {
@@ -171,7 +210,8 @@ void AgentService::stop(std::function<void()> done) {
         const bool links_over =
             !at_home || (std::ranges::all_of(links_, [&over](const auto& link) { return over(link.second); }) &&
                          std::ranges::all_of(retired_, over));
-        return !plane.tunnels().empty() || acceptors_[plane.worker().index()]->size() > 0 || !links_over;
+        const bool checking = at_home && !target_check_.is_over();
+        return !plane.tunnels().empty() || acceptors_[plane.worker().index()]->size() > 0 || !links_over || checking;
       },
       std::chrono::steady_clock::now() + stop_time_max, std::move(done));
 }
@@ -180,6 +220,15 @@ void AgentService::status(std::function<void(boost::json::object)> done) {
   boost::json::array ports;
   for (const LocalPorts::Status& port : ports_.status()) {
     ports.push_back({{"name", port.name}, {"listen", port.listen}, {"connections", port.connections}});
+  }
+  boost::json::array mappings;
+  for (const SystemMappings::Entry& entry : plan_->mappings_->entries()) {
+    const auto error = unreachable_.find(name_of(entry.settings));
+    mappings.push_back({{"virtual", to_string(entry.settings.virtual_host)},
+                        {"internal", to_string(entry.settings.internal_host)},
+                        {"server", entry.settings.server},
+                        {"connections", entry.connections},
+                        {"last_error", error == unreachable_.end() ? "" : error->second.text}});
   }
   auto owners = std::make_shared<std::map<TunnelId, std::string>>();
   auto servers = std::make_shared<boost::json::array>();
@@ -198,12 +247,14 @@ void AgentService::status(std::function<void(boost::json::object)> done) {
         const auto owner = owners->find(tunnel.id());
         object["server"] = owner == owners->end() ? "" : owner->second;
       },
-      [ports = std::move(ports), servers, done = std::move(done)](boost::json::array tunnels) {
+      [ports = std::move(ports), mappings = std::move(mappings), servers,
+       done = std::move(done)](boost::json::array tunnels) {
         done({{"program", "culvert-agent"},
               {"version", CULVERT_VERSION},
               {"servers", *servers},
               {"tunnels", std::move(tunnels)},
-              {"channels", ports}});
+              {"channels", ports},
+              {"system_mappings", mappings}});
       });
 }
 

@@ -11,6 +11,7 @@
 #include "agent/system_mappings.hpp"
 #include "common/program/program.hpp"
 #include "common/tunnel/local_ports.hpp"
+#include "common/tunnel/target_check.hpp"
 #include "common/tunnel/tunnel_directory.hpp"
 
 namespace culvert::agent {
@@ -41,6 +42,7 @@ class AgentService final : public Service {
   void drain(std::chrono::steady_clock::time_point deadline, std::function<void()> done) override;
   void stop(std::function<void()> done) override;
   void status(std::function<void(boost::json::object)> done) override;
+  void check_targets(std::function<void(boost::json::array)> done) override;
   Readiness readiness() override;
   void collect(MetricsPage& page) override;
 
@@ -48,6 +50,7 @@ class AgentService final : public Service {
   void take_links(const AgentPlan& plan);
   void retire(std::unique_ptr<ServerLink> link);
   void end(ServerLink& link);
+  void check_new_targets();
 
   Surroundings around_;
   std::unique_ptr<AgentPlan> plan_;
@@ -59,6 +62,8 @@ class AgentService final : public Service {
   std::map<std::string, std::unique_ptr<ServerLink>> links_;  ///< By the server's name.
   std::vector<std::unique_ptr<ServerLink>> retired_;          ///< Their last tunnels are ending.
   LocalPorts ports_;
+  TargetCheck target_check_;
+  std::map<std::string, Error> unreachable_;  ///< By the mapping's server and virtual address, when it was loaded.
 };
 
 }  // namespace culvert::agent

@@ -225,6 +225,7 @@ std::vector<Channel> read_channels(const TomlTable& root, const Servers& servers
       channel.service_id = service_id.value_or("");
       channel.server = read_server_name(table, servers);
     }
+    if (!table.boolean("enabled").value_or(true)) continue;
     listeners.push_back({channel.port.listen, table});
     channels.push_back(std::move(channel));
   }

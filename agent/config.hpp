@@ -12,6 +12,7 @@
 #include "common/base/error.hpp"
 #include "common/config/config_source.hpp"
 #include "common/config/settings.hpp"
+#include "common/net/allow_list.hpp"
 
 namespace culvert::agent {
 
@@ -67,14 +68,17 @@ enum class HostHeader : std::uint8_t {
 struct SystemMapping {
   std::string server;  ///< Whose cloud side may. A Server's name; may be left out where there is one.
   MappingProtocol protocol = MappingProtocol::tcp;
-  EndpointRange virtual_host;                ///< Key virtual = "erp:443" or "erp:8000-8010"
-  EndpointRange internal_host;               ///< Key internal, with as many ports
+  EndpointRange virtual_host;   ///< Key virtual = "erp:443" or "erp:8000-8010"
+  EndpointRange internal_host;  ///< Key internal, with as many ports
+  AllowList addresses;          ///< Where its name may lead; empty: to any other host.
+  bool enabled = true;
   std::filesystem::path backend_ca;          ///< tcps: CA of the back end; empty: the system's store
   std::string backend_server_name;           ///< tcps: what its certificate must say. Default: the internal host.
   std::filesystem::path client_certificate;  ///< tcps: optional, with client_key
   std::filesystem::path client_key;
   std::uint32_t connect_timeout_ms = 10'000;  ///< Key connect_timeout = "10s"
   std::uint32_t connections_max = 1024;
+  bool check = true;  ///< Dialled once when it is loaded, to tell whether it answers.
   // Of http and https.
   HostHeader host_header = HostHeader::outside;                           ///< host_header = "virtual"
   http::EncodedSlash encoded_slash = http::EncodedSlash::refuse;          ///< encoded_slash = "refuse"

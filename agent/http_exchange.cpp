@@ -335,11 +335,16 @@ void HttpExchange::on_forgotten(std::uint64_t window_bytes) {
 }
 
 void HttpExchange::on_tick(protocol::Time now) {
-  if (tunnel_ == nullptr || !back_end_) return;
+  if (tunnel_ == nullptr) return;
+  if (target_.connections->is_withdrawn()) return fail_later(Reason::not_exposed);
+  if (!back_end_) return;
   const auto limit = response_body_ ? target_.idle_time_max : target_.first_byte_time_max;
   if (now - since_ < limit) return;
-  const Reason reason = response_body_ ? Reason::stalled : Reason::target_timed_out;
-  // Not inside the walk over all ends.
+  fail_later(response_body_ ? Reason::stalled : Reason::target_timed_out);
+}
+
+/// Not inside the walk over all ends.
+void HttpExchange::fail_later(Reason reason) {
   around_.plane.worker().post([&plane = around_.plane, id = id_, reason] {
     if (auto* exchange = static_cast<HttpExchange*>(plane.find_end(id))) exchange->fail(reason);
   });

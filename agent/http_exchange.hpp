@@ -63,6 +63,7 @@ class HttpExchange final : public StreamEnd, public BackEndUser, public TurnEnd 
   bool try_again();
   void refuse(const protocol::Reject& reject);
   void fail(protocol::Reason reason);
+  void fail_later(protocol::Reason reason);
   void end_if_complete();
   void let_go(bool reusable);
 

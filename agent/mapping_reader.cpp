@@ -97,11 +97,14 @@ SystemMapping read_system_mapping(const TomlTable& table) {
     table.fault("internal", fmt::format("has {} ports, but virtual has {}; both ranges must be as long",
                                         count(internal_host->ports), count(virtual_host->ports)));
   }
+  mapping.addresses = read_networks(table, "addresses");
+  mapping.enabled = table.boolean("enabled").value_or(true);
   read_back_end_tls(table, mapping);
   if (const auto timeout = table.duration("connect_timeout", 100ms, 5min))
     mapping.connect_timeout_ms = static_cast<std::uint32_t>(timeout->count());
   if (const auto limit = table.number("connections_max", {1, 1'000'000}))
     mapping.connections_max = static_cast<std::uint32_t>(*limit);
+  mapping.check = table.boolean("check").value_or(true);
   read_http(table, mapping);
   return mapping;
 }

@@ -20,8 +20,10 @@ bool equal_names(std::string_view left, std::string_view right) {
 Result<SystemMappings> SystemMappings::load(const std::vector<SystemMapping>& mappings) {
   SystemMappings loaded;
   for (const SystemMapping& settings : mappings) {
-    Mapping mapping{settings, std::nullopt, std::make_shared<Quota>(),
-                    std::make_shared<const std::vector<Resource>>(settings.resources)};
+    if (!settings.enabled) continue;
+    Mapping mapping{settings, std::nullopt,
+                    settings.addresses.empty() ? nullptr : std::make_shared<const AllowList>(settings.addresses),
+                    std::make_shared<Quota>(), std::make_shared<const std::vector<Resource>>(settings.resources)};
     if (has_tls(settings.protocol)) {
       auto context = TlsContext::for_backend({settings.backend_ca, settings.client_certificate, settings.client_key});
       if (!context)
@@ -34,14 +36,21 @@ Result<SystemMappings> SystemMappings::load(const std::vector<SystemMapping>& ma
   return loaded;
 }
 
-void SystemMappings::inherit_counts(const SystemMappings& older) {
-  for (Mapping& mapping : mappings_) {
-    const auto same = std::ranges::find_if(older.mappings_, [&mapping](const Mapping& other) {
-      return other.settings.server == mapping.settings.server &&
-             other.settings.virtual_host == mapping.settings.virtual_host;
+std::size_t SystemMappings::succeed(const SystemMappings& older) {
+  std::size_t withdrawn = 0;
+  for (const Mapping& old : older.mappings_) {
+    const auto same = std::ranges::find_if(mappings_, [&old](const Mapping& mapping) {
+      return old.settings.server == mapping.settings.server &&
+             old.settings.virtual_host == mapping.settings.virtual_host;
     });
-    if (same != older.mappings_.end()) mapping.connections = same->connections;
+    if (same != mappings_.end()) {
+      same->connections = old.connections;
+    } else {
+      withdrawn += old.connections->taken();
+      old.connections->withdraw();
+    }
   }
+  return withdrawn;
 }
 
 const SystemMappings::Mapping* SystemMappings::find_mapping(std::string_view server, std::string_view host,
@@ -63,12 +72,21 @@ StreamTarget SystemMappings::target_of(const Mapping& mapping, std::uint16_t por
                       .name = fmt::format("{}:{}", settings.virtual_host.host, port),
                       .connect_time_max = std::chrono::milliseconds(settings.connect_timeout_ms),
                       .tls = std::nullopt,
+                      .addresses = mapping.addresses,
                       .mapping_place = nullptr};
   if (mapping.tls) {
     target.tls = StreamTarget::Tls{*mapping.tls, settings.backend_server_name.empty() ? settings.internal_host.host
                                                                                       : settings.backend_server_name};
   }
   return target;
+}
+
+std::vector<SystemMappings::Entry> SystemMappings::entries() const {
+  std::vector<Entry> all;
+  for (const Mapping& mapping : mappings_)
+    all.push_back(
+        {mapping.settings, mapping.connections->taken(), target_of(mapping, mapping.settings.virtual_host.ports.low)});
+  return all;
 }
 
 std::expected<StreamTarget, SystemMappings::Refusal> SystemMappings::find(std::string_view server,

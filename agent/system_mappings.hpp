@@ -26,7 +26,7 @@ struct HttpTarget {
   std::chrono::milliseconds idle_time_max{0};
   std::shared_ptr<Quota> connections;
   std::uint32_t connections_max = 0;
-  std::shared_ptr<void> place;  ///< While a connection is being made.
+  std::shared_ptr<Quota> place;  ///< While a connection is being made.
 };
 
 /// The agent's access control: what the cloud side of each server may reach, and as what. Nothing else can be reached,
@@ -35,8 +35,17 @@ class SystemMappings {
  public:
   /// Loads the certificates of tcps mappings, so it may block. Errors: tls.*, with the mapping's name.
   static Result<SystemMappings> load(const std::vector<SystemMapping>& mappings);
-  /// Mappings that stand in `older` too keep their count of open connections.
-  void inherit_counts(const SystemMappings& older);
+  /// These replace `older`. Mappings that stand in both (the same server and virtual address) keep their connections;
+  /// those of the others end within a second. How many of the latter there are.
+  std::size_t succeed(const SystemMappings& older);
+
+  /// A mapping as it stands, and a way to its first port that takes no place.
+  struct Entry {
+    const SystemMapping& settings;
+    std::uint32_t connections;
+    StreamTarget target;
+  };
+  std::vector<Entry> entries() const;
 
   enum class Refusal : std::uint8_t {
     not_exposed,
@@ -53,6 +62,7 @@ class SystemMappings {
   struct Mapping {
     SystemMapping settings;
     std::optional<TlsContext> tls;
+    std::shared_ptr<const AllowList> addresses;
     std::shared_ptr<Quota> connections;
     std::shared_ptr<const std::vector<Resource>> resources;
   };

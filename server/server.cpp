@@ -102,7 +102,8 @@ ServerService::ServerService(const Surroundings& around, std::unique_ptr<Plan> p
       directory_(around_.planes),
       agents_(around_.planes, directory_, around_.log, plan_->policy_),
       ports_(around_.planes, directory_, around_.log, &around_.inherited),
-      key_fetcher_(around_.planes.home(), around_.log) {}
+      key_fetcher_(around_.planes.home(), around_.log),
+      target_check_(around_.planes.home(), around_.log) {}
 
 Result<ServerService::Staged> ServerService::stage(const ServerPlan& plan) {
   Staged staged;
@@ -171,10 +172,13 @@ void ServerService::drain(std::chrono::steady_clock::time_point deadline, std::f
 void ServerService::stop(std::function<void()> done) {
   close_doors();
   key_fetcher_.request_stop();
+  target_check_.request_stop();
   const auto finish = [this, done = std::move(done)] {
     // A cancelled fetch ends in the next turns of the loop.
     around_.planes.when_idle(
-        [this](DataPlane& plane) { return plane.worker().index() == 0 && !key_fetcher_.is_over(); },
+        [this](DataPlane& plane) {
+          return plane.worker().index() == 0 && !(key_fetcher_.is_over() && target_check_.is_over());
+        },
         std::chrono::steady_clock::time_point::max(), done);
   };
   agents_.stop(finish);
@@ -200,6 +204,17 @@ void ServerService::status(std::function<void(boost::json::object)> done) {
               {"tunnels", std::move(tunnels)},
               {"virtual_listeners", ports}});
       });
+}
+
+void ServerService::check_targets(std::function<void(boost::json::array)> done) {
+  std::vector<StreamTarget> targets;
+  for (const ServiceMapping& mapping : plan_->config_.service_mappings) {
+    StreamTarget target;
+    target.endpoint = mapping.internal_address;
+    target.name = fmt::format("{} of account {}", mapping.service_id, mapping.account);
+    targets.push_back(std::move(target));
+  }
+  target_check_.start(std::move(targets), [done = std::move(done)](const auto& outcomes) { done(to_json(outcomes)); });
 }
 
 Readiness ServerService::readiness() {

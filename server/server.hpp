@@ -5,6 +5,7 @@
 
 #include "common/program/program.hpp"
 #include "common/tunnel/local_ports.hpp"
+#include "common/tunnel/target_check.hpp"
 #include "common/tunnel/tunnel_directory.hpp"
 #include "server/agent_acceptor.hpp"
 #include "server/config.hpp"
@@ -38,6 +39,7 @@ class ServerService final : public Service {
   void drain(std::chrono::steady_clock::time_point deadline, std::function<void()> done) override;
   void stop(std::function<void()> done) override;
   void status(std::function<void(boost::json::object)> done) override;
+  void check_targets(std::function<void(boost::json::array)> done) override;
   Readiness readiness() override;
   void collect(MetricsPage& page) override;
 
@@ -63,6 +65,7 @@ class ServerService final : public Service {
   std::unique_ptr<Socks5Proxy> socks5_proxy_;
   std::shared_ptr<TokenCheck> tokens_;  ///< Of the proxies.
   KeyFetcher key_fetcher_;
+  TargetCheck target_check_;
 };
 
 }  // namespace culvert::server

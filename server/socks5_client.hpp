@@ -13,6 +13,7 @@
 
 #include <boost/asio/ip/tcp.hpp>
 
+#include "common/base/quota.hpp"
 #include "common/base/snapshot.hpp"
 #include "common/tunnel/relay_socket.hpp"
 #include "common/tunnel/tunnel.hpp"
@@ -60,7 +61,7 @@ class Socks5Client final : public StreamEnd, public Pollable {
     std::shared_ptr<Socks5Surroundings> around;
     UniqueFd socket;
     boost::asio::ip::tcp::endpoint peer;
-    std::shared_ptr<void> place;  ///< Of the port's connections.
+    std::shared_ptr<Quota> place;  ///< Of the port's connections.
     /// Set where the request is known already: the connection moved to this worker for its tunnel.
     std::unique_ptr<Socks5> talk;
     ProxyRoute route;
@@ -118,7 +119,7 @@ class Socks5Client final : public StreamEnd, public Pollable {
   DataPlane& plane_;
   const std::shared_ptr<Socks5Surroundings> around_;
   const boost::asio::ip::tcp::endpoint peer_;
-  std::shared_ptr<void> place_;
+  std::shared_ptr<Quota> place_;
   EndId id_ = 0;
   RelaySocket socket_;
   State state_ = State::negotiating;

@@ -12,17 +12,21 @@ namespace culvert {
 class Quota {
  public:
   /// A place that is free again when the last copy of it dies; nullptr where `max` are taken. It keeps the quota alive.
-  static std::shared_ptr<void> take(const std::shared_ptr<Quota>& quota, std::uint32_t max) {
+  static std::shared_ptr<Quota> take(const std::shared_ptr<Quota>& quota, std::uint32_t max) {
     if (quota->taken_.fetch_add(1, std::memory_order_relaxed) < max) {
-      return {quota.get(), [quota](void*) { quota->taken_.fetch_sub(1, std::memory_order_relaxed); }};
+      return {quota.get(), [quota](Quota*) { quota->taken_.fetch_sub(1, std::memory_order_relaxed); }};
     }
     quota->taken_.fetch_sub(1, std::memory_order_relaxed);
     return nullptr;
   }
+  /// What it counts is not wanted any more: whoever has a place shall end what he does with it.
+  void withdraw() { withdrawn_.store(true, std::memory_order_relaxed); }
+  bool is_withdrawn() const { return withdrawn_.load(std::memory_order_relaxed); }
   std::uint32_t taken() const { return taken_.load(std::memory_order_relaxed); }
 
  private:
   std::atomic<std::uint32_t> taken_{0};
+  std::atomic<bool> withdrawn_{false};
 };
 
 /// What one peer process may have here at once, over all its tunnels.

@@ -23,17 +23,6 @@ constexpr std::size_t name_length_max = 255;         // SPIFFE ID 2.1 allows 255
 constexpr std::size_t socket_path_length_max = 107;  // sockaddr_un::sun_path, without its final zero.
 constexpr TomlTable::NumberRange connections_range{1, 1'000'000};
 
-AllowList read_allow_from(const TomlTable& table) {
-  AllowList allowed;
-  // The list keeps what is right; the texts themselves are of no further use.
-  table.parsed_list("allow_from", [&](std::string_view cidr) -> Result<bool> {
-    auto added = allowed.add(cidr);
-    if (!added) return std::unexpected(added.error());
-    return true;
-  });
-  return allowed;
-}
-
 void require_allow_from(const TomlTable& table, const Endpoint& listen, const AllowList& allowed) {
   if (is_loopback(listen.host) || !allowed.empty()) return;
   table.fault("listen", fmt::format("{} can be reached from other machines; add allow_from = [\"…\"] with the networks "
@@ -46,6 +35,17 @@ bool is_name_character(char c) {
 }
 
 }  // namespace
+
+AllowList read_networks(const TomlTable& table, std::string_view key) {
+  AllowList allowed;
+  // The list keeps what is right; the texts themselves are of no further use.
+  table.parsed_list(key, [&](std::string_view cidr) -> Result<bool> {
+    auto added = allowed.add(cidr);
+    if (!added) return std::unexpected(added.error());
+    return true;
+  });
+  return allowed;
+}
 
 LogSettings read_log(const TomlTable& root) {
   using enum LogSettings::Level;
@@ -85,7 +85,7 @@ MetricsSettings read_metrics(const TomlTable& root, std::optional<Endpoint> usua
     return parse_listen(text, "127.0.0.1");
   });
   if (listen) metrics.listen = *listen;
-  metrics.allow_from = read_allow_from(table);
+  metrics.allow_from = read_networks(table, "allow_from");
   if (metrics.listen) require_allow_from(table, *metrics.listen, metrics.allow_from);
   return metrics;
 }
@@ -110,7 +110,7 @@ ListenSettings read_listen_settings(const TomlTable& table, const ListenRules& r
   ListenSettings settings = rules.usual.value_or(ListenSettings{});
   if (!rules.usual) table.require({"listen"});
   const auto listen = table.parsed("listen", [](std::string_view text) { return parse_listen(text, "127.0.0.1"); });
-  settings.allow_from = read_allow_from(table);
+  settings.allow_from = read_networks(table, "allow_from");
   if (listen) settings.listen = *listen;
   if (rules.is_guarded && settings.allow_from.empty() && !is_loopback(settings.listen.host)) {
     for (const char* everybody : {"0.0.0.0/0", "::/0"})

@@ -27,6 +27,9 @@ Result<AdminSettings> load_admin_settings(const ConfigSource& source);
 MetricsSettings read_metrics(const TomlTable& root, std::optional<Endpoint> usual);
 LimitSettings read_limits(const TomlTable& root);
 
+/// A list of networks; empty where the key is missing.
+AllowList read_networks(const TomlTable& table, std::string_view key);
+
 struct ListenRules {
   std::optional<ListenSettings> usual = std::nullopt;  ///< What is not written; without it `listen` is required.
   bool is_guarded = false;  ///< Who connects must prove a right: without allow_from anybody may, off loopback too.

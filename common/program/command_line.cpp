@@ -51,6 +51,9 @@ CommandLine read_command_line(const Program& program, int argc, char** argv) {
   app.fallthrough();
   CLI::App* status = app.add_subcommand("status", "Ask the running program how it is");
   status->add_flag("--json", json, "For machines");
+  CLI::App* targets =
+      app.add_subcommand("targets", "Make the running program dial each of its targets, and tell which answer");
+  targets->add_flag("--json", json, "For machines");
   CLI::App* reload = app.add_subcommand("reload", "Make the running program read its configuration again");
   CLI::App* log_level = app.add_subcommand("log-level", "Show or change the running program's log level");
   log_level->add_option("level", level, "The new level; without one, the level is shown")
@@ -68,6 +71,7 @@ CommandLine read_command_line(const Program& program, int argc, char** argv) {
     if (app.got_subcommand(tool.name)) line.tool = &tool;
   }
   if (status->parsed()) line.command = json ? "status --json" : "status";
+  if (targets->parsed()) line.command = json ? "targets --json" : "targets";
   if (reload->parsed()) line.command = "reload";
   if (log_level->parsed()) line.command = "log-level " + level;
   line.source.file = file;

@@ -205,6 +205,17 @@ std::vector<ControlCommand> Running::commands() {
                             });
                           });
                         }};
+  ControlCommand targets{"targets", "targets [--json]: dials each target of the configuration; which of them answer",
+                         [this](const std::string& arguments, const Done& done) {
+                           if (!arguments.empty() && arguments != "--json")
+                             return done(fail("admin.bad_argument", "targets takes --json or nothing"));
+                           at_home([done, json = !arguments.empty()](Service& service) {
+                             service.check_targets([done, json](const boost::json::array& outcomes) {
+                               const boost::json::object object{{"targets", outcomes}};
+                               done(json ? boost::json::serialize(object) + "\n" : status_text(object));
+                             });
+                           });
+                         }};
   ControlCommand reload{"reload", "reload: read the configuration again; the log tells the outcome",
                         [this](const std::string&, const Done& done) {
                           asio::post(context_, [this] { reloader_->request(); });
@@ -212,6 +223,7 @@ std::vector<ControlCommand> Running::commands() {
                         }};
   std::vector<ControlCommand> all;
   all.push_back(std::move(status));
+  all.push_back(std::move(targets));
   all.push_back(std::move(reload));
   all.push_back(log_level_command(log_));
   return all;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
 #include "common/admin/admin_http.hpp"
@@ -52,6 +53,8 @@ class Service {
   virtual void stop(std::function<void()> done) = 0;
 
   virtual void status(std::function<void(boost::json::object)> done) = 0;
+  /// Dials what the configuration leads to; gives an object for each target.
+  virtual void check_targets(std::function<void(boost::json::array)> done) = 0;
   virtual Readiness readiness() = 0;
   /// On the thread that scrapes.
   virtual void collect(MetricsPage& page) = 0;

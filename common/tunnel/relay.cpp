@@ -229,6 +229,7 @@ void Relay::on_tick(protocol::Time now) {
     const auto dial = std::exchange(dial_, nullptr);
     return dial->on_failed(*this, ETIMEDOUT);
   }
+  if (admission_.mapping_place && admission_.mapping_place->is_withdrawn()) return socket_failed(Reason::not_exposed);
   if (!attempt_ || accepted_ || tunnel_ == nullptr || now - began_ < attempt_->open.dial_time_max + answer_grace)
     return;
   socket_failed(Reason::target_timed_out);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "common/base/quota.hpp"
 #include "common/net/poller.hpp"
 #include "common/tunnel/byte_queue.hpp"
 #include "common/tunnel/churn_guard.hpp"
@@ -24,16 +25,16 @@ struct OpenAttempt {
   protocol::Open open;
   std::vector<std::byte> replay;
   std::vector<TunnelId> tried;
-  std::shared_ptr<void> place;  ///< Of the port's connections.
+  std::shared_ptr<Quota> place;  ///< Of the port's connections.
   /// Called where the attempt failed for now: try again elsewhere, or give up and close.
   std::function<void(DataPlane&, OpenAttempt, protocol::Reject)> on_rejected;
 };
 
 /// What a connection holds for as long as it lives, and who wants to know how it ended.
 struct Admission {
-  std::shared_ptr<void> link_place;     ///< Of the peer's streams.
-  std::shared_ptr<void> mapping_place;  ///< Of the mapping's or the port's connections.
-  std::shared_ptr<ChurnGuard> churn;    ///< The acceptor's, of this worker.
+  std::shared_ptr<void> link_place;      ///< Of the peer's streams.
+  std::shared_ptr<Quota> mapping_place;  ///< Of the mapping's or the port's connections; its withdrawal ends the relay.
+  std::shared_ptr<ChurnGuard> churn;     ///< The acceptor's, of this worker.
 };
 
 /// A connection to a target that a relay waits for by itself: the usual case, one address and no TLS, costs no

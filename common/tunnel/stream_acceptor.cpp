@@ -8,6 +8,7 @@
 #include <boost/asio/ip/address.hpp>
 
 #include "common/admin/defect.hpp"
+#include "common/net/outside.hpp"
 #include "common/net/socket_address.hpp"
 #include "common/tls/tls_connect.hpp"
 
@@ -17,19 +18,6 @@ using protocol::Reason;
 using protocol::Reject;
 
 namespace {
-
-/// A name may lead anywhere its DNS says, but not into this host or its link (threats B13). An address that the
-/// configuration itself names is meant.
-bool is_outside(const boost::asio::ip::address& address) {
-  if (address.is_loopback() || address.is_multicast() || address.is_unspecified()) return false;
-  if (address.is_v6()) {
-    const auto v6 = address.to_v6();
-    if (v6.is_v4_mapped()) return is_outside(boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, v6));
-    return !v6.is_link_local();
-  }
-  const auto bytes = address.to_v4().to_bytes();
-  return bytes[0] != 0 && !(bytes[0] == 169 && bytes[1] == 254);
-}
 
 bool names_an_address(const std::string& host) {
   boost::system::error_code not_a_literal;
@@ -77,7 +65,8 @@ void StreamAcceptor::dial(Tunnel& tunnel, protocol::StreamId stream, StreamTarge
   Relay& relay = Relay::accept(tunnel, stream, {std::move(link_place), std::move(target.mapping_place), churn});
   boost::system::error_code not_a_literal;
   const auto address = boost::asio::ip::make_address(target.endpoint.host, not_a_literal);
-  if (!not_a_literal && !target.tls) return connect_directly(relay, address, target, std::move(dial_place));
+  if (!not_a_literal && !target.tls && !target.addresses)
+    return connect_directly(relay, address, target, std::move(dial_place));
   plane_.counters().dials.add();
   dials_.spawn(connect(relay.id(), std::move(target), std::move(dial_place)));
 }
@@ -113,7 +102,7 @@ boost::asio::awaitable<void> StreamAcceptor::connect(EndId end, StreamTarget tar
     ~Counted() { dials.sub(); }
   };
   const Counted counted{plane_.counters().dials};
-  auto reached = co_await reach(target);
+  auto reached = co_await culvert::reach(dialer_, target);
   dial_place.reset();
   // The opener may have gone meanwhile. An EndId that accept() gave is a Relay's.
   auto* relay = static_cast<Relay*>(plane_.find_end(end));
@@ -141,7 +130,7 @@ boost::asio::awaitable<void> StreamAcceptor::reach_for(EndId end, StreamTarget t
     ~Counted() { dials.sub(); }
   };
   const Counted counted{plane_.counters().dials};
-  auto reached = co_await reach(target);
+  auto reached = co_await culvert::reach(dialer_, target);
   if (!reached) {
     log_.limited(Log::Level::warn, "target.failed",
                  {{"target", target.name}, {"code", reached.error().code}, {"text", reached.error().text}});
@@ -154,11 +143,19 @@ boost::asio::awaitable<void> StreamAcceptor::reach_for(EndId end, StreamTarget t
   }
 }
 
-boost::asio::awaitable<Result<RelaySocket>> StreamAcceptor::reach(const StreamTarget& target) {
+boost::asio::awaitable<Result<RelaySocket>> reach(Dialer& dialer, const StreamTarget& target) {
   const auto deadline = std::chrono::steady_clock::now() + target.connect_time_max;
   DialTarget where{target.endpoint, {}};
-  if (!names_an_address(target.endpoint.host)) where.allows = is_outside;
-  auto dialed = co_await dialer_.dial(std::move(where), deadline);
+  // An address that the configuration itself names is meant; a name may lead anywhere its DNS says, but not into this
+  // host or its link, unless the configuration says where to.
+  if (target.addresses) {
+    where.allows = [allowed = target.addresses](const boost::asio::ip::address& address) {
+      return allowed->allows(address);
+    };
+  } else if (!names_an_address(target.endpoint.host)) {
+    where.allows = is_outside;
+  }
+  auto dialed = co_await dialer.dial(std::move(where), deadline);
   if (!dialed) co_return std::unexpected(dialed.error());
   if (!target.tls) co_return RelaySocket(std::move(dialed->fd));
   UniqueSsl ssl = target.tls->context.make_ssl();

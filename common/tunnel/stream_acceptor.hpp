@@ -14,6 +14,7 @@
 
 #include "common/admin/log.hpp"
 #include "common/base/quota.hpp"
+#include "common/net/allow_list.hpp"
 #include "common/net/dialer.hpp"
 #include "common/net/endpoint.hpp"
 #include "common/net/task_group.hpp"
@@ -32,8 +33,13 @@ struct StreamTarget {
   std::string name;  ///< For logs: the mapping.
   std::chrono::milliseconds connect_time_max{10'000};
   std::optional<Tls> tls;
-  std::shared_ptr<void> mapping_place;  ///< Of the mapping's connections; nullptr: they are not counted.
+  /// Where a name may lead. nullptr: is_outside().
+  std::shared_ptr<const AllowList> addresses;
+  std::shared_ptr<Quota> mapping_place;  ///< Of the mapping's connections; nullptr: they are not counted.
 };
+
+/// Dials the target, speaks TLS to it where that is wanted. Errors: the Dialer's, and those of tls_connect().
+boost::asio::awaitable<Result<RelaySocket>> reach(Dialer& dialer, const StreamTarget& target);
 
 /// What the opener learns of a failure to reach a target: a reason of the closed list, and no internal host name.
 protocol::Reject reject_of(const Error& error);
@@ -67,7 +73,6 @@ class StreamAcceptor {
                         std::shared_ptr<void> dial_place);
   void fail(Relay& relay, const std::string& target, const Error& error);
   boost::asio::awaitable<void> connect(EndId end, StreamTarget target, std::shared_ptr<void> dial_place);
-  boost::asio::awaitable<Result<RelaySocket>> reach(const StreamTarget& target);
   boost::asio::awaitable<void> reach_for(EndId end, StreamTarget target, Reached done);
 
   DataPlane& plane_;

@@ -68,7 +68,7 @@ TEST(SystemMappings, count_what_is_open_across_a_reload) {
   auto open = older.find("eu", "erp", 443);
   ASSERT_TRUE(open);
   auto newer = load({mapping("eu", "new", 1, 1, 1), settings});
-  newer.inherit_counts(older);
+  newer.succeed(older);
   EXPECT_EQ(newer.find("eu", "erp", 443).error(), full);
   EXPECT_TRUE(newer.find("eu", "new", 1));
   open->mapping_place.reset();

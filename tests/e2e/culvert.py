@@ -263,8 +263,9 @@ class Agent(CulvertProgram):
         self.mapping(virtual_host, port, **{"protocol": "http", "resource": resources or [{"path": "/", "match": "sub_paths"}], **more})
 
     def mapping(self, virtual_host, port, protocol="tcp", **more):
+        """Not dialled when it is loaded: back ends of tests count their connections."""
         self.tables["system_mapping"].append(
-            {"protocol": protocol, "virtual": virtual_host, "internal": f"127.0.0.1:{port}", **more})
+            {"protocol": protocol, "virtual": virtual_host, "internal": f"127.0.0.1:{port}", "check": False, **more})
 
 
 class Pair:
