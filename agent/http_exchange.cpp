@@ -252,6 +252,7 @@ void HttpExchange::begin_response(http::ResponseHead head) {
                                .outside = {asked_for_.host, asked_for_.port}});
   if (tunnel_ != nullptr) tunnel_->send_head(stream_, http::to_message(head));
   if (interim) return;
+  around_.plane.counters().http_responses(head.status).add();
   const http::Hop& hop = back_end_->parser.hop();
   course_.status = head.status;
   course_.response = hop;

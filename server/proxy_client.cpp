@@ -211,6 +211,7 @@ StreamEnd::Pull ProxyClient::pull(std::span<std::byte> room) {
     const std::size_t bytes = std::min(rest.size(), room.size());
     std::ranges::copy(rest.first(bytes), room.begin());
     now.replayed += bytes;
+    if (now.is_answered) forget_replayed();
     return {bytes, Source::more};
   }
   const auto outcome = socket_.pull(room, now.body);
@@ -243,8 +244,15 @@ StreamEnd::Pull ProxyClient::pull(std::span<std::byte> room) {
 void ProxyClient::on_accepted() {
   if (!exchange_) return;
   exchange_->is_answered = true;
-  exchange_->replay = std::vector<std::byte>();
+  forget_replayed();
   if (exchange_->asked.is_connect) begin_raw("HTTP/1.1 200 Connection established\r\n\r\n");
+}
+
+/// The answer may overtake what is still to be sent again.
+void ProxyClient::forget_replayed() {
+  if (exchange_->replayed < exchange_->replay.size()) return;
+  exchange_->replay = std::vector<std::byte>();
+  exchange_->replayed = 0;
 }
 
 /// From here on the connection carries bytes that are nobody's HTTP but the two ends'.
@@ -298,6 +306,7 @@ void ProxyClient::on_head(Bytes message) {
 
 void ProxyClient::begin_response(http::ResponseHead head) {
   Exchange& now = *exchange_;
+  plane_.counters().http_responses(head.status).add();
   const auto transfer = http::transfer_of(head, now.asked, now.course.request.version);
   now.course.status = head.status;
   now.course.response = {http::Version::http_1_1, transfer, transfer == http::Transfer::until_close};
@@ -398,6 +407,7 @@ void ProxyClient::answer(const ProxyError& error) {
                      !exchange_->asked.is_connect;
   around_->log.limited(Log::Level::info, "request.failed",
                        {{"status", error.status}, {"code", error.code}, {"request_id", id}});
+  plane_.counters().http_errors(error.status).add();
   socket_.write(write_error(error, id, !understood || !exchange_->asked.is_head, keeps));
   touch();
   give_up_stream(Reason::cancelled);

@@ -103,6 +103,7 @@ class ProxyClient final : public StreamEnd, public Pollable, public TurnEnd {
   void leave();
   void give_up_stream(protocol::Reason reason);
   void begin_raw(std::string_view said);
+  void forget_replayed();
   void linger();
   void settle_taken(std::size_t waited_before);
   void flush();

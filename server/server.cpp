@@ -189,6 +189,15 @@ void ServerService::status(std::function<void(boost::json::object)> done) {
   for (const LocalPorts::Status& port : ports_.status()) {
     ports.push_back({{"name", port.name}, {"listen", port.listen}, {"connections", port.connections}});
   }
+  boost::json::array proxies;
+  const auto add_proxy = [&proxies](std::string_view name, const auto& proxy) {
+    if (proxy)
+      proxies.push_back({{"name", name},
+                         {"listen", to_string(proxy->settings().port.listen)},
+                         {"connections", proxy->connections()}});
+  };
+  add_proxy("http_proxy", http_proxy_);
+  add_proxy("socks5_proxy", socks5_proxy_);
   gather_tunnels(
       around_.planes,
       [this](const Tunnel& tunnel, boost::json::object& object) {
@@ -198,11 +207,12 @@ void ServerService::status(std::function<void(boost::json::object)> done) {
         object["account"] = identity->account;
         object["location"] = identity->location;
       },
-      [ports = std::move(ports), done = std::move(done)](boost::json::array tunnels) {
+      [ports = std::move(ports), proxies = std::move(proxies), done = std::move(done)](boost::json::array tunnels) {
         done({{"program", "culvert-server"},
               {"version", CULVERT_VERSION},
               {"tunnels", std::move(tunnels)},
-              {"virtual_listeners", ports}});
+              {"virtual_listeners", ports},
+              {"proxies", proxies}});
       });
 }
 

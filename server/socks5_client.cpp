@@ -201,7 +201,7 @@ UniqueFd Socks5Client::release_socket() {
 void Socks5Client::on_accepted() {
   if (state_ != State::opening) return;
   // Before a byte of the target's: none is delivered until this returns.
-  talk_->reply(Socks5Reply::succeeded);
+  reply(Socks5Reply::succeeded);
   if (!say()) return;
   --streams_;
   Relay::take_over(*std::exchange(tunnel_, nullptr), stream_, release_socket(), {.mapping_place = std::move(place_)});
@@ -218,7 +218,7 @@ void Socks5Client::on_rejected(const protocol::Reject& reject) {
 
 /// The agent wants to see each request: they are parsed here, and go one by one.
 void Socks5Client::speak_http() {
-  talk_->reply(Socks5Reply::succeeded);
+  reply(Socks5Reply::succeeded);
   if (!say()) return;
   ProxyClient::start(plane_, {.around = around_->http,
                               .socket = release_socket(),
@@ -257,8 +257,13 @@ void Socks5Client::on_head(Bytes message) {
 
 void Socks5Client::answer(Socks5Reply code, std::string_view why) {
   note_refusal(why);
-  talk_->reply(code);
+  reply(code);
   if (say()) leave();
+}
+
+void Socks5Client::reply(Socks5Reply code) {
+  plane_.counters().socks5_replies[std::to_underlying(code)].add();
+  talk_->reply(code);
 }
 
 void Socks5Client::note_refusal(std::string_view why) {

@@ -45,6 +45,7 @@ struct Socks5Surroundings {
   const TunnelDirectory& directory;
   Log& log;
   Snapshot<Socks5ProxySettings> settings;
+  std::shared_ptr<Quota> connections = std::make_shared<Quota>();
   PasswordDesk desk;
   Snapshot<CheckToken> check_token;  ///< Empty: the method is not offered.
   /// For connections to mappings that speak HTTP.
@@ -109,6 +110,7 @@ class Socks5Client final : public StreamEnd, public Pollable {
   void move_to(const TunnelDirectory::Entry& entry);
   UniqueFd release_socket();
   void speak_http();
+  void reply(Socks5Reply code);
   void answer(Socks5Reply code, std::string_view why);
   void note_refusal(std::string_view why);
   void leave();

@@ -21,11 +21,9 @@ Result<std::unique_ptr<Socks5Proxy>> Socks5Proxy::open(DataPlanes& planes, const
   auto around = std::make_shared<Socks5Surroundings>(
       planes, directory, log, std::make_shared<const Socks5ProxySettings>(std::move(rules.settings)),
       std::move(rules.check_token), std::move(http));
-  auto connections = std::make_shared<Quota>();
   ListenerEvents events;
-  events.on_accept = [around, connections](Worker& worker, UniqueFd socket,
-                                           const boost::asio::ip::tcp::endpoint& peer) {
-    auto place = Quota::take(connections, around->settings.get()->port.connections_max);
+  events.on_accept = [around](Worker& worker, UniqueFd socket, const boost::asio::ip::tcp::endpoint& peer) {
+    auto place = Quota::take(around->connections, around->settings.get()->port.connections_max);
     if (!place) {
       reset_on_close(socket.get());
       around->log.limited(Log::Level::warn, "port.full",

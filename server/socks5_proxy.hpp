@@ -26,6 +26,7 @@ class Socks5Proxy {
   /// For connections from now on; the address stays.
   void change(Socks5Rules rules);
   Socks5ProxySettings settings() const;
+  std::uint32_t connections() const { return around_->connections->taken(); }
   boost::asio::ip::tcp::endpoint local_endpoint() const { return listener_->local_endpoint(); }
 
  private:

@@ -10,10 +10,10 @@
 
 #include <boost/asio/steady_timer.hpp>
 
-#include "common/base/counter.hpp"
 #include "common/base/memory_budget.hpp"
 #include "common/net/send_buffer.hpp"
 #include "common/net/worker.hpp"
+#include "common/tunnel/data_plane_counters.hpp"
 #include "common/tunnel/stream_end.hpp"
 
 namespace culvert {
@@ -23,24 +23,6 @@ class Tunnel;
 /// Of the whole process, never reused.
 using TunnelId = std::uint64_t;
 using EndId = std::uint64_t;
-
-/// What one worker counts; read by the admin thread.
-struct DataPlaneCounters {
-  Gauge tunnels;
-  Gauge streams;
-  Gauge relays;
-  Gauge buffered_bytes;  ///< Waiting in relays for slow sockets.
-  Gauge window_bytes;    ///< Granted to peers.
-  Gauge dials;           ///< Under way.
-  Counter tunnel_bytes_in;
-  Counter tunnel_bytes_out;
-  Counter stream_bytes_in;  ///< From tunnels to sockets.
-  Counter stream_bytes_out;
-  Counter streams_opened;
-  Counter streams_accepted;
-  Counter streams_rejected;
-  Counter streams_reset;
-};
 
 /// The data path of one worker: its tunnels, the ends of their streams, the scratch buffers that they share, its lease
 /// of the memory budget. Made before the worker starts and destroyed after it ended; in between on its thread only,

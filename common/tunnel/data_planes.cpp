@@ -77,31 +77,7 @@ void DataPlanes::when_idle(const std::function<bool(DataPlane&)>& busy, std::chr
 }
 
 void DataPlanes::collect(MetricsPage& page) const {
-  for (const Core& core : cores_) {
-    const DataPlaneCounters& c = core.plane->counters();
-    const auto gauge = [&page](std::string_view name, std::string_view help, const Gauge& value) {
-      page.gauge(name, help, {}, static_cast<double>(value.value()));
-    };
-    gauge("culvert_tunnels", "Tunnels that stand, in any state.", c.tunnels);
-    gauge("culvert_streams", "Streams that live.", c.streams);
-    gauge("culvert_relays", "Sockets joined with streams, and those being dialled.", c.relays);
-    gauge("culvert_stream_buffer_bytes", "Bytes that wait for slow sockets.", c.buffered_bytes);
-    gauge("culvert_stream_window_bytes", "Bytes that peers have been granted.", c.window_bytes);
-    gauge("culvert_dials_in_flight", "Connections to targets under way.", c.dials);
-    page.counter("culvert_tunnel_bytes_total", "Bytes on tunnels, TLS included.", {{"direction", "in"}},
-                 c.tunnel_bytes_in.value());
-    page.counter("culvert_tunnel_bytes_total", "Bytes on tunnels, TLS included.", {{"direction", "out"}},
-                 c.tunnel_bytes_out.value());
-    page.counter("culvert_stream_bytes_total", "Bytes of streams.", {{"direction", "in"}}, c.stream_bytes_in.value());
-    page.counter("culvert_stream_bytes_total", "Bytes of streams.", {{"direction", "out"}}, c.stream_bytes_out.value());
-    page.counter("culvert_streams_total", "Streams since the start, by who opened them.", {{"opener", "self"}},
-                 c.streams_opened.value());
-    page.counter("culvert_streams_total", "Streams since the start, by who opened them.", {{"opener", "peer"}},
-                 c.streams_accepted.value());
-    page.counter("culvert_streams_rejected_total", "Streams that were refused, by either side.", {},
-                 c.streams_rejected.value());
-    page.counter("culvert_streams_reset_total", "Streams that the peer reset.", {}, c.streams_reset.value());
-  }
+  for (const Core& core : cores_) core.plane->counters().collect(page);
 }
 
 }  // namespace culvert

@@ -297,13 +297,13 @@ void Tunnel::handle(protocol::Event& event) {
                  },
                  [](protocol::Accepted& accepted) { end_of(accepted.user).on_accepted(); },
                  [this](protocol::Rejected& rejected) {
-                   plane_.counters().streams_rejected.add();
+                   plane_.counters().streams_rejected.add(rejected.reject.reason);
                    end_of(rejected.user).on_rejected(rejected.reject);
                  },
                  [](protocol::HeadCame& head) { end_of(head.user).on_head(head.message); },
                  [](protocol::Finished& finished) { end_of(finished.user).on_finished(finished.aborted); },
                  [this](protocol::WasReset& reset) {
-                   plane_.counters().streams_reset.add();
+                   plane_.counters().streams_reset.add(reset.reason);
                    // A stream may end before anybody was joined with it.
                    if (reset.user != nullptr) end_of(reset.user).on_reset(reset.reason);
                  },
@@ -525,7 +525,7 @@ void Tunnel::accept(protocol::StreamId stream) {
 }
 
 void Tunnel::reject(protocol::StreamId stream, const protocol::Reject& reject) {
-  plane_.counters().streams_rejected.add();
+  plane_.counters().streams_rejected.add(reject.reason);
   session_.reject(stream, reject);
   touch();
 }

@@ -100,6 +100,12 @@ class HttpProxy(Case):
         problem = json.loads(body)
         self.assertEqual((status, problem["code"], problem["hop"]), (403, "request.not_exposed", "culvert-agent"))
         self.assertIn("Proxy-Status: culvert-agent; error=http_request_denied", head)
+        numbers = {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for program in (pair.server, pair.agent)
+                   for line in program.http("/metrics")[1].splitlines() if "not_exposed" in line or "_http_" in line and not line.startswith("#")}
+        self.assertEqual({name: value for name, value in numbers.items() if value}, {
+            'culvert_streams_rejected_total{reason="not_exposed"}': 9, 'culvert_http_errors_total{status="403"}': 9,
+            'culvert_http_responses_total{status="2xx"}': 3})
+        self.assertEqual([(each["name"], each["connections"]) for each in pair.server.status()["proxies"]], [("http_proxy", 0)])
 
     def test_one_connection_reaches_many_back_ends(self):
         pair = self.start()
