@@ -125,7 +125,22 @@ void Peer::tend(Conversation& it) {
   if (healed_ || now_ >= it.reader_back) {
     const std::uint64_t bytes = healed_ || random_.chance(60) ? it.waiting : random_.below(it.waiting + 1);
     if (bytes > 0) take(it, bytes);
+    if (it.heads_waiting > 0) session_.take(it.id, std::exchange(it.heads_waiting, 0));
   }
+  if (!healed_ && !it.source_over && (it.ours || it.answered) && random_.chance(10)) send_head(it);
+}
+
+/// It stands between two bytes of the stream, and must come out there.
+void Peer::send_head(Conversation& it) {
+  Direction& out = outbound(it.id);
+  if (out.heads_sent == protocol::heads_max) return;
+  ++out.heads_sent;
+  const std::size_t size = random_.one_of({1, 300, 5'000, 70'000, protocol::head_payload_bytes_max});
+  std::vector<std::byte> message(size);
+  fill_pattern(message, it.id, me(), out.sent);
+  out.heads.push_back({out.sent, size});
+  say("head", it.id);
+  session_.send_head(it.id, std::move(message));
 }
 
 void Peer::harm(Conversation& it) {
@@ -220,9 +235,13 @@ void Peer::fill(const protocol::Slot& slot) {
 }
 
 void Peer::write_to(Pipe& pipe) {
-  bool small = random_.chance(30);
+  const bool small = random_.chance(30);
+  bool whole = false;
   for (int frames = 0; frames < 50 && pipe.room() > 0; ++frames) {
-    const auto room = std::span(room_).first(small ? random_.between(0, 5'000) : random_.between(4'200, room_.size()));
+    const auto room = std::span(room_).first(whole   ? room_.size()
+                                             : small ? random_.between(0, 5'000)
+                                                     : random_.between(4'200, room_.size()));
+    whole = false;
     const auto outgoing = session_.next_outgoing(room);
     using Kind = protocol::Outgoing::Kind;
     if (outgoing.kind == Kind::nothing) {
@@ -230,8 +249,8 @@ void Peer::write_to(Pipe& pipe) {
       break;
     }
     if (outgoing.kind == Kind::full) {
-      require(room.size() < 4'200, "4,200 bytes of room are not enough");
-      small = false;
+      require(room.size() < room_.size(), "room for the longest HEAD is not enough");
+      whole = true;
       continue;
     }
     std::size_t used = outgoing.bytes;
@@ -291,6 +310,19 @@ void Peer::handle_data(const protocol::Data& data) {
   if (random_.chance(50) && now_ >= it.reader_back) take(it, it.waiting);
 }
 
+void Peer::handle_head(const protocol::HeadCame& head) {
+  Conversation& it = known(head.stream, head.user);
+  Direction& in = inbound(head.stream);
+  require(!in.finished && !in.stopped, "HeadCame after Finished or stop()");
+  require(!in.heads.empty(), "a HEAD that nobody sent");
+  const Direction::Head sent = in.heads.front();
+  in.heads.pop_front();
+  require(head.message.size() == sent.size && matches_pattern(head.message, head.stream, 1 - me(), sent.at),
+          "another HEAD than was sent");
+  require(in.received == sent.at, "a HEAD at another place than it was sent");
+  it.heads_waiting += sent.size;
+}
+
 void Peer::handle_finished(const protocol::Finished& finished) {
   (void)known(finished.stream, finished.user);
   Direction& in = inbound(finished.stream);
@@ -301,6 +333,7 @@ void Peer::handle_finished(const protocol::Finished& finished) {
   } else {
     require(in.ended, "a clean end of a stream that did not end");
     require(in.received == in.sent, "a clean end with bytes missing");
+    require(in.heads.empty(), "a clean end with a HEAD missing");
   }
 }
 
@@ -358,7 +391,7 @@ void Peer::handle(const protocol::Event& event) {
                    granted_ += used;
                    inbound(wanted.stream).window += used;
                  },
-                 [&](const protocol::HeadCame& head) { session_.take(head.stream, head.message.size()); },
+                 [&](const protocol::HeadCame& head) { handle_head(head); },
                  [&](const protocol::WidenWanted&) { say("peer wants more tunnels"); },
                  [&](const protocol::PeerDraining&) { say("peer is draining"); },
                  [&](const protocol::Ended& ended) {

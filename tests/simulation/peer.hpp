@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
 
+#include "protocol/limits.hpp"
 #include "protocol/session.hpp"
 #include "tests/simulation/pipe.hpp"
 #include "tests/simulation/random.hpp"
@@ -29,6 +31,13 @@ struct Direction {
   bool aborted = false;        ///< The sender failed, gave up, or was told to stop.
   bool stopped = false;        ///< The receiver said stop().
   bool finished = false;       ///< The receiver saw Finished.
+  /// HEADs under way: how many bytes go before each, and its own.
+  struct Head {
+    std::uint64_t at;
+    std::size_t size;
+  };
+  std::deque<Head> heads;
+  std::uint32_t heads_sent = 0;
 };
 struct Flow {
   Direction from[2];    ///< By Role.
@@ -79,6 +88,7 @@ class Peer {
     Time wakes{0};  ///< When the source has more; 0: it has, or it is over.
     // The sink.
     std::uint64_t waiting = 0;
+    std::uint64_t heads_waiting = 0;  ///< Bytes of HEADs.
     Time reader_back{0};
   };
 
@@ -86,6 +96,7 @@ class Peer {
   void handle(const protocol::Event& event);
   void handle_opened(const protocol::Opened& opened);
   void handle_data(const protocol::Data& data);
+  void handle_head(const protocol::HeadCame& head);
   void handle_finished(const protocol::Finished& finished);
   void handle_forgotten(const protocol::Forgotten& forgotten);
   void fill(const protocol::Slot& slot);
@@ -94,6 +105,7 @@ class Peer {
   void open();
   void answer(Conversation& it);
   void tend(Conversation& it);
+  void send_head(Conversation& it);
   void harm(Conversation& it);
   void take(Conversation& it, std::uint64_t bytes);
   Direction& outbound(StreamId id) { return truth_[id].from[me()]; }
@@ -112,7 +124,7 @@ class Peer {
   std::uint64_t budget_;
   std::uint64_t granted_ = 0;  ///< Sum of the windows, by our own count.
   unsigned mischief_;          ///< Percent of acts that harm.
-  Bytes room_ = Bytes(80'000);
+  Bytes room_ = Bytes(protocol::head_payload_bytes_max + 100);
   std::size_t last_commit_ = 0;  ///< What the last fill() makes of the room.
   bool healed_ = false;
   bool ended_ = false;
