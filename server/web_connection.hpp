@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+
+#include "common/http/body_reader.hpp"
+#include "common/http/head.hpp"
+#include "common/net/dialer.hpp"
+#include "common/net/send_buffer.hpp"
+#include "common/tls/tls_context.hpp"
+#include "common/tls/tls_engine.hpp"
+
+namespace culvert::server {
+
+/// A connection as a client of a web server that this program itself asks something: keys of an issuer, objects of
+/// Kubernetes. HTTP/1.1, one request after the other; not for the data path. Errors of every call: "tls.*",
+/// "fetch.broken_off", "fetch.timed_out", "fetch.malformed"; after one the connection is of no use. Every call throws
+/// operation_aborted when it is stopped.
+class WebConnection {
+ public:
+  /// `tls` for https://, and must be there for it. `allows` as in DialTarget. Errors: Dialer's too.
+  static boost::asio::awaitable<Result<std::unique_ptr<WebConnection>>> open(Dialer& dialer, DialTarget target,
+                                                                             const TlsContext* tls, Deadline deadline);
+
+  /// Sends the request, whose framing says `body`'s length, and reads the head of the answer.
+  boost::asio::awaitable<Result<http::ResponseHead>> ask(const http::RequestHead& request, std::string_view body,
+                                                         Deadline deadline);
+  /// The answer's next bytes, as soon as there are any; empty: that was all.
+  boost::asio::awaitable<Result<std::string>> read_some(Deadline deadline);
+  /// The rest of the answer in one piece. Code "fetch.too_large" too.
+  boost::asio::awaitable<Result<std::string>> read_all(std::size_t bytes_max, Deadline deadline);
+  /// The last answer is complete and the server keeps the connection open.
+  bool may_ask_again() const { return reusable_; }
+
+ private:
+  explicit WebConnection(const boost::asio::any_io_executor& executor) : socket_(executor), timer_(executor) {}
+  boost::asio::awaitable<Result<void>> send(std::string_view text, Deadline deadline);
+  boost::asio::awaitable<Result<bool>> receive(Deadline deadline);
+
+  boost::asio::posix::stream_descriptor socket_;
+  boost::asio::steady_timer timer_;
+  std::unique_ptr<TlsEngine> engine_;
+  SendBuffer sealed_{4 << 10};
+  std::vector<std::byte> received_ = std::vector<std::byte>(16 << 10);
+  std::vector<std::byte> early_;  ///< With TLS: ciphertext that came with the handshake.
+  std::string text_;              ///< Came, and was not read yet.
+  std::optional<http::BodyReader> body_;
+  bool keeps_ = false;
+  bool reusable_ = true;
+};
+
+}  // namespace culvert::server
