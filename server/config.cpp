@@ -11,6 +11,7 @@
 #include "common/config/settings_reader.hpp"
 #include "common/config/toml_reader.hpp"
 #include "server/caller_reader.hpp"
+#include "server/kubernetes/settings_reader.hpp"
 
 namespace culvert::server {
 
@@ -204,6 +205,7 @@ Config read_config(const TomlTable& root) {
   config.http_proxy = read_http_proxy(root, listeners);
   config.socks5_proxy = read_socks5_proxy(root, listeners);
   check_listeners(listeners);
+  config.kubernetes = read_kubernetes(root);
   config.deny = read_deny(root, config.tunnel.trust_domain);
   config.log = read_log(root);
   config.admin = read_admin(root);
@@ -225,6 +227,13 @@ Result<Config> load_config(const ConfigSource& source) {
 std::vector<std::filesystem::path> files_of(const Config& config) {
   const CredentialFiles& credentials = config.tunnel.credentials;
   std::vector<std::filesystem::path> files{credentials.certificate, credentials.private_key, credentials.ca};
+  if (config.kubernetes) {
+    // The token rotates every hour; who uses it reads it again.
+    for (const auto& file :
+         {config.kubernetes->ca, config.kubernetes->client_certificate, config.kubernetes->client_key}) {
+      if (!file.empty()) files.push_back(file);
+    }
+  }
   if (!config.http_proxy) return files;
   for (const IssuerSettings& issuer : config.http_proxy->callers.issuers) {
     for (const auto& file : {issuer.jwks_file, issuer.ca}) {

@@ -102,12 +102,31 @@ struct DenyList {
   friend bool operator==(const DenyList&, const DenyList&) = default;
 };
 
+/// Table [kubernetes]: the cluster whose objects this server obeys. Not there: none.
+struct KubernetesSettings {
+  bool is_secure = true;  ///< https://; http:// is for loopback.
+  Endpoint api_server;    ///< Key api_server = "https://host:port". Default: that of the pod.
+  std::filesystem::path ca;
+  std::filesystem::path token_file;
+  std::filesystem::path client_certificate;
+  std::filesystem::path client_key;
+  std::string name_space;     ///< Key namespace: where the server's own objects are. Default: that of the pod.
+  std::string identity;       ///< Among the replicas. Default: the host name, which a pod has of its own.
+  Endpoint external_address;  ///< Where agents dial in: for the status of ServiceMappings.
+  std::string account;        ///< Of ServiceMappings without subaccountId.
+  /// Of services' names: ".svc." and key cluster_domain.
+  std::string service_suffix = ".svc.cluster.local";
+  bool allow_address_targets = false;  ///< Whether internalAddress may be an IP address.
+  friend bool operator==(const KubernetesSettings&, const KubernetesSettings&) = default;
+};
+
 struct Config {
   TunnelSettings tunnel;
   std::vector<ServiceMapping> service_mappings;
   std::vector<VirtualListener> virtual_listeners;
   std::optional<HttpProxySettings> http_proxy;
   std::optional<Socks5ProxySettings> socks5_proxy;
+  std::optional<KubernetesSettings> kubernetes;
   DenyList deny;
   LogSettings log;
   AdminSettings admin;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/server.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -86,6 +87,12 @@ Result<std::unique_ptr<Plan>> ServerPlan::load(const ConfigSource& source) {
       plan->issuers_.push_back({issuer, std::move(*keys)});
     }
   }
+  if (checked.kubernetes) {
+    auto access = load_access(*checked.kubernetes);
+    if (!access)
+      return fail(access.error().code, fmt::format("{}: [kubernetes]: {}", source.name(), access.error().text));
+    plan->cluster_ = std::move(*access);
+  }
   plan->policy_ =
       std::make_shared<const TunnelPolicy>(TunnelPolicy{std::move(*tls),
                                                         checked.tunnel.trust_domain,
@@ -146,7 +153,45 @@ Result<void> ServerService::start() {
   if (!staged) return std::unexpected(staged.error());
   if (auto listening = agents_.listen(plan_->config_.tunnel.listen); !listening) return listening;
   commit(std::move(*staged));
+  follow_cluster();
   return {};
+}
+
+/// The cluster that the plan names; one that stays the same is followed by a fresh controller too, since certificates
+/// may be others. What was known of it stays in force until the new one knows.
+void ServerService::follow_cluster() {
+  std::erase_if(retired_, [](const auto& each) { return each->is_over(); });
+  if (cluster_) {
+    was_synced_ = was_synced_ || cluster_->is_synced();
+    cluster_->request_stop();
+    retired_.push_back(std::move(cluster_));
+  }
+  if (!plan_->cluster_) {
+    cluster_mappings_.clear();
+    return;
+  }
+  ServiceMappingController::Hooks hooks;
+  hooks.publish = [this](std::vector<ServiceMapping> table) {
+    cluster_mappings_ = std::move(table);
+    publish_policy();
+  };
+  hooks.has_agent = [this](const ServiceMapping& mapping) {
+    return std::ranges::any_of(mapping.locations, [&](const std::string& location) {
+      return directory_.count(AgentAcceptor::key_of(mapping.account, location)) > 0;
+    });
+  };
+  cluster_ = std::make_unique<ServiceMappingController>(around_.planes.home(), around_.log, *plan_->config_.kubernetes,
+                                                        *plan_->cluster_, std::move(hooks));
+  cluster_->start();
+}
+
+/// What the file says, and behind it what the cluster says.
+void ServerService::publish_policy() {
+  TunnelPolicy policy = *plan_->policy_;
+  std::vector<ServiceMapping> all = plan_->config_.service_mappings;
+  all.insert(all.end(), cluster_mappings_.begin(), cluster_mappings_.end());
+  policy.mappings = ServiceMappings(all);
+  agents_.change(std::make_shared<const TunnelPolicy>(std::move(policy)));
 }
 
 Result<void> ServerService::reload(std::unique_ptr<Plan> plan) {
@@ -157,8 +202,14 @@ Result<void> ServerService::reload(std::unique_ptr<Plan> plan) {
     if (auto listening = agents_.listen(fresh->config_.tunnel.listen); !listening) return listening;
   }
   commit(std::move(*staged));
-  agents_.change(fresh->policy_);
+  const bool same_cluster = plan_->config_.kubernetes == fresh->config_.kubernetes;
   plan_ = std::move(fresh);
+  follow_cluster();
+  if (!same_cluster) {
+    cluster_mappings_.clear();
+    was_synced_ = false;
+  }
+  publish_policy();
   return {};
 }
 
@@ -172,12 +223,15 @@ void ServerService::drain(std::chrono::steady_clock::time_point deadline, std::f
 void ServerService::stop(std::function<void()> done) {
   close_doors();
   key_fetcher_.request_stop();
+  if (cluster_) cluster_->request_stop();
   target_check_.request_stop();
   const auto finish = [this, done = std::move(done)] {
     // A cancelled fetch ends in the next turns of the loop.
     around_.planes.when_idle(
         [this](DataPlane& plane) {
-          return plane.worker().index() == 0 && !(key_fetcher_.is_over() && target_check_.is_over());
+          const auto over = [](const auto& each) { return each->is_over(); };
+          return plane.worker().index() == 0 && !(key_fetcher_.is_over() && target_check_.is_over() &&
+                                                  (!cluster_ || over(cluster_)) && std::ranges::all_of(retired_, over));
         },
         std::chrono::steady_clock::time_point::max(), done);
   };
@@ -198,6 +252,12 @@ void ServerService::status(std::function<void(boost::json::object)> done) {
   };
   add_proxy("http_proxy", http_proxy_);
   add_proxy("socks5_proxy", socks5_proxy_);
+  boost::json::array clusters;
+  if (cluster_)
+    clusters.push_back({{"api_server", to_string(cluster_->settings().api_server)},
+                        {"synced", cluster_->is_synced()},
+                        {"service_mappings", cluster_->objects()},
+                        {"writes_status", cluster_->is_writer()}});
   gather_tunnels(
       around_.planes,
       [this](const Tunnel& tunnel, boost::json::object& object) {
@@ -207,12 +267,14 @@ void ServerService::status(std::function<void(boost::json::object)> done) {
         object["account"] = identity->account;
         object["location"] = identity->location;
       },
-      [ports = std::move(ports), proxies = std::move(proxies), done = std::move(done)](boost::json::array tunnels) {
+      [ports = std::move(ports), proxies = std::move(proxies), clusters = std::move(clusters),
+       done = std::move(done)](boost::json::array tunnels) {
         done({{"program", "culvert-server"},
               {"version", CULVERT_VERSION},
               {"tunnels", std::move(tunnels)},
               {"virtual_listeners", ports},
-              {"proxies", proxies}});
+              {"proxies", proxies},
+              {"kubernetes", clusters}});
       });
 }
 
@@ -228,6 +290,8 @@ void ServerService::check_targets(std::function<void(boost::json::array)> done) 
 }
 
 Readiness ServerService::readiness() {
+  if (cluster_ && !was_synced_ && !cluster_->is_synced())
+    return {false, "the cluster's ServiceMappings have not come yet"};
   return {true, ""};
 }
 

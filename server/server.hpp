@@ -10,6 +10,7 @@
 #include "server/agent_acceptor.hpp"
 #include "server/config.hpp"
 #include "server/http_proxy.hpp"
+#include "server/kubernetes/service_mapping_controller.hpp"
 #include "server/socks5_proxy.hpp"
 
 namespace culvert::server {
@@ -27,6 +28,7 @@ class ServerPlan final : public Plan {
   ProgramSettings settings_;
   std::shared_ptr<const TunnelPolicy> policy_;
   std::vector<TokenIssuer> issuers_;  ///< Of the HTTP proxy.
+  std::optional<ApiAccess> cluster_;
 };
 
 /// culvert-server: agents come in by the tunnel listener, workloads by virtual listeners.
@@ -55,6 +57,8 @@ class ServerService final : public Service {
   Result<Staged> stage(const ServerPlan& plan);
   void commit(Staged staged);
   void close_doors();
+  void follow_cluster();
+  void publish_policy();
 
   Surroundings around_;
   std::unique_ptr<ServerPlan> plan_;
@@ -66,6 +70,10 @@ class ServerService final : public Service {
   std::shared_ptr<TokenCheck> tokens_;  ///< Of the proxies.
   KeyFetcher key_fetcher_;
   TargetCheck target_check_;
+  std::unique_ptr<ServiceMappingController> cluster_;
+  std::vector<std::unique_ptr<ServiceMappingController>> retired_;  ///< Of earlier configurations, ending.
+  std::vector<ServiceMapping> cluster_mappings_;
+  bool was_synced_ = false;  ///< With this cluster, by an earlier controller.
 };
 
 }  // namespace culvert::server

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/kubernetes/api_client.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <utility>
+
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <fmt/core.h>
+
+#include "common/http/head_check.hpp"
+
+namespace culvert::server {
+
+namespace asio = boost::asio;
+namespace json = boost::json;
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+constexpr auto dial_time_max = 10s;
+constexpr auto answer_time_max = 30s;
+constexpr auto token_age_max = 10s;  ///< The kubelet writes a new one long before the old one expires.
+constexpr auto patience_max = 30s;   ///< With a server that says Retry-After.
+constexpr int patient_tries = 3;
+constexpr std::size_t answer_bytes_max = 64 << 20;  ///< A page of 500 objects; each of them 1.5 MiB at most.
+constexpr std::size_t line_bytes_max = 4 << 20;
+constexpr std::size_t idle_max = 4;
+constexpr double turns_per_second = 10;
+constexpr double turns_max = 20;
+
+std::optional<std::chrono::seconds> retry_after(const http::ResponseHead& head) {
+  const auto value = head.fields.find("Retry-After");
+  int seconds = 0;
+  if (!value || std::from_chars(value->data(), value->data() + value->size(), seconds).ec != std::errc() || seconds < 0)
+    return std::nullopt;
+  return std::chrono::seconds(seconds);
+}
+
+asio::awaitable<void> wait(std::chrono::milliseconds time) {
+  asio::steady_timer timer(co_await asio::this_coro::executor, time);
+  co_await timer.async_wait(asio::use_awaitable);
+}
+
+}  // namespace
+
+std::string ApiAnswer::complaint() const {
+  const json::object* object = body.if_object();
+  const json::value* message = object == nullptr ? nullptr : object->if_contains("message");
+  return fmt::format("{} {}", status,
+                     message != nullptr && message->is_string() ? std::string_view(message->get_string()) : "");
+}
+
+ApiClient::ApiClient(asio::any_io_executor executor, ApiAccess access)
+    : executor_(std::move(executor)), access_(std::move(access)), dialer_(executor_) {}
+
+Result<std::string> ApiClient::token() {
+  const auto now = Clock::now();
+  if (!token_.empty() && now - token_read_ < token_age_max) return token_;
+  std::ifstream file(access_.token_file);
+  std::string text;
+  if (!std::getline(file, text) || text.empty())
+    return fail("kubernetes.no_token", fmt::format("{} has no token in its first line", access_.token_file.string()));
+  token_ = std::move(text);
+  token_read_ = now;
+  return token_;
+}
+
+Result<http::RequestHead> ApiClient::request_of(std::string_view method, std::string_view path, std::size_t body_bytes,
+                                                std::string_view content_type) {
+  http::RequestHead head;
+  head.method = method;
+  head.scheme = access_.tls ? http::Scheme::https : http::Scheme::http;
+  head.authority = access_.server;
+  const std::size_t question = std::min(path.find('?'), path.size());
+  head.path = path.substr(0, question);
+  head.query = path.substr(question);
+  head.fields.add("Accept", "application/json");
+  head.fields.add("User-Agent", "culvert-server/" CULVERT_VERSION);
+  if (body_bytes > 0) {
+    head.fields.add("Content-Type", content_type);
+    head.framing = {http::Framing::Kind::length, body_bytes};
+  }
+  if (!access_.token_file.empty()) {
+    auto bearer = token();
+    if (!bearer) return std::unexpected(bearer.error());
+    head.fields.add("Authorization", "Bearer " + *bearer);
+  }
+  if (const http::Flaw flaw = http::flaw_of(head)) return fail("kubernetes.malformed", std::string(flaw->text));
+  return head;
+}
+
+/// Ten a second, and some at once: a controller that is wrong must not be a load.
+asio::awaitable<void> ApiClient::take_turn() {
+  const auto now = Clock::now();
+  const double passed = std::chrono::duration<double>(now - std::exchange(turns_counted_, now)).count();
+  turns_ = std::min(turns_max, turns_ + passed * turns_per_second) - 1;
+  if (turns_ < 0) co_await wait(std::chrono::milliseconds(static_cast<int>(-turns_ / turns_per_second * 1'000)));
+}
+
+asio::awaitable<Result<std::unique_ptr<WebConnection>>> ApiClient::connect(Deadline deadline) {
+  DialTarget target{access_.server, {}};
+  if (!access_.tls) target.allows = [](const asio::ip::address& address) { return address.is_loopback(); };
+  co_return co_await WebConnection::open(dialer_, std::move(target), access_.tls ? &*access_.tls : nullptr, deadline);
+}
+
+/// Over a connection that is there, or a new one where that has died meanwhile.
+asio::awaitable<Result<ApiClient::Asked>> ApiClient::ask(const http::RequestHead& request, std::string_view body,
+                                                         Deadline deadline) {
+  while (!idle_.empty()) {
+    auto connection = std::move(idle_.back());
+    idle_.pop_back();
+    auto head = co_await connection->ask(request, body, deadline);
+    if (head) co_return Asked{std::move(connection), std::move(*head)};
+    if (head.error().code != "fetch.broken_off") co_return std::unexpected(head.error());
+  }
+  auto connection = co_await connect(std::min(deadline, Clock::now() + dial_time_max));
+  if (!connection) co_return std::unexpected(connection.error());
+  auto head = co_await (*connection)->ask(request, body, deadline);
+  if (!head) co_return std::unexpected(head.error());
+  co_return Asked{std::move(*connection), std::move(*head)};
+}
+
+asio::awaitable<Result<ApiAnswer>> ApiClient::read_answer(Asked asked, Deadline deadline) {
+  auto text = co_await asked.connection->read_all(answer_bytes_max, deadline);
+  if (!text) co_return std::unexpected(text.error());
+  ApiAnswer answer{asked.head.status, {}, retry_after(asked.head)};
+  boost::system::error_code malformed;
+  answer.body = json::parse(*text, malformed);
+  // An error may come as plain text, from something in between.
+  if (malformed && answer.is_good())
+    co_return fail("kubernetes.malformed", "the API server's answer is no JSON: " + malformed.message());
+  if (malformed) answer.body = nullptr;
+  if (asked.connection->may_ask_again() && idle_.size() < idle_max) idle_.push_back(std::move(asked.connection));
+  co_return answer;
+}
+
+asio::awaitable<Result<ApiAnswer>> ApiClient::call_once(const http::RequestHead& request, std::string_view body) {
+  const Deadline deadline = Clock::now() + answer_time_max;
+  auto asked = co_await ask(request, body, deadline);
+  if (!asked) co_return std::unexpected(asked.error());
+  co_return co_await read_answer(std::move(*asked), deadline);
+}
+
+asio::awaitable<Result<ApiAnswer>> ApiClient::call(std::string_view method, std::string_view path,
+                                                   std::optional<json::value> body, std::string_view content_type) {
+  const std::string text = body ? json::serialize(*body) : "";
+  for (int tries = 1;; ++tries) {
+    co_await take_turn();
+    const auto request = request_of(method, path, text.size(), content_type);
+    if (!request) co_return std::unexpected(request.error());
+    auto answer = co_await call_once(*request, text);
+    if (!answer || answer->status != 429 || tries == patient_tries) co_return answer;
+    co_await wait(std::min<std::chrono::seconds>(answer->retry_after.value_or(1s), patience_max));
+  }
+}
+
+asio::awaitable<Result<ApiAnswer>> ApiClient::watch(std::string_view path, std::chrono::seconds time_max,
+                                                    std::function<bool(std::string_view line)> on_line) {
+  co_await take_turn();
+  const auto request = request_of("GET", path, 0, "");
+  if (!request) co_return std::unexpected(request.error());
+  auto asked = co_await ask(*request, "", Clock::now() + answer_time_max);
+  if (!asked) co_return std::unexpected(asked.error());
+  if (asked->head.status != 200) co_return co_await read_answer(std::move(*asked), Clock::now() + answer_time_max);
+  const Deadline deadline = Clock::now() + time_max;
+  std::string text;
+  for (;;) {
+    auto more = co_await asked->connection->read_some(deadline);
+    if (!more) co_return std::unexpected(more.error());
+    if (more->empty()) co_return ApiAnswer{200, nullptr, {}};
+    std::size_t begin = 0;
+    const std::size_t seen = text.size();
+    text += *more;
+    for (std::size_t end = text.find('\n', seen); end != text.npos; end = text.find('\n', begin)) {
+      if (!on_line(std::string_view(text).substr(begin, end - begin))) co_return ApiAnswer{200, nullptr, {}};
+      begin = end + 1;
+    }
+    text.erase(0, begin);
+    if (text.size() > line_bytes_max) co_return fail("kubernetes.malformed", "an event of a watch is above 4 MiB");
+  }
+}
+
+}  // namespace culvert::server

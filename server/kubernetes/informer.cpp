@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/kubernetes/informer.hpp"
+
+#include <algorithm>
+#include <random>
+
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/json/parse.hpp>
+#include <fmt/core.h>
+
+#include "server/kubernetes/object.hpp"
+
+namespace culvert::server {
+
+namespace asio = boost::asio;
+namespace json = boost::json;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr int page_objects = 500;
+constexpr auto watch_time = 240s;  ///< The server ends the watch then.
+constexpr auto watch_grace = 15s;  ///< Later than that nobody is there any more.
+constexpr auto pause_first = 250ms;
+constexpr auto pause_max = 30'000ms;
+
+Error error_of(const ApiAnswer& answer) {
+  return {"kubernetes.refused", answer.complaint()};
+}
+
+}  // namespace
+
+asio::awaitable<void> Watch::run() {
+  After next = After::list;
+  for (;;) {
+    Result<After> outcome = After::watch;
+    if (next == After::list) {
+      if (auto listed = co_await list(); !listed) outcome = std::unexpected(listed.error());
+    } else {
+      outcome = co_await watch();
+    }
+    if (outcome) {
+      failures_ = 0;
+      last_code_.clear();
+      const bool listed = next == After::list;
+      next = *outcome;
+      if (listed) continue;
+    } else {
+      note(outcome.error());
+    }
+    co_await pause(!outcome);
+  }
+}
+
+/// All of it, in pages; told only when the last one has come.
+asio::awaitable<Result<void>> Watch::list() {
+  std::vector<std::pair<std::string, json::object>> found;
+  std::string next;
+  do {
+    std::string path = fmt::format("{}?limit={}", path_, page_objects);
+    if (!next.empty()) path += "&continue=" + next;
+    auto answer = co_await client_.get(path);
+    if (!answer) co_return std::unexpected(answer.error());
+    // 410: the token has expired, so the rest would be of another time. The next try begins anew.
+    if (!answer->is_good()) co_return std::unexpected(error_of(*answer));
+    const json::object* page = answer->body.if_object();
+    const json::array* items = page == nullptr ? nullptr : array_at(*page, "items");
+    if (items == nullptr) co_return fail("kubernetes.malformed", path_ + ": the list has no items");
+    for (const json::value& item : *items) {
+      if (const json::object* object = item.if_object()) found.emplace_back(key_of(*object), *object);
+    }
+    const json::object& metadata = object_at(*page, "metadata");
+    version_ = text_at(metadata, "resourceVersion");
+    next = text_at(metadata, "continue");
+  } while (!next.empty());
+
+  std::set<std::string> before = std::exchange(known_, {});
+  for (const auto& [key, object] : found) {
+    known_.insert(key);
+    before.erase(key);
+    events_.is_there(key, object);
+  }
+  for (const std::string& key : before) events_.is_gone(key);
+  events_.synced();
+  co_return Result<void>();
+}
+
+asio::awaitable<Result<Watch::After>> Watch::watch() {
+  const std::string path = fmt::format("{}?watch=1&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}",
+                                       path_, watch_time.count(), version_);
+  Result<After> next = After::watch;
+  const auto began = std::chrono::steady_clock::now();
+  auto answer = co_await client_.watch(path, watch_time + watch_grace, [this, &next](std::string_view line) {
+    next = take(line);
+    return next && *next == After::watch;
+  });
+  // One that stood for a while and was cut says nothing about the next.
+  if (std::chrono::steady_clock::now() - began > pause_first) failures_ = 0;
+  if (!answer) co_return std::unexpected(answer.error());
+  if (answer->status == 410) co_return After::list;
+  if (!answer->is_good()) co_return std::unexpected(error_of(*answer));
+  co_return next;
+}
+
+Result<Watch::After> Watch::take(std::string_view line) {
+  boost::system::error_code malformed;
+  const json::value event = json::parse(line, malformed);
+  if (malformed || !event.is_object()) return fail("kubernetes.malformed", path_ + ": an event is no JSON object");
+  const json::object& object = object_at(event.get_object(), "object");
+  const std::string type = text_at(event.get_object(), "type");
+  if (type == "ERROR") {
+    if (number_at(object, "code") == 410) return After::list;
+    return fail("kubernetes.refused", fmt::format("{}: {}", path_, text_at(object, "message")));
+  }
+  const std::string version = text_at(object_at(object, "metadata"), "resourceVersion");
+  if (!version.empty()) version_ = version;
+  const std::string key = key_of(object);
+  if (type == "ADDED" || type == "MODIFIED") {
+    known_.insert(key);
+    events_.is_there(key, object);
+  } else if (type == "DELETED") {
+    known_.erase(key);
+    events_.is_gone(key);
+  }
+  return After::watch;
+}
+
+/// Doubles with each failure in a row; after an end in order it is short, so that a server which ends every watch at
+/// once is not asked in a loop.
+asio::awaitable<void> Watch::pause(bool failed) {
+  thread_local std::minstd_rand chance{std::random_device{}()};
+  failures_ = failed ? failures_ + 1 : 0;
+  const auto longest = std::min<std::chrono::milliseconds>(pause_max, pause_first * (1 << std::min(failures_, 10U)));
+  const auto time = std::uniform_real_distribution<>(0.5, 1)(chance) * longest;
+  asio::steady_timer timer(co_await asio::this_coro::executor,
+                           std::chrono::duration_cast<std::chrono::milliseconds>(time));
+  co_await timer.async_wait(asio::use_awaitable);
+}
+
+/// One line per kind of failure, not one per try.
+void Watch::note(const Error& error) {
+  if (error.code == std::exchange(last_code_, error.code)) return;
+  log_.warn("kubernetes.unreachable", {{"path", path_},
+                                       {"code", error.code},
+                                       {"text", error.text},
+                                       {"hint", "what was known stays in force; it is tried again"}});
+}
+
+}  // namespace culvert::server

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/json/object.hpp>
+
+#include "common/admin/log.hpp"
+#include "server/kubernetes/api_client.hpp"
+
+namespace culvert::server {
+
+/// What a Watch tells of one collection. An object's key is "namespace/name", or "name".
+struct WatchEvents {
+  std::function<void(const std::string& key, const boost::json::object& object)> is_there;
+  std::function<void(const std::string& key)> is_gone;
+  std::function<void()> synced;  ///< After every whole list: what was told since the one before is all there is.
+};
+
+/// Follows one collection by list and watch (Kubernetes API concepts, "Efficient detection of changes"), for as long as
+/// it runs. Nothing is ever told to be gone because of an error: only an event, or a list that came whole, says so. At
+/// home, in a task of its owner.
+class Watch {
+ public:
+  /// `path`: of the collection, "/apis/…". `client` and `log` outlive it.
+  Watch(ApiClient& client, Log& log, std::string path, WatchEvents events)
+      : client_(client), log_(log), path_(std::move(path)), events_(std::move(events)) {}
+  /// Returns when it is stopped: throws operation_aborted.
+  boost::asio::awaitable<void> run();
+
+ private:
+  enum class After : std::uint8_t { watch, list };
+  boost::asio::awaitable<Result<void>> list();
+  boost::asio::awaitable<Result<After>> watch();
+  Result<After> take(std::string_view line);
+  boost::asio::awaitable<void> pause(bool failed);
+  void note(const Error& error);
+
+  ApiClient& client_;
+  Log& log_;
+  const std::string path_;
+  const WatchEvents events_;
+  std::set<std::string> known_;
+  std::string version_;  ///< resourceVersion up to which we know.
+  unsigned failures_ = 0;
+  std::string last_code_;
+};
+
+/// A Watch that keeps the objects themselves, as values of `Object`: `read` makes one of JSON. Tells only what really
+/// changed.
+template <typename Object>
+class Informer {
+ public:
+  using Objects = std::map<std::string, Object>;
+
+  /// `changed` is called after each change, once the first list is whole.
+  Informer(ApiClient& client, Log& log, std::string path, std::function<Object(const boost::json::object&)> read,
+           std::function<void()> changed)
+      : read_(std::move(read)),
+        changed_(std::move(changed)),
+        watch_(
+            client, log, std::move(path),
+            {.is_there = [this](const std::string& key, const boost::json::object& object) { put(key, read_(object)); },
+             .is_gone =
+                 [this](const std::string& key) {
+                   if (objects_.erase(key) > 0 && synced_) changed_();
+                 },
+             .synced =
+                 [this] {
+                   if (!std::exchange(synced_, true)) changed_();
+                 }}) {}
+
+  boost::asio::awaitable<void> run() { return watch_.run(); }
+  /// Whole since the first list.
+  bool is_synced() const { return synced_; }
+  const Objects& objects() const { return objects_; }
+
+ private:
+  void put(const std::string& key, Object object) {
+    const auto found = objects_.find(key);
+    if (found != objects_.end() && found->second == object) return;
+    objects_.insert_or_assign(key, std::move(object));
+    if (synced_) changed_();
+  }
+
+  std::function<Object(const boost::json::object&)> read_;
+  std::function<void()> changed_;
+  Objects objects_;
+  bool synced_ = false;
+  Watch watch_;
+};
+
+}  // namespace culvert::server

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/kubernetes/lease.hpp"
+
+#include <ctime>
+#include <utility>
+
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/core.h>
+
+#include "server/kubernetes/object.hpp"
+
+namespace culvert::server {
+
+namespace asio = boost::asio;
+namespace json = boost::json;
+
+std::string kubernetes_time(bool is_micro) {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  tm parts{};
+  ::gmtime_r(&now.tv_sec, &parts);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{}Z", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
+                     parts.tm_hour, parts.tm_min, parts.tm_sec,
+                     is_micro ? fmt::format(".{:06}", now.tv_nsec / 1'000) : "");
+}
+
+Lease::Lease(ApiClient& client, Log& log, std::string name_space, std::string name, std::string identity)
+    : client_(client),
+      log_(log),
+      collection_(fmt::format("/apis/coordination.k8s.io/v1/namespaces/{}/leases", name_space)),
+      name_(std::move(name)),
+      identity_(std::move(identity)) {}
+
+bool Lease::is_ours() const {
+  return held_ && Clock::now() - renewed_ < duration - renewal;
+}
+
+asio::awaitable<void> Lease::run() {
+  for (;;) {
+    const bool was_ours = is_ours();
+    const auto tried = co_await try_to_hold();
+    if (is_ours() != was_ours) log_.info(was_ours ? "lease.lost" : "lease.held", {{"lease", name_}, {"as", identity_}});
+    if (!tried)
+      log_.limited(Log::Level::warn, "lease.failed",
+                   {{"lease", name_}, {"code", tried.error().code}, {"text", tried.error().text}});
+    asio::steady_timer timer(co_await asio::this_coro::executor, renewal);
+    co_await timer.async_wait(asio::use_awaitable);
+  }
+}
+
+asio::awaitable<Result<void>> Lease::try_to_hold() {
+  const auto now = Clock::now();
+  auto found = co_await client_.get(collection_ + "/" + name_);
+  if (!found) co_return std::unexpected(found.error());
+  if (found->status == 404) co_return co_await write("POST", {{"name", name_}}, 0, "");
+  if (!found->is_good() || !found->body.is_object()) co_return fail("kubernetes.refused", found->complaint());
+  const json::object& lease = found->body.get_object();
+  const json::object& metadata = object_at(lease, "metadata");
+  const json::object& spec = object_at(lease, "spec");
+  const std::string version = text_at(metadata, "resourceVersion");
+  if (version != seen_version_) {
+    seen_version_ = version;
+    seen_at_ = now;
+  }
+  const std::string holder = text_at(spec, "holderIdentity");
+  const std::int64_t transitions = number_at(spec, "leaseTransitions");
+  if (holder == identity_) co_return co_await write("PUT", metadata, transitions, text_at(spec, "acquireTime"));
+  held_ = false;
+  const std::chrono::seconds its_duration(number_at(spec, "leaseDurationSeconds"));
+  if (!holder.empty() && now - seen_at_ < its_duration) co_return Result<void>();
+  co_return co_await write("PUT", metadata, transitions + 1, "");
+}
+
+/// Of two who write at once one gets 409: the version in `metadata` is what it saw.
+asio::awaitable<Result<void>> Lease::write(std::string_view method, const json::object& metadata,
+                                           std::int64_t transitions, std::string_view acquired) {
+  const auto began = Clock::now();
+  const std::string now = kubernetes_time(true);
+  const json::object lease{{"apiVersion", "coordination.k8s.io/v1"},
+                           {"kind", "Lease"},
+                           {"metadata", metadata},
+                           {"spec",
+                            {{"holderIdentity", identity_},
+                             {"leaseDurationSeconds", duration.count()},
+                             {"acquireTime", acquired.empty() ? std::string_view(now) : acquired},
+                             {"renewTime", now},
+                             {"leaseTransitions", transitions}}}};
+  const std::string path = method == "POST" ? collection_ : collection_ + "/" + name_;
+  auto written = co_await client_.call(method, path, json::value(lease));
+  if (!written) co_return std::unexpected(written.error());
+  held_ = written->is_good();
+  if (held_) renewed_ = began;
+  if (held_ || written->status == 409) co_return Result<void>();
+  co_return fail("kubernetes.refused", written->complaint());
+}
+
+}  // namespace culvert::server

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <boost/json/object.hpp>
+
+#include "server/config.hpp"
+
+// From ServiceMapping objects (contracts 4) to the table that the tunnels use, and back to what their status says.
+// Pure: no network, no clock.
+
+namespace culvert::server {
+
+/// An object of servicemappings.connectivityproxy.sap.com/v1.
+struct ServiceMappingObject {
+  std::string name;
+  std::string uid;
+  std::string version;  ///< resourceVersion
+  std::string created;  ///< RFC 3339, as the API server writes it: texts compare as times do.
+  std::int64_t generation = 0;
+  std::string account;  ///< spec.subaccountId; may be empty.
+  std::string type;
+  std::string service_id;
+  std::string internal_address;
+  std::vector<std::string> locations{""};
+  boost::json::object status;
+  bool is_going = false;  ///< Has a deletionTimestamp.
+  friend bool operator==(const ServiceMappingObject&, const ServiceMappingObject&) = default;
+};
+ServiceMappingObject read_service_mapping(const boost::json::object& object);
+
+/// spec.internalAddress in its spellings: svc.ns:port, svc.ns.svc:port, svc.ns.svc.cluster.local:port; the port a
+/// number or a name. An IP address where `allow_addresses`.
+struct InternalAddress {
+  std::string host;          ///< As it is looked up: "svc.ns.svc.cluster.local", or an address.
+  std::string service_path;  ///< Of the API, "/api/v1/namespaces/ns/services/svc"; empty for an address.
+  std::uint16_t port = 0;    ///< 0: by name.
+  std::string port_name;
+  friend bool operator==(const InternalAddress&, const InternalAddress&) = default;
+};
+/// The error is a sentence for people.
+std::expected<InternalAddress, std::string> parse_internal_address(std::string_view text,
+                                                                   const KubernetesSettings& settings);
+
+/// What becomes of an object.
+struct PlannedMapping {
+  std::string key;  ///< The object's name.
+  std::optional<InternalAddress> target;
+  ServiceMapping mapping;  ///< Its port may still be 0.
+  std::string reason;      ///< Of the condition Accepted: "Accepted", or why not, in one word.
+  std::string message;
+  bool is_accepted() const { return reason == "Accepted"; }
+};
+/// One per object, by name. Of two that claim one service of an account and location the older stays.
+std::vector<PlannedMapping> plan_service_mappings(const std::map<std::string, ServiceMappingObject>& objects,
+                                                  const KubernetesSettings& settings);
+
+/// What is known of an accepted mapping besides.
+struct MappingFacts {
+  bool is_resolved = false;
+  std::string why_not;  ///< It is not resolved: for people.
+  bool has_agent = false;
+};
+/// The whole status; the same as before where nothing changed. `now` in RFC 3339.
+boost::json::object status_of(const ServiceMappingObject& object, const PlannedMapping& planned,
+                              const MappingFacts& facts, const KubernetesSettings& settings, std::string_view now);
+
+}  // namespace culvert::server

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/kubernetes/settings_reader.hpp"
+
+#include <array>
+#include <cstdlib>
+#include <fstream>
+
+#include <unistd.h>
+
+#include "common/config/settings_reader.hpp"
+
+namespace culvert::server {
+
+namespace {
+
+const std::string pod_folder = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+std::string first_line(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "culvert-server";
+}
+
+struct ApiUrl {
+  bool is_secure;
+  Endpoint server;
+};
+
+Result<ApiUrl> parse_api_url(std::string_view text) {
+  const bool is_secure = text.starts_with("https://");
+  if (!is_secure && !text.starts_with("http://")) return fail("config.malformed", "write https://host:port");
+  std::string_view rest = text.substr(text.find("//") + 2);
+  if (rest.ends_with('/')) rest.remove_suffix(1);
+  const bool has_port = rest.rfind(':') != rest.npos && !rest.ends_with(']');
+  auto server = parse_endpoint(has_port ? std::string(rest) : std::string(rest) + (is_secure ? ":443" : ":80"));
+  if (!server) return std::unexpected(server.error());
+  if (!is_secure && !is_loopback(server->host))
+    return fail("config.malformed", "http:// is taken for this machine's own 127.0.0.1 or localhost only");
+  return ApiUrl{is_secure, std::move(*server)};
+}
+
+}  // namespace
+
+std::optional<KubernetesSettings> read_kubernetes(const TomlTable& root) {
+  const TomlTable table = root.table("kubernetes");
+  KubernetesSettings settings;
+  const auto url = table.parsed("api_server", parse_api_url);
+  settings.ca = read_file_path(table, "ca");
+  settings.token_file = read_file_path(table, "token_file");
+  settings.client_certificate = read_file_path(table, "client_certificate");
+  settings.client_key = read_secret_path(table, "client_key");
+  settings.name_space = table.parsed("namespace", parse_name).value_or("");
+  settings.identity = table.parsed("identity", parse_name).value_or("");
+  const auto external = table.parsed("external_address", [](std::string_view text) { return parse_endpoint(text); });
+  settings.account = table.parsed("account", parse_name).value_or("");
+  if (const auto domain = table.parsed("cluster_domain", parse_host)) settings.service_suffix = ".svc." + *domain;
+  settings.allow_address_targets = table.boolean("allow_address_targets").value_or(false);
+  if (!root.has("kubernetes")) return std::nullopt;
+
+  table.require({"external_address"});
+  settings.external_address = external.value_or(Endpoint{});
+  if (url) {
+    settings.is_secure = url->is_secure;
+    settings.api_server = url->server;
+  } else if (!table.has("api_server")) {
+    const std::string host = environment("KUBERNETES_SERVICE_HOST");
+    auto server = parse_endpoint((host.find(':') == host.npos ? host : "[" + host + "]") + ":" +
+                                 environment("KUBERNETES_SERVICE_PORT"));
+    if (!server) {
+      table.fault("", "needs api_server = \"https://…\" where the server does not run in a pod");
+    } else {
+      settings.api_server = *server;
+      if (settings.ca.empty()) settings.ca = pod_folder + "/ca.crt";
+      if (settings.token_file.empty() && settings.client_certificate.empty())
+        settings.token_file = pod_folder + "/token";
+    }
+  }
+  if (table.has("client_certificate") != table.has("client_key"))
+    table.fault(table.has("client_key") ? "client_key" : "client_certificate",
+                "client_certificate and client_key are needed together; add the other one");
+  if (settings.name_space.empty()) settings.name_space = first_line(pod_folder + "/namespace");
+  if (settings.name_space.empty())
+    table.fault("", "needs namespace = \"…\" where the server does not run in a pod: its Lease is there");
+  if (settings.identity.empty()) settings.identity = host_name();
+  return settings;
+}
+
+}  // namespace culvert::server
