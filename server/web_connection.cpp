@@ -117,7 +117,7 @@ asio::awaitable<Result<http::ResponseHead>> WebConnection::ask(const http::Reque
         parser.resume();
         continue;
       }
-      body_.emplace(parser.hop().transfer, parser.head().framing.length);
+      body_ = http::BodyReader(parser.hop().transfer, parser.head().framing.length);
       keeps_ = !parser.hop().close && parser.hop().transfer != http::Transfer::until_close;
       co_return std::move(parser.head());
     }
@@ -130,10 +130,10 @@ asio::awaitable<Result<http::ResponseHead>> WebConnection::ask(const http::Reque
 asio::awaitable<Result<std::string>> WebConnection::read_some(Deadline deadline) {
   using Kind = http::BodyReader::Piece::Kind;
   for (;;) {
-    const auto piece = body_->next(std::as_bytes(std::span(text_)));
+    const auto piece = body_.next(std::as_bytes(std::span(text_)));
     std::string data(reinterpret_cast<const char*>(piece.data.data()), piece.data.size());
     text_.erase(0, piece.used);
-    if (piece.kind == Kind::refused) co_return malformed(body_->refusal());
+    if (piece.kind == Kind::refused) co_return malformed(body_.refusal());
     if (piece.kind == Kind::end) {
       reusable_ = keeps_ && text_.empty();
       co_return std::string();
@@ -142,7 +142,7 @@ asio::awaitable<Result<std::string>> WebConnection::read_some(Deadline deadline)
     const auto more = co_await receive(deadline);
     if (!more) co_return std::unexpected(more.error());
     if (*more) continue;
-    if (!body_->finish()) co_return fail("fetch.broken_off", "the server closed the connection in the middle");
+    if (!body_.finish()) co_return fail("fetch.broken_off", "the server closed the connection in the middle");
     co_return std::string();
   }
 }

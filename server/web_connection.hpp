@@ -52,7 +52,7 @@ class WebConnection {
   std::vector<std::byte> received_ = std::vector<std::byte>(16 << 10);
   std::vector<std::byte> early_;  ///< With TLS: ciphertext that came with the handshake.
   std::string text_;              ///< Came, and was not read yet.
-  std::optional<http::BodyReader> body_;
+  http::BodyReader body_{http::Transfer::none, 0};  ///< Of the last answer.
   bool keeps_ = false;
   bool reusable_ = true;
 };

@@ -42,7 +42,7 @@ class Lease {
   const std::string identity_;
   std::string seen_version_;
   Clock::time_point seen_at_;
-  Clock::time_point renewed_{};
+  Clock::time_point renewed_;
   bool held_ = false;
 };
 

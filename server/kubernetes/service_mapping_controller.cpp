@@ -202,6 +202,7 @@ asio::awaitable<void> ServiceMappingController::keep_status() {
     if (!lease_.is_ours() || !mappings_.is_synced()) continue;
     // By name: each write may take a while, and objects come and go meanwhile.
     std::vector<std::string> keys;
+    keys.reserve(planned_.size());
     for (const auto& [key, planned] : planned_) keys.push_back(key);
     for (std::string& key : keys) {
       if (!lease_.is_ours()) break;

@@ -151,6 +151,7 @@ PlannedMapping plan_one(const ServiceMappingObject& object, const KubernetesSett
 std::vector<PlannedMapping> plan_service_mappings(const std::map<std::string, ServiceMappingObject>& objects,
                                                   const KubernetesSettings& settings) {
   std::vector<const ServiceMappingObject*> by_age;
+  by_age.reserve(objects.size());
   for (const auto& [key, object] : objects) by_age.push_back(&object);
   std::ranges::sort(by_age, {}, [](const ServiceMappingObject* each) { return std::tie(each->created, each->name); });
   std::map<std::tuple<std::string, std::string, std::string>, std::string> taken;
