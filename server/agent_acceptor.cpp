@@ -8,6 +8,7 @@
 #include <fmt/core.h>
 
 #include "common/base/instance.hpp"
+#include "common/net/socket_address.hpp"
 
 namespace culvert::server {
 
@@ -47,11 +48,8 @@ AgentAcceptor::AgentAcceptor(DataPlanes& planes, TunnelDirectory& directory, Log
 AgentAcceptor::~AgentAcceptor() = default;
 
 Result<void> AgentAcceptor::listen(const Endpoint& address) {
-  boost::system::error_code malformed;
-  const auto ip = boost::asio::ip::make_address(address.host == "localhost" ? "127.0.0.1" : address.host, malformed);
-  if (malformed)
-    return fail("listen.refused",
-                fmt::format("tunnel.listen: {} is no address of this machine; write an IP address", address.host));
+  const auto local = address_to_listen(address);
+  if (!local) return fail(local.error().code, "tunnel.listen: " + local.error().text);
   ListenerEvents events;
   events.on_accept = [this](Worker&, UniqueFd socket, const boost::asio::ip::tcp::endpoint& peer) {
     take(std::move(socket), peer);
@@ -60,7 +58,7 @@ Result<void> AgentAcceptor::listen(const Endpoint& address) {
     log_.error("tunnel.exhausted", {{"times", times}, {"hint", "out of descriptors or memory: raise LimitNOFILE"}});
   };
   const auto workers = planes_.workers();
-  auto listener = Listener::open({ip, address.port}, workers, std::move(events));
+  auto listener = Listener::open(*local, workers, std::move(events));
   if (!listener) return fail(listener.error().code, "tunnel.listen: " + listener.error().text);
   listener_ = std::move(*listener);
   return {};

@@ -7,6 +7,7 @@
 #include <boost/asio/ip/tcp.hpp>
 
 #include "common/config/settings_reader.hpp"
+#include "common/net/socket_address.hpp"
 #include "common/net/socket_options.hpp"
 
 namespace culvert::server {
@@ -99,11 +100,8 @@ HttpProxy::~HttpProxy() = default;
 
 Result<std::unique_ptr<HttpProxy>> HttpProxy::open(DataPlanes& planes, const TunnelDirectory& directory, Log& log,
                                                    HttpProxyRules rules) {
-  boost::system::error_code malformed;
-  const std::string host =
-      rules.settings.port.listen.host == "localhost" ? "127.0.0.1" : rules.settings.port.listen.host;
-  const auto address = boost::asio::ip::make_address(host, malformed);
-  if (malformed) return fail("listen.refused", "http_proxy.listen: no address of this machine; write an IP address");
+  const auto local = address_to_listen(rules.settings.port.listen);
+  if (!local) return fail(local.error().code, "http_proxy.listen: " + local.error().text);
   auto shared = std::make_shared<Shared>(planes, directory, log, std::move(rules));
   ListenerEvents events;
   events.on_accept = [shared](Worker& worker, UniqueFd socket, const boost::asio::ip::tcp::endpoint& peer) {
@@ -131,10 +129,9 @@ Result<std::unique_ptr<HttpProxy>> HttpProxy::open(DataPlanes& planes, const Tun
                                 {"hint", "allow_from does not name this address"}});
   };
   const auto workers = planes.workers();
-  auto listener = Listener::open({address, shared->rules.get()->settings.port.listen.port}, workers, std::move(events),
-                                 [shared](const boost::asio::ip::address& source) {
-                                   return shared->rules.get()->settings.port.allow_from.allows(source);
-                                 });
+  auto listener = Listener::open(*local, workers, std::move(events), [shared](const boost::asio::ip::address& source) {
+    return shared->rules.get()->settings.port.allow_from.allows(source);
+  });
   if (!listener) return fail(listener.error().code, "http_proxy: " + listener.error().text);
   std::unique_ptr<HttpProxy> proxy(new HttpProxy(std::move(shared)));
   proxy->listener_ = std::move(*listener);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/quota.hpp"
+#include "common/net/socket_address.hpp"
 #include "common/net/socket_options.hpp"
 
 namespace culvert::server {
@@ -16,7 +17,8 @@ Socks5Proxy::~Socks5Proxy() {
 
 Result<std::unique_ptr<Socks5Proxy>> Socks5Proxy::open(DataPlanes& planes, const TunnelDirectory& directory, Log& log,
                                                        Socks5Rules rules) {
-  const Endpoint listen = rules.settings.port.listen;
+  const auto local = address_to_listen(rules.settings.port.listen);
+  if (!local) return fail(local.error().code, "socks5_proxy.listen: " + local.error().text);
   auto http = std::make_shared<const ProxySurroundings>(ProxySurroundings{planes, directory, log, {}});
   auto around = std::make_shared<Socks5Surroundings>(
       planes, directory, log, std::make_shared<const Socks5ProxySettings>(std::move(rules.settings)),
@@ -46,10 +48,9 @@ Result<std::unique_ptr<Socks5Proxy>> Socks5Proxy::open(DataPlanes& planes, const
                          {"hint", "allow_from does not name this address"}});
   };
   const auto workers = planes.workers();
-  auto listener = Listener::open({boost::asio::ip::make_address(listen.host), listen.port}, workers, std::move(events),
-                                 [around](const boost::asio::ip::address& source) {
-                                   return around->settings.get()->port.allow_from.allows(source);
-                                 });
+  auto listener = Listener::open(*local, workers, std::move(events), [around](const boost::asio::ip::address& source) {
+    return around->settings.get()->port.allow_from.allows(source);
+  });
   if (!listener) return fail(listener.error().code, "socks5_proxy: " + listener.error().text);
   std::unique_ptr<Socks5Proxy> proxy(new Socks5Proxy(std::move(around)));
   proxy->listener_ = std::move(*listener);

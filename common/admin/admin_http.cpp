@@ -9,6 +9,8 @@
 #include <boost/beast/http.hpp>
 #include <fmt/core.h>
 
+#include "common/net/socket_address.hpp"
+
 namespace culvert {
 
 namespace asio = boost::asio;
@@ -23,26 +25,14 @@ constexpr auto accept_pause = std::chrono::milliseconds(100);  // threats C9
 constexpr auto linger_max = std::chrono::seconds(1);
 constexpr std::size_t linger_bytes_max = 65536;
 
-std::optional<asio::ip::address> address_of(const std::string& host) {
-  if (host == "localhost") return asio::ip::address_v4::loopback();
-  error_code malformed;
-  auto address = asio::ip::make_address(host, malformed);
-  if (malformed) return std::nullopt;
-  return address;
-}
-
 Result<tcp::acceptor> bind(asio::io_context& context, const Endpoint& listen) {
-  const auto address = address_of(listen.host);
-  if (!address) {
-    return fail("listen.invalid",
-                fmt::format("{} is no address to listen on: write an IP address or localhost", listen.host));
-  }
-  const tcp::endpoint local(*address, listen.port);
+  const auto local = address_to_listen(listen);
+  if (!local) return std::unexpected(local.error());
   tcp::acceptor acceptor(context);
   error_code error;
-  acceptor.open(local.protocol(), error);
+  acceptor.open(local->protocol(), error);
   if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
-  if (!error) acceptor.bind(local, error);
+  if (!error) acceptor.bind(*local, error);
   if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (error == asio::error::address_in_use) {
     return fail("listen.in_use", fmt::format("{} is in use by another program: stop that one, or choose another "

@@ -31,6 +31,14 @@ tcp::endpoint local_endpoint_of(int fd) {
   return endpoint_of(storage, size);
 }
 
+Result<tcp::endpoint> address_to_listen(const Endpoint& endpoint) {
+  if (endpoint.host == "localhost") return tcp::endpoint(asio::ip::address_v4::loopback(), endpoint.port);
+  boost::system::error_code malformed;
+  const auto address = asio::ip::make_address(endpoint.host, malformed);
+  if (!malformed) return tcp::endpoint(address, endpoint.port);
+  return fail("listen.refused", endpoint.host + " is no address of this machine: write an IP address or localhost");
+}
+
 std::string to_text(const tcp::endpoint& endpoint) {
   const std::string address = endpoint.address().to_string();
   const std::string host = endpoint.address().is_v6() ? "[" + address + "]" : address;

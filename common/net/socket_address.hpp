@@ -6,6 +6,8 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <sys/socket.h>
 
+#include "common/base/error.hpp"
+#include "common/net/endpoint.hpp"
 #include "common/net/unique_fd.hpp"
 
 namespace culvert {
@@ -16,6 +18,9 @@ boost::asio::ip::tcp::endpoint endpoint_of(const sockaddr_storage& storage, sock
 
 /// The address that the socket is bound to; unspecified on error.
 boost::asio::ip::tcp::endpoint local_endpoint_of(int fd);
+
+/// Where to listen: the host is an IP literal, or "localhost". Code "listen.refused".
+Result<boost::asio::ip::tcp::endpoint> address_to_listen(const Endpoint& endpoint);
 
 /// "1.2.3.4:80" or "[::1]:80".
 std::string to_text(const boost::asio::ip::tcp::endpoint& endpoint);

@@ -8,6 +8,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <fmt/core.h>
 
+#include "common/net/socket_address.hpp"
 #include "common/net/socket_options.hpp"
 
 namespace culvert {
@@ -122,12 +123,8 @@ LocalPort::~LocalPort() = default;
 
 Result<std::unique_ptr<LocalPort>> LocalPort::open(DataPlanes& planes, TunnelDirectory& directory, Log& log,
                                                    Settings settings, InheritedSockets* inherited) {
-  boost::system::error_code malformed;
-  const std::string host = settings.port.listen.host == "localhost" ? "127.0.0.1" : settings.port.listen.host;
-  const auto address = boost::asio::ip::make_address(host, malformed);
-  if (malformed)
-    return fail("listen.refused",
-                fmt::format("{}: {} is no address of this machine; write an IP address", settings.name, host));
+  const auto local = address_to_listen(settings.port.listen);
+  if (!local) return fail(local.error().code, settings.name + ": " + local.error().text);
 
   auto shared = std::make_shared<Shared>(planes, directory, log, std::move(settings));
   ListenerEvents events;
@@ -146,13 +143,12 @@ Result<std::unique_ptr<LocalPort>> LocalPort::open(DataPlanes& planes, TunnelDir
                                          {"hint", "out of descriptors or memory: raise LimitNOFILE"}});
   };
   const auto workers = planes.workers();
-  const boost::asio::ip::tcp::endpoint local(address, shared->settings.get()->port.listen.port);
   auto listener = Listener::open(
-      local, workers, std::move(events),
+      *local, workers, std::move(events),
       [shared](const boost::asio::ip::address& source) {
         return shared->settings.get()->port.allow_from.allows(source);
       },
-      inherited != nullptr ? inherited->find(local) : UniqueFd());
+      inherited != nullptr ? inherited->find(*local) : UniqueFd());
   if (!listener) return std::unexpected(listener.error());
   std::unique_ptr<LocalPort> port(new LocalPort(std::move(shared)));
   port->listener_ = std::move(*listener);

@@ -193,7 +193,7 @@ TEST_F(AdminHttpTest, says_what_to_do_when_the_port_is_taken) {
 }
 
 TEST_F(AdminHttpTest, listens_on_addresses_only) {
-  EXPECT_EQ(AdminHttp::open({"example.com", 0}, {}, pages_, log_).error().code, "listen.invalid");
+  EXPECT_EQ(AdminHttp::open({"example.com", 0}, {}, pages_, log_).error().code, "listen.refused");
   EXPECT_TRUE(AdminHttp::open({"localhost", 0}, {}, pages_, log_));
 }
 
