@@ -165,10 +165,15 @@ def node_packages():
 
 def node(case):
     """node/back_end.js, which tells what it was asked, and echoes what comes by WebSocket. Returns the port."""
-    port = free_port()
-    Program(case, "node", ["/usr/bin/node", ROOT / "tests/e2e/node/back_end.js", port],
-            environment=node_packages()).start().wait_for_port(port)
-    return port
+    return node_ports(case, "node", 1)[0]
+
+
+def node_ports(case, name, count):
+    """One process of it with several ports, which it returns."""
+    ports = [free_port() for _ in range(count)]
+    Program(case, name, ["/usr/bin/node", ROOT / "tests/e2e/node/back_end.js", *ports],
+            environment=node_packages()).start().wait_for_port(ports[-1])
+    return ports
 
 
 def slapd(case, credentials):
