@@ -13,11 +13,13 @@ RESOURCES = [{"path": "/open", "match": "sub_paths"}, {"path": "/open/socket", "
 
 
 class OnPremise:
-    """nginx, Apache and Node.js, each as NAME:80 and, for clients that look names up themselves, as 10.1.2.N:80. Files are below /open."""
+    """nginx, Apache and Node.js, each as NAME:80 and, for clients that look names up themselves, as 10.1.2.N:80. Files are below /open;
+    /closed is there, too, but nobody may ask for it."""
 
     def __init__(self, case):
         self.case, self.pair = case, case.pair()
         (case.folder / "www/open").mkdir(parents=True)
+        (case.folder / "www/closed").write_text("a secret")
         for number, (name, start) in enumerate(zip(WEB, (nginx, apache, node))):
             port = start(case)
             for virtual in (f"{name}:80", f"10.1.2.{number}:80"):
