@@ -100,6 +100,14 @@ class Answers(Case):
                 self.assertEqual(sha256(self.folder / "www/open/put"), self.digest)
                 (self.folder / "www/open/put").unlink()
 
+    def test_an_upgrade_that_the_back_end_declines_is_a_request_like_others(self):
+        for label, curl, site in self.each_way("nginx", "apache"):
+            with self.subTest(label):
+                options = ["-w", "%{http_code} %{num_connects}\n", "-o", "/dev/null"]
+                text = self.command(*curl, "-H", "Connection: Upgrade", "-H", "Upgrade: websocket", *options, f"{site}/socket",
+                                    "--next", *curl[1:], *options, f"{site}/file")
+                self.assertEqual(text.split(), ["404", "1", "200", "0"])
+
     def test_a_body_that_asks_first_is_awaited_or_refused(self):
         for label, curl, site in self.each_way("node"):
             with self.subTest(label):

@@ -33,7 +33,8 @@ class Request:
 
     def text(self):
         account, location = self.place
-        lines = [f"{self.method} http://{self.host}/{self.id}?x HTTP/1.1", f"Host: {self.host}", f"X-Id: {self.id}", f"{ACCOUNT_FIELD}: {account}"]
+        lines = [f"{self.method} http://{self.host}/{self.id}?x HTTP/1.1", f"Host: {self.host}", f"X-Id: {self.id}",
+                 f"{ACCOUNT_FIELD}: {account}"]
         lines += [f"{LOCATION_FIELD}: {location}"] * bool(location)
         body = self.body
         if self.is_chunked:
