@@ -2,10 +2,11 @@
 """What real back ends answer, by nginx, Apache and Node.js, and how it comes through: their own names, bodies or none, TLS."""
 
 import json
+import socket
 
 import certificates
 from backends import apache, nginx, sha256
-from culvert import Case
+from culvert import Case, wait_until
 from on_premise import OnPremise, fields_of
 
 MIB = 1 << 20
@@ -107,6 +108,12 @@ class Answers(Case):
                 text = self.command(*curl, "-H", "Connection: Upgrade", "-H", "Upgrade: websocket", *options, f"{site}/socket",
                                     "--next", *curl[1:], *options, f"{site}/file")
                 self.assertEqual(text.split(), ["404", "1", "200", "0"])
+        # Nor does the stream wait for what the client does next.
+        host, port = self.premise.proxy.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as client:
+            client.sendall(b"GET http://nginx/open/socket HTTP/1.1\r\nHost: nginx\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+            self.assertIn(b" 404 ", client.recv(65536))
+            wait_until(lambda: self.premise.pair.agent.metrics()["culvert_streams"] == 0, what="the end of the stream")
 
     def test_a_body_that_asks_first_is_awaited_or_refused(self):
         for label, curl, site in self.each_way("node"):
