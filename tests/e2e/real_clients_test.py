@@ -42,6 +42,8 @@ class CurlAndWget(Case):
                     problem = json.loads(self.command(*curl, f"http://{name}/closed"))
                     self.assertEqual((problem["status"], problem["code"]), (403, "request.not_exposed"))
         self.command("curl", "-sS", "--socks5-hostname", self.premise.socks, "-U", f"{ACCOUNT}:wrong", "http://nginx/open/big", status=97)
+        # Bytes that nobody could judge get no way to a mapping of HTTP.
+        self.assertIn("wrong version", self.command("curl", "-sS", "-x", self.premise.proxy, "https://nginx:80/open/big", status=35))
 
     def test_wget_goes_on_where_it_was_cut_off(self):
         wget = ["wget", "-q", "--tries=1", "--timeout=20", "-e", "use_proxy=yes", "-e", f"http_proxy={self.premise.proxy}", "-O"]
