@@ -333,7 +333,8 @@ void ProxyClient::push(std::span<const Bytes> pieces) {
     if (tunnel_ != nullptr) tunnel_->take(stream_, size);
     return;
   }
-  if (!exchange_->response || !socket_.write_body(pieces, *exchange_->response)) return cut(Reason::aborted);
+  auto& response = exchange_->response;
+  if (!response || !socket_.write_body(pieces, *response)) return cut(Reason::aborted);
   exchange_->untaken_bytes += size;
   settle_taken(socket_.waiting() + size);
   touch();
@@ -353,8 +354,8 @@ void ProxyClient::settle_taken(std::size_t waited_before) {
 void ProxyClient::on_finished(bool aborted) {
   if (state_ != State::exchanging) return;
   std::string end;
-  if (aborted || !exchange_->response || !exchange_->response->finish(end, exchange_->trailers))
-    return cut(Reason::target_reset);
+  auto& response = exchange_->response;
+  if (aborted || !response || !response->finish(end, exchange_->trailers)) return cut(Reason::target_reset);
   socket_.write(end);
   exchange_->course.response_is_complete = true;
   touch();
