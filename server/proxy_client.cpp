@@ -205,7 +205,9 @@ void ProxyClient::move_to(const TunnelDirectory::Entry& entry) {
 StreamEnd::Pull ProxyClient::pull(std::span<std::byte> room) {
   if (state_ != State::exchanging) return {0, Source::blocked};
   Exchange& now = *exchange_;
-  if (now.asked.is_connect && !now.is_raw) return {0, Source::blocked};
+  // What the client sends next may be another protocol: only the answer tells whether the request ends here.
+  const bool may_become_raw = now.asked.is_connect || !now.asked.upgrade.empty();
+  if (may_become_raw && !now.is_raw && !now.response) return {0, Source::blocked};
   if (now.replayed < now.replay.size()) {
     const auto rest = std::span(now.replay).subspan(now.replayed);
     const std::size_t bytes = std::min(rest.size(), room.size());
@@ -320,6 +322,7 @@ void ProxyClient::begin_response(http::ResponseHead head) {
   if (head.status == 101) return begin_raw(text);
   socket_.write(text);
   now.response.emplace(transfer, head.framing.length);
+  if (!now.asked.upgrade.empty() && tunnel_ != nullptr) tunnel_->set_readable(stream_);
   touch();
 }
 
@@ -330,7 +333,8 @@ void ProxyClient::push(std::span<const Bytes> pieces) {
     if (tunnel_ != nullptr) tunnel_->take(stream_, size);
     return;
   }
-  if (!exchange_->response || !socket_.write_body(pieces, *exchange_->response)) return cut(Reason::aborted);
+  auto& response = exchange_->response;
+  if (!response || !socket_.write_body(pieces, *response)) return cut(Reason::aborted);
   exchange_->untaken_bytes += size;
   settle_taken(socket_.waiting() + size);
   touch();
@@ -350,8 +354,8 @@ void ProxyClient::settle_taken(std::size_t waited_before) {
 void ProxyClient::on_finished(bool aborted) {
   if (state_ != State::exchanging) return;
   std::string end;
-  if (aborted || !exchange_->response || !exchange_->response->finish(end, exchange_->trailers))
-    return cut(Reason::target_reset);
+  auto& response = exchange_->response;
+  if (aborted || !response || !response->finish(end, exchange_->trailers)) return cut(Reason::target_reset);
   socket_.write(end);
   exchange_->course.response_is_complete = true;
   touch();

@@ -38,11 +38,11 @@ std::optional<std::string> map_location(std::string_view location, const Names& 
   const auto authority = parse_authority(rest.substr(0, end), default_port(scheme));
   if (!authority) return std::nullopt;
   const bool is_the_back_end = scheme == names.internal_scheme && *authority == names.internal;
-  // Where the virtual host is what the back end sees, it takes that for its own name; without the port, if it is
-  // careless.
-  const bool is_virtual =
-      *authority == names.outside || (scheme == names.internal_scheme && authority->host == names.outside.host &&
-                                      authority->port == default_port(scheme));
+  // Where the virtual host is what the back end sees, it takes that for its own name; with its own port, as nginx does,
+  // or without one, if it is careless.
+  const bool is_a_port_of_its = authority->port == names.internal.port || authority->port == default_port(scheme);
+  const bool is_virtual = *authority == names.outside || (scheme == names.internal_scheme &&
+                                                          authority->host == names.outside.host && is_a_port_of_its);
   if (!is_the_back_end && !is_virtual) return std::nullopt;
   std::string mapped = "http://";
   append_authority(mapped, names.outside, default_port(Scheme::http));

@@ -3,11 +3,13 @@
 that misbehave in one exact way."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import pathlib
 import pwd
 import resource
+import shutil
 import signal
 import socket
 import socketserver
@@ -15,7 +17,7 @@ import struct
 import subprocess
 import threading
 
-from culvert import Program, free_port, wait_until
+from culvert import BUILD, ROOT, Program, free_port, wait_until
 
 AS_ROOT = os.geteuid() == 0
 
@@ -93,8 +95,8 @@ def sha256(path):
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
-def nginx(case, credentials=None, name="nginx"):
-    """Serves GET and PUT on case.folder/"www". With `credentials` over TLS. Returns the port."""
+def nginx(case, credentials=None, name="nginx", more=""):
+    """Serves GET and PUT on case.folder/"www". With `credentials` over TLS; with `more` directives of its server. Returns the port."""
     port, root = free_port(), case.folder / "www"
     root.mkdir(exist_ok=True)
     tls = f"ssl_certificate {credentials.certificate}; ssl_certificate_key {credentials.private_key};" if credentials else ""
@@ -108,12 +110,102 @@ def nginx(case, credentials=None, name="nginx"):
           client_body_temp_path {case.folder}/{name}-body; proxy_temp_path {case.folder}/{name}-proxy;
           fastcgi_temp_path {case.folder}/{name}-f; uwsgi_temp_path {case.folder}/{name}-u; scgi_temp_path {case.folder}/{name}-s;
           server {{
-            listen 127.0.0.1:{port} {"ssl" if credentials else ""}; {tls}
+            listen 127.0.0.1:{port} {"ssl" if credentials else ""}; {tls} {more}
             location / {{ dav_methods PUT; create_full_put_path on; }}
           }}
         }}""")
     Program(case, name, ["/usr/sbin/nginx", "-e", "stderr", "-c", config, "-p", case.folder]).start().wait_for_port(port)
     return port
+
+
+def apache(case, credentials=None, name="apache", more=""):
+    """Serves GET on case.folder/"www". With `credentials` over TLS; with `more` directives. Returns the port."""
+    port, root = free_port(), case.folder / "www"
+    root.mkdir(exist_ok=True)
+    modules = ["mpm_event", "authz_core", "dir", "alias", "headers", *(["ssl"] if credentials else [])]
+    lines = [f"LoadModule {module}_module /usr/lib/apache2/modules/mod_{module}.so" for module in modules]
+    if credentials:
+        lines += ["SSLEngine on", f"SSLCertificateFile {credentials.certificate}", f"SSLCertificateKeyFile {credentials.private_key}"]
+    config = case.folder / f"{name}.conf"
+    config.write_text("\n".join([*lines, f"""
+ServerRoot {case.folder}
+ServerName {name}.internal
+Listen 127.0.0.1:{port}
+PidFile {case.folder}/{name}.pid
+DefaultRuntimeDir {case.folder}
+ErrorLog /dev/stderr
+{"User www-data" if AS_ROOT else ""}
+{"Group www-data" if AS_ROOT else ""}
+DocumentRoot {root}
+<Directory {root}>
+  Require all granted
+</Directory>
+{more}
+"""]))
+    Program(case, name, ["/usr/sbin/apache2", "-D", "FOREGROUND", "-f", config]).start().wait_for_port(port)
+    return port
+
+
+def node_packages():
+    """What tests/e2e/node/package-lock.json pins, installed once for all tests of this checkout. Returns the environment for Node.js."""
+    source, folder = ROOT / "tests/e2e/node", BUILD.parent / "node"
+    folder.mkdir(parents=True, exist_ok=True)
+    pins, installed = (source / "package-lock.json").read_bytes(), folder / "installed"
+    with open(folder / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not installed.exists() or installed.read_bytes() != pins:
+            for file in ("package.json", "package-lock.json"):
+                shutil.copy(source / file, folder)
+            answer = subprocess.run(["/usr/bin/npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, capture_output=True,
+                                    text=True, timeout=300, check=False)
+            assert answer.returncode == 0, f"npm ci: {answer.stdout}{answer.stderr}"
+            installed.write_bytes(pins)
+    return {**os.environ, "NODE_PATH": str(folder / "node_modules")}
+
+
+def node(case):
+    """node/back_end.js, which tells what it was asked, and echoes what comes by WebSocket. Returns the port."""
+    return node_ports(case, "node", 1)[0]
+
+
+def node_ports(case, name, count):
+    """One process of it with several ports, which it returns."""
+    ports = [free_port() for _ in range(count)]
+    Program(case, name, ["/usr/bin/node", ROOT / "tests/e2e/node/back_end.js", *ports],
+            environment=node_packages()).start().wait_for_port(ports[-1])
+    return ports
+
+
+def slapd(case, credentials):
+    """An LDAP directory of 1000 people under dc=example, which cn=admin,dc=example with password "secret" may change. Returns its
+    ports, without TLS and with."""
+    ports, folder = (free_port(), free_port()), case.folder / "slapd"
+    (folder / "data").mkdir(parents=True)
+    config, entries = folder / "slapd.conf", folder / "entries.ldif"
+    config.write_text(f"""
+include /etc/ldap/schema/core.schema
+include /etc/ldap/schema/cosine.schema
+modulepath /usr/lib/ldap
+moduleload back_mdb
+pidfile {folder}/slapd.pid
+TLSCertificateFile {credentials.certificate}
+TLSCertificateKeyFile {credentials.private_key}
+TLSCACertificateFile {credentials.ca}
+database mdb
+suffix dc=example
+rootdn cn=admin,dc=example
+rootpw secret
+sizelimit unlimited
+directory {folder}/data
+maxsize 67108864
+""")
+    people = [f"dn: cn=person {number},dc=example\nobjectClass: person\ncn: person {number}\nsn: {number}\ndescription: {'x' * 500}\n"
+              for number in range(1000)]
+    entries.write_text("\n".join(["dn: dc=example\nobjectClass: domain\ndc: example\n", *people]))
+    case.command("/usr/sbin/slapadd", "-q", "-f", config, "-l", entries)
+    Program(case, "slapd", ["/usr/sbin/slapd", "-d", 0, "-f", config, "-h", f"ldap://127.0.0.1:{ports[0]}/ ldaps://127.0.0.1:{ports[1]}/"]
+            ).start().wait_for_port(ports[1], 30)
+    return ports
 
 
 class Postgres:
