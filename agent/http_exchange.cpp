@@ -80,14 +80,18 @@ void HttpExchange::on_head(Bytes message) {
 
 void HttpExchange::begin_request(http::RequestHead head) {
   asked_ = http::asked_by(head);
-  if (!is_allowed(*target_.resources, head, target_.slash)) {
+  auto path = allowed_path(*target_.resources, head, target_.slash);
+  if (!path) {
+    const bool is_ambiguous = path.error() == Reason::ambiguous_path;
     around_.log.limited(Log::Level::warn, "mapping.not_allowed",
                         {{"virtual_host", target_.target.name},
                          {"method", head.method},
                          {"path", head.path},
-                         {"hint", "no enabled resource of the mapping allows it"}});
-    return refuse({Reason::not_exposed, false, "the agent does not expose this path and method"});
+                         {"hint", is_ambiguous ? "the path has an encoded slash; encoded_slash = \"keep\" takes them"
+                                               : "no enabled resource of the mapping allows it"}});
+    return refuse({path.error(), false, "the agent does not expose this path and method"});
   }
+  head.path = std::move(*path);
   head.scheme = target_.scheme;
   if (target_.host_header == HostHeader::internal) {
     std::string outside;

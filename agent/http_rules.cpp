@@ -2,8 +2,11 @@
 #include "agent/http_rules.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace culvert::agent {
+
+using protocol::Reason;
 
 namespace {
 
@@ -15,14 +18,19 @@ bool covers(const Resource& resource, std::string_view path) {
 
 }  // namespace
 
-bool is_allowed(const std::vector<Resource>& resources, const http::RequestHead& head, http::EncodedSlash slash) {
-  if (slash == http::EncodedSlash::refuse && head.path.contains("%2F")) return false;
+std::expected<std::string, Reason> allowed_path(const std::vector<Resource>& resources, const http::RequestHead& head,
+                                                http::EncodedSlash slash) {
+  const bool is_asterisk = head.path == "*";
   // "*" asks of the whole server.
-  const std::string_view path = head.path == "*" ? std::string_view("/") : std::string_view(head.path);
-  return std::ranges::any_of(resources, [&](const Resource& resource) {
+  std::string path(is_asterisk ? "/" : "");
+  if (!is_asterisk && http::append_canonical_path(path, head.path, slash))
+    return std::unexpected(Reason::ambiguous_path);
+  const bool is_allowed = std::ranges::any_of(resources, [&](const Resource& resource) {
     return resource.enabled && covers(resource, path) && (head.upgrade.empty() || resource.upgrade) &&
            (resource.methods.empty() || std::ranges::find(resource.methods, head.method) != resource.methods.end());
   });
+  if (!is_allowed) return std::unexpected(Reason::not_exposed);
+  return is_asterisk ? "*" : std::move(path);
 }
 
 }  // namespace culvert::agent

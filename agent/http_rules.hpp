@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <expected>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "common/http/head.hpp"
 #include "common/http/path.hpp"
+#include "protocol/reason.hpp"
 
 namespace culvert::agent {
 
@@ -20,8 +22,10 @@ struct Resource {
   friend bool operator==(const Resource&, const Resource&) = default;
 };
 
-/// Whether a request may go on to a mapping's back end; one that nothing allows may not. `head.path` is canonical, and
-/// exactly that path is sent on.
-bool is_allowed(const std::vector<Resource>& resources, const http::RequestHead& head, http::EncodedSlash slash);
+/// The path with which a request may go on to a mapping's back end: the canonical form of `head.path` ("*" stays), the
+/// one that was matched. Otherwise why it may not: Reason::ambiguous_path, or Reason::not_exposed where nothing allows
+/// it.
+std::expected<std::string, protocol::Reason> allowed_path(const std::vector<Resource>& resources,
+                                                          const http::RequestHead& head, http::EncodedSlash slash);
 
 }  // namespace culvert::agent

@@ -41,6 +41,7 @@ constexpr auto names = std::to_array<std::pair<Reason, std::string_view>>({
     {stalled, "stalled"},
     {kind_unknown, "kind_unknown"},
     {speaks_http, "speaks_http"},
+    {ambiguous_path, "ambiguous_path"},
 });
 
 }  // namespace

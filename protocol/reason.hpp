@@ -43,6 +43,7 @@ enum class Reason : std::uint32_t {
   stalled = 46,
   kind_unknown = 47,
   speaks_http = 48,
+  ambiguous_path = 49,
 };
 
 /// The stable word for logs, metrics labels and docs/errors.md: "target_refused".

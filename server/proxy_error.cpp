@@ -42,6 +42,9 @@ struct AgentError {
 constexpr AgentError agent_errors[] = {
     {Reason::not_exposed, 403, "request.not_exposed", "http_request_denied", "the agent does not expose this resource",
      "expose the virtual host, and the path and method, in a [[system_mapping]] of the agent"},
+    {Reason::ambiguous_path, 400, http::refusals::encoded_slash.code, "http_request_error",
+     http::refusals::encoded_slash.text,
+     "set encoded_slash = \"keep\" in the [[system_mapping]] if its back end needs it"},
     {Reason::target_refused, 502, "request.target_refused", "connection_refused", "the back end refused the connection",
      "see whether the back end runs; the agent's log names it"},
     {Reason::target_unreachable, 502, "request.target_unreachable", "destination_unavailable",

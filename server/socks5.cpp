@@ -257,7 +257,8 @@ Socks5Reply socks5_reply_of(Reason reason) {
     case Reason::aborted:
     case Reason::tunnel_lost:
     case Reason::stalled:
-    case Reason::speaks_http: return failed;
+    case Reason::speaks_http:
+    case Reason::ambiguous_path: return failed;
   }
   std::unreachable();
 }
