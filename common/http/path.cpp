@@ -111,6 +111,11 @@ bool is_doubtful(std::string_view segment) {
   }
 }
 
+/// To who decodes before he resolves, ".." behind such a segment takes away only a part of it.
+bool has_encoded_slash(std::string_view segment) {
+  return segment.contains("%2F") || twice_encoded(segment, EncodedSlash::refuse) != nullptr;
+}
+
 /// `decoded` without its empty and dot segments, behind what `out` has.
 Flaw append_resolved(std::string& out, std::string_view decoded) {
   const std::size_t root = out.size();
@@ -123,7 +128,9 @@ Flaw append_resolved(std::string& out, std::string_view decoded) {
     is_directory = segment.empty() || segment == "." || segment == "..";
     if (segment == "..") {
       if (out.size() == root) return &refusals::path_climbs_out;
-      out.resize(out.rfind('/'));
+      const std::size_t parent = out.rfind('/');
+      if (has_encoded_slash(std::string_view(out).substr(parent))) return &refusals::bad_path;
+      out.resize(parent);
     } else if (!is_directory) {
       if (is_doubtful(segment)) return &refusals::bad_path;
       out.append(1, '/').append(segment);

@@ -23,8 +23,10 @@
 namespace culvert::http {
 
 enum class EncodedSlash : std::uint8_t {
-  refuse,  ///< "%2f" is refusals::encoded_slash, and so is "%252f".
-  keep,    ///< It stays as "%2F", an ordinary character, though not beside dots ("..%2F").
+  /// "%2f" is refusals::encoded_slash, and so is "%252f".
+  refuse,
+  /// It stays as "%2F", an ordinary character, though not beside dots ("..%2F"), nor where ".." takes it away.
+  keep,
 };
 
 /// Appends the canonical form of `raw` to `out`, or says what is wrong; then `out` has any content. `raw` begins with a

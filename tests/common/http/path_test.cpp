@@ -35,6 +35,19 @@ TEST(Path, in_its_canonical_form_stays_as_it_is) {
   }
 }
 
+// The server, which keeps encoded slashes, passes on what the agent's mapping may then refuse: nothing gets lost
+// between.
+TEST(Path, is_taken_in_two_steps_where_it_is_taken_in_one) {
+  for (const TableRow& row : read_http_table("paths.txt", 3)) {
+    SCOPED_TRACE("paths.txt:" + std::to_string(row.line));
+    const std::string kept = row.cells.back();
+    if (!kept.starts_with('/'))
+      EXPECT_FALSE(row.cells.at(1).starts_with('/'));
+    else
+      EXPECT_EQ(verdict(kept, EncodedSlash::refuse), row.cells.at(1));
+  }
+}
+
 TEST(Path, is_appended_behind_what_is_there_and_never_climbs_into_it) {
   std::string out = "/before";
   EXPECT_EQ(append_canonical_path(out, "/a/../b", EncodedSlash::refuse), nullptr);
