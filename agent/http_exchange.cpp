@@ -27,6 +27,11 @@ bool is_idempotent(std::string_view method) {
   return std::ranges::find(methods, method) != std::end(methods);
 }
 
+/// SPEC 5.7: HEAD(request) comes first.
+protocol::Reject no_head() {
+  return {Reason::aborted, false, "the request's head is missing"};
+}
+
 }  // namespace
 
 void HttpExchange::start(const HttpSurroundings& around, Tunnel& tunnel, protocol::StreamId stream,
@@ -154,6 +159,7 @@ void HttpExchange::join(std::unique_ptr<BackEnd> back_end) {
 }
 
 void HttpExchange::push(std::span<const Bytes> pieces) {
+  if (!request_) return refuse(no_head());
   std::size_t size = 0;
   for (const Bytes piece : pieces) size += piece.size();
   since_ = DataPlane::now();
@@ -172,6 +178,7 @@ void HttpExchange::push(std::span<const Bytes> pieces) {
 
 void HttpExchange::on_finished(bool aborted) {
   if (aborted) return fail(Reason::aborted);
+  if (!request_) return refuse(no_head());
   early_end_ = true;
   if (back_end_) write_end_of_request();
 }
