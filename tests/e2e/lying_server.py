@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import struct
+import time
 from typing import NamedTuple
 
 import msgpack
@@ -72,23 +73,24 @@ class LyingServer:
         self.tunnel.sendall(data)
 
     def receive(self):
-        """The next frame that is no PING: (type, stream, payload)."""
-        while True:
-            kind, flags, _, stream, size = struct.unpack(">BBHII", receive_exactly(self.tunnel, 12))
-            payload = receive_exactly(self.tunnel, size)
-            if kind != PING:
-                return (kind, stream, payload)
-            if not flags:
-                self.send(frame(PING, 0, payload, 1))
+        """The next frame: (type, stream, payload). A PING is answered."""
+        kind, flags, _, stream, size = struct.unpack(">BBHII", receive_exactly(self.tunnel, 12))
+        payload = receive_exactly(self.tunnel, size)
+        if kind == PING and not flags:
+            self.send(frame(PING, 0, payload, 1))
+        return kind, stream, payload
 
-    def exchange(self, *frames, kind=KIND_HTTP, host="erp", port=80, ends=True):
+    def exchange(self, *frames, kind=KIND_HTTP, host="erp", port=80, ends=True, seconds=6):
         """Opens a stream with these frames of (type, payload) behind OPEN, and FIN; what the agent made of it."""
         stream = next(self.ids)
         opened = msgpack.packb({"kind": kind, "name": host, "port": port, "credit": 1 << 20})
         data = frame(OPEN, stream, opened) + b"".join(frame(each, stream, payload) for each, payload in frames)
         self.send(data + (frame(FIN, stream) if ends else b""))
         status, fields, body = None, {}, b""
+        deadline = time.monotonic() + seconds
         while True:
+            if time.monotonic() > deadline:  # Pings keep the socket awake.
+                raise AssertionError(f"the agent has not ended the stream within {seconds} s")
             kind, where, payload = self.receive()
             if kind == GOAWAY:
                 raise AssertionError(f"the agent ended the tunnel: {msgpack.unpackb(payload)}")
