@@ -27,7 +27,7 @@ inline constexpr std::uint32_t message_elements_max = 4'096;
 /// A longer list is no Strings to MessageReader: a view of 16 bytes for each byte of input would be a bomb.
 inline constexpr std::size_t message_list_strings_max = 64;
 inline constexpr std::uint32_t head_string_bytes_max = 8'192;
-inline constexpr std::size_t head_fields_bytes_max = 65'536;
+inline constexpr std::size_t head_fields_bytes_max = 66'560;
 inline constexpr std::size_t name_bytes_max = 255;
 inline constexpr std::size_t text_bytes_max = 256;
 inline constexpr std::size_t capabilities_max = 32;

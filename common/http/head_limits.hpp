@@ -18,4 +18,8 @@ struct HeadLimits {
   std::size_t chunk_extensions_bytes_max = 4UL * 1024;  ///< Of all in one body.
 };
 
+/// Of a head that came through the tunnel: to the most that a client may send the other program has added fields of its
+/// own (Via, X-Forwarded-For).
+inline constexpr HeadLimits tunnel_head_limits{.head_bytes_max = 65UL * 1024, .fields_max = 104};
+
 }  // namespace culvert::http

@@ -21,7 +21,8 @@ std::vector<std::byte> to_message(const RequestHead& head);
 std::vector<std::byte> to_message(const ResponseHead& head);
 std::vector<std::byte> to_message(const Fields& trailers);
 
-std::expected<RequestHead, Flaw> read_request(std::span<const std::byte> message, const HeadLimits& limits = {});
+std::expected<RequestHead, Flaw> read_request(std::span<const std::byte> message,
+                                              const HeadLimits& limits = tunnel_head_limits);
 
 /// What the acceptor of a request sends: one of the two, by `is_trailers`.
 struct Answer {
@@ -30,7 +31,8 @@ struct Answer {
   Fields trailers;
 };
 std::expected<Answer, Flaw> read_answer(std::span<const std::byte> message, const Asked& asked,
-                                        const HeadLimits& limits = {});
-std::expected<Fields, Flaw> read_trailers(std::span<const std::byte> message, const HeadLimits& limits = {});
+                                        const HeadLimits& limits = tunnel_head_limits);
+std::expected<Fields, Flaw> read_trailers(std::span<const std::byte> message,
+                                          const HeadLimits& limits = tunnel_head_limits);
 
 }  // namespace culvert::http

@@ -29,7 +29,7 @@ BAD_HEADS = [
         (b"Trailer", b"X"), (b"Upgrade", b"websocket"), (b"Expect", b"100-continue"), (b"Proxy-Authorization", b"x"), (b"Proxy-Connection", b"x"),
         (b"HTTP2-Settings", b"x"), (b"X", b"y" * 9000))),
     {"fields": pack_fields((b"Host", b"evil"), (b"Host", b"erp"))},
-    {"fields": b"X"}, {"fields": b"X\0a"}, {"fields": b"\0\0"}, {"fields": b"X\0a\0Y"}, {"fields": pack_fields(*[(b"X", b"y")] * 101)},
+    {"fields": b"X"}, {"fields": b"X\0a"}, {"fields": b"\0\0"}, {"fields": b"X\0a\0Y"}, {"fields": pack_fields(*[(b"X", b"y")] * 105)},
     *({"upgrade": upgrade} for upgrade in ("h2c", "HTTP/2.0", "TLS/1.0", "web socket", "a,", "websocket\r\nX: y", "websocket,h2c", "a\0", ",")),
     {"upgrade": "websocket", "framing": 1, "length": 1},
     {"expect": True}, {"method": "TRACE", "framing": 1, "length": 1}, {"method": "TRACE", "framing": 2},

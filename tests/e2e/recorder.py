@@ -10,6 +10,9 @@ from culvert import wait_until
 from raw_http import Broken, Incomplete, Request, Text, read_request
 
 
+SEEN_BYTES_MAX = 4096
+
+
 class Heard(NamedTuple):
     connection: int
     request: Request | None  # None: no whole request, whose bytes are `left`
@@ -24,7 +27,7 @@ class Heard(NamedTuple):
 def usual_answer(request):
     line = b"%s %s HTTP/1.1" % (request.method, request.target)
     body = b"" if request.method == b"HEAD" else line
-    return b"HTTP/1.1 200 OK\r\nX-Seen: %s\r\nContent-Length: %d\r\n\r\n%s" % (line, len(line), body)
+    return b"HTTP/1.1 200 OK\r\nX-Seen: %s\r\nContent-Length: %d\r\n\r\n%s" % (line[:SEEN_BYTES_MAX], len(line), body)
 
 
 class Recorder:

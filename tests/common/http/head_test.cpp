@@ -9,6 +9,7 @@
 
 #include "common/http/field_names.hpp"
 #include "common/http/head_check.hpp"
+#include "common/http/head_message.hpp"
 #include "common/http/head_writer.hpp"
 #include "common/http/request_parser.hpp"
 #include "common/http/response_parser.hpp"
@@ -146,6 +147,20 @@ TEST(RequestParser, obeys_limits_that_are_set) {
   RequestParser line(Role::origin, limits);
   EXPECT_EQ(line.parse("GET / HTTP/1.1\r\nHost: " + std::string(15, 'a')), Parsed::refused);
   EXPECT_EQ(line.refusal().status, 431);
+}
+
+TEST(HeadMessage, has_room_for_what_the_server_adds_to_the_longest_head) {
+  std::size_t heads = 0;
+  for (const TableRow& row : read_http_table("vectors.txt", 4)) {
+    RequestParser parser(Role::origin);
+    if (!row.cells.at(0).starts_with("b18_") || parser.parse(row.cells.at(3)) != Parsed::complete) continue;
+    RequestHead head = parser.head();
+    head.fields.set("Via", "1.1 culvert");
+    head.fields.set("X-Forwarded-For", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff");
+    EXPECT_EQ(read_request(to_message(head)), head) << row.cells.at(0);
+    ++heads;
+  }
+  EXPECT_EQ(heads, 4u);
 }
 
 TEST(OwnFields, are_taken_out_however_they_are_spelt) {
