@@ -226,6 +226,7 @@ void HttpExchange::on_back_end(std::uint32_t events) {
 void HttpExchange::read_response() {
   for (;;) {
     if (!back_end_->socket.input().empty()) {
+      was_heard_ = true;
       switch (back_end_->parser.parse(back_end_->socket.input())) {
         case Parsed::need_more: break;
         case Parsed::refused:
@@ -302,7 +303,7 @@ StreamEnd::Pull HttpExchange::pull(std::span<std::byte> room) {
 /// A connection that was idle may have been closed by the back end while our request was on its way. Where nothing can
 /// have come of it, the request goes out once more.
 bool HttpExchange::try_again() {
-  if (!back_end_->was_used || response_body_ || body_was_sent_ || tunnel_ == nullptr) return false;
+  if (!back_end_->was_used || was_heard_ || body_was_sent_ || tunnel_ == nullptr) return false;
   if (!is_idempotent(request_->method)) return false;
   back_end_->user = nullptr;
   around_.plane.worker().bury(std::move(back_end_));

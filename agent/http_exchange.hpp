@@ -89,6 +89,7 @@ class HttpExchange final : public StreamEnd, public BackEndUser, public TurnEnd 
   bool is_accepted_ = false;
   bool is_raw_ = false;
   bool body_was_sent_ = false;  ///< Some of it: the request cannot be sent again.
+  bool was_heard_ = false;      ///< The back end has begun an answer: nor can it then.
   std::optional<http::BodyReader> response_body_;
   bool sent_trailers_ = false;
   bool broke_off_ = false;
