@@ -42,7 +42,7 @@ def reason_of(row, what):
 
 
 class Paths(Case):
-    seconds = 30
+    seconds = 12
 
     def expose(self, agent):
         self.ports = {"nginx": telling_nginx(self), "apache": telling_apache(self)}
