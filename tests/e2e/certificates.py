@@ -40,12 +40,12 @@ class Authority:
                 "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
         self.key.chmod(0o600)
 
-    def issue(self, name, san, usage, days=30):
+    def issue(self, name, san, usage, days=30, subject=None):
         """A certificate with exactly this subjectAltName and extended key usage. `days` may be negative: already expired."""
         stem = self.folder / name
         key, request, certificate, extensions = (stem.with_name(stem.name + e) for e in (".key", ".csr", ".pem", ".ext"))
         openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                "-keyout", key, "-out", request, "-subj", f"/CN={name}")
+                "-keyout", key, "-out", request, "-subj", subject or f"/CN={name}")
         key.chmod(0o600)
         extensions.write_text(f"basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n"
                               f"extendedKeyUsage={usage}\nsubjectAltName={san}\n")
