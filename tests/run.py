@@ -15,11 +15,14 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SUITES = ["tidy", "unit", "simulation", "fuzz", "e2e"]
+ASIDE = ["packages", "kubernetes"]  # only when asked for
 PYTHON = "/usr/bin/python3"  # Debian's, which has python3-websockets
 FUZZ_SECONDS_IN_ALL = 60
 CLANG_TIDY_SECONDS_MAX = 100  # without --all: CI has a budget, and the rest is named
 PROGRAM_SECONDS_MAX = 420  # of one test executable or one end-to-end class
 PACKAGES_SECONDS_MAX = 3600  # two builds from nothing
+API_SERVER_SECONDS_MAX = 3600  # built from nothing
+KUBERNETES_SECONDS_MAX = 1800  # of one file of tests
 PARALLEL = 2
 running = set()  # process groups that Ctrl-C must end too
 
@@ -286,16 +289,34 @@ def e2e(options):
 
 
 def packages(options):
-    """Makes the Debian packages and tests them; each test prints a line of its own on standard error."""
+    """Makes the Debian packages and tests them."""
+    return test_file(options, "packages", "tests/packages/packages_test.py", PACKAGES_SECONDS_MAX)
+
+
+def kubernetes(options):
+    """Against a real API server, which is built if the cache has none; one file after the other."""
+    started = time.monotonic()
+    status, output = run([PYTHON, "-B", "tests/kubernetes/cache.py"], seconds_max=API_SERVER_SECONDS_MAX)
+    if status != 0:
+        return verdict(False, "tests/kubernetes/cache.py", time.monotonic() - started, output)
+    say(f"the API server and its tools are there ({time.monotonic() - started:.0f} s)")
+    result = Result()
+    for path in tracked("tests/kubernetes/*_test.py"):
+        result.add(test_file(options, pathlib.Path(path).stem, path, KUBERNETES_SECONDS_MAX))
+    return result
+
+
+def test_file(options, name, path, seconds_max):
+    """A file of unittest, each test of which prints a line of its own on standard error."""
     started = time.monotonic()
     pattern = ["-k", options.pattern] if options.pattern else []
-    status, output = run([PYTHON, "-B", "tests/packages/packages_test.py", *pattern], seconds_max=PACKAGES_SECONDS_MAX)
+    status, output = run([PYTHON, "-B", path, *pattern], seconds_max=seconds_max)
     lines = [line for line in output.splitlines() if line.endswith((" ... ok", " ... FAIL", " ... ERROR"))]
     failed = sum(not line.endswith(" ok") for line in lines)
     for line in lines:
         say(f"  {line}")
     part = Result(passed=len(lines) - failed, failed=max(failed, int(status != 0)))
-    verdict(part.failed == 0, f"packages: {part.passed} tests", time.monotonic() - started, output)
+    verdict(part.failed == 0, f"{name}: {part.passed} tests", time.monotonic() - started, output)
     return part
 
 
@@ -307,26 +328,30 @@ def main():
     kinds.add_argument("--tsan", dest="kind", action="store_const", const="tsan", help="under TSan")
     parser.add_argument("--seeds", type=int, default=2000, help="of the simulation; default 2000")
     parser.add_argument("--fuzz-seconds", type=int, default=FUZZ_SECONDS_IN_ALL, help="of fuzzing in all; default 60")
-    parser.add_argument("--packages", action="store_true", help="the Debian packages, and nothing else")
+    aside = parser.add_mutually_exclusive_group()
+    aside.add_argument("--packages", dest="aside", action="store_const", const="packages", help="the Debian packages, and nothing else")
+    aside.add_argument("--kubernetes", dest="aside", action="store_const", const="kubernetes",
+                       help="what stands on a Kubernetes API server, and nothing else")
     parser.add_argument("--all", action="store_true", help="clang-tidy on every file")
     parser.add_argument("-k", dest="pattern", help="only unit and e2e tests whose name contains this")
     options = parser.parse_args()
     # Style does not depend on the sanitizer, and the fuzz targets are always built with one.
     default = SUITES if options.kind == "release" else ["unit", "simulation", "e2e"]
-    chosen = options.suites or (["packages"] if options.packages else default)
+    chosen = options.suites or ([options.aside] if options.aside else default)
     for name in chosen:
-        if name not in SUITES + ["packages"]:
+        if name not in SUITES + ASIDE:
             parser.error(f"no suite {name}; there are: {', '.join(SUITES)}")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupted)
     total, lines = Result(), []
-    built = set(chosen) <= {"fuzz", "packages"} or build(options.kind)
+    built = set(chosen) <= {"fuzz", *ASIDE} or build(options.kind)
     if not built:
         total.failed += 1
         lines.append("build       failed; no suite was run")
         chosen = []
-    suites = {"tidy": tidy, "unit": unit, "simulation": simulation, "fuzz": fuzz, "e2e": e2e, "packages": packages}
+    suites = {"tidy": tidy, "unit": unit, "simulation": simulation, "fuzz": fuzz, "e2e": e2e, "packages": packages,
+              "kubernetes": kubernetes}
     for name in chosen:
         say(f"== {name}")
         started = time.monotonic()
