@@ -30,7 +30,7 @@ MAPPING = {"apiVersion": "connectivityproxy.sap.com/v1", "kind": "ServiceMapping
            "spec": {"type": "TCP", "serviceId": "myservice", "internalAddress": "echoserver.test:80"}}
 SERVICE = {"apiVersion": "culvert.dev/v1alpha1", "kind": "OnPremiseService", "metadata": {"name": "erp"},
            "spec": {"virtualHost": "erp", "virtualPort": 443}}
-ABSENT = object()
+ABSENT = "absent"
 
 
 def changed(template, path, value):
