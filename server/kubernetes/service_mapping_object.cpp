@@ -188,6 +188,10 @@ json::object status_of(const ServiceMappingObject& object, const PlannedMapping&
     conditions.push_back({"TargetResolved", false, "NotAccepted", ""});
     conditions.push_back({"AgentConnected", false, "NotAccepted", ""});
   }
+  const auto first_fault = std::ranges::find(conditions, false, &Condition::holds);
+  const bool is_ready = first_fault == conditions.end();
+  Condition ready{"Ready", is_ready, is_ready ? "Ready" : first_fault->reason, is_ready ? "" : first_fault->message};
+  conditions.push_back(std::move(ready));
   json::array written;
   for (const Condition& condition : conditions) written.push_back(write(condition, before, object.generation, now));
   json::object status{{"observedGeneration", object.generation}, {"conditions", std::move(written)}};

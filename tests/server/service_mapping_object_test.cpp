@@ -152,6 +152,8 @@ TEST(ServiceMappingStatus, of_a_refused_one_has_no_endpoint) {
   const auto status = status_of(mapping, plan({mapping})[0], {}, settings(), "2026-01-01T00:00:01Z");
   EXPECT_FALSE(status.contains("endpoint"));
   EXPECT_EQ(status.at("conditions").at(0).at("reason").as_string(), "BadType");
+  EXPECT_EQ(status.at("conditions").at(3).at("type").as_string(), "Ready");
+  EXPECT_EQ(status.at("conditions").at(3).at("reason").as_string(), "BadType");
   EXPECT_EQ(status.at("observedGeneration").as_int64(), 3);
 }
 
