@@ -333,10 +333,11 @@ void ProxyClient::push(std::span<const Bytes> pieces) {
     if (tunnel_ != nullptr) tunnel_->take(stream_, size);
     return;
   }
+  const std::size_t waited = socket_.waiting() + size;
   auto& response = exchange_->response;
   if (!response || !socket_.write_body(pieces, *response)) return cut(Reason::aborted);
   exchange_->untaken_bytes += size;
-  settle_taken(socket_.waiting() + size);
+  settle_taken(waited);
   touch();
 }
 
