@@ -163,6 +163,8 @@ void HttpExchange::push(std::span<const Bytes> pieces) {
   std::size_t size = 0;
   for (const Bytes piece : pieces) size += piece.size();
   since_ = DataPlane::now();
+  // It will answer, or fail, without the rest; who sends that waits until then.
+  if (back_end_is_deaf_) return;
   untaken_bytes_ += size;
   if (!back_end_) {
     // At most what goes with the OPEN; the back end is still being dialled.
@@ -184,6 +186,7 @@ void HttpExchange::on_finished(bool aborted) {
 }
 
 void HttpExchange::write_end_of_request() {
+  if (back_end_is_deaf_) return;
   course_.request_is_complete = true;
   if (is_raw_) return touch();  // flush() half-closes.
   std::string end;
@@ -203,14 +206,20 @@ void HttpExchange::settle_taken(std::size_t waited_before) {
 }
 
 void HttpExchange::flush() {
-  if (!back_end_) return;
+  if (!back_end_ || back_end_is_deaf_) return;
   const std::size_t waited = back_end_->socket.waiting();
-  if (!back_end_->socket.flush()) {
-    if (!try_again()) fail(Reason::target_reset);
-    return;
-  }
+  if (!back_end_->socket.flush()) return note_deaf();
   settle_taken(waited);
   if (is_raw_ && course_.request_is_complete && !back_end_->socket.has_output()) (void)back_end_->socket.finish();
+}
+
+/// The back end has closed, and takes nothing more. It may have said why before it did: a 413, for one.
+void HttpExchange::note_deaf() {
+  back_end_is_deaf_ = true;
+  back_end_->readable = true;
+  back_end_->socket.note_hangup();
+  if (!response_body_) return read_response();
+  if (tunnel_ != nullptr) tunnel_->set_readable(stream_);
 }
 
 // ---- the response
@@ -307,6 +316,7 @@ bool HttpExchange::try_again() {
   if (!is_idempotent(request_->method)) return false;
   back_end_->user = nullptr;
   around_.plane.worker().bury(std::move(back_end_));
+  back_end_is_deaf_ = false;
   request_body_.emplace(http::transfer_of(*request_), request_->framing.length);
   reach();
   return true;
