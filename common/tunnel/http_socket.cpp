@@ -5,6 +5,9 @@
 #include <array>
 #include <cstring>
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
 #include "protocol/check.hpp"
 
 namespace culvert {
@@ -111,6 +114,12 @@ bool HttpSocket::flush() {
   const auto outcome = socket_.write(output_.bytes());
   if (outcome.bytes > 0) output_.drop(outcome.bytes);
   return outcome.state != State::failed;
+}
+
+std::size_t HttpSocket::in_kernel() const {
+  int bytes = 0;
+  if (::ioctl(socket_.fd(), SIOCOUTQ, &bytes) != 0) return 0;
+  return static_cast<std::size_t>(bytes);
 }
 
 std::pair<RelaySocket, std::string> HttpSocket::release() {
