@@ -148,7 +148,7 @@ bool ProxyClient::place() {
     std::optional<TunnelId> id = std::exchange(wanted_tunnel_, std::nullopt);
     if (!id) {
       const auto entry = around_->directory.pick(exchange_->route.account + "/" + exchange_->route.location,
-                                                 plane_.worker().index(), tried_);
+                                                 plane_.worker().index(), tried_, TunnelDirectory::Moves::each_time);
       if (!entry) return false;
       if (entry->plane != plane_.worker().index()) {
         // Not once something was sent on, or waits to be sent.
