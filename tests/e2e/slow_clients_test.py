@@ -259,10 +259,10 @@ class PatientClients(Slow):
             receive_exactly(client, 30_000_000)
 
     def reads_slowly(self):
-        """10 kB per second: far less than the kernel's buffers hold."""
+        """2 kB per second: in a minute far less than the kernel holds, whose word comes late."""
         with self.request("GET", "huge") as client:
             for _ in range(STALL_SECONDS + 10):
-                receive_exactly(client, 10_000)
+                receive_exactly(client, 2000)
                 time.sleep(1)
 
     def stops_reading(self):
