@@ -147,10 +147,10 @@ void HttpExchange::join(std::unique_ptr<BackEnd> back_end) {
   http::write_request(text, *request_, http::AfterThis::keep);
   back_end_->socket.write(text);
   if (!std::exchange(is_accepted_, true)) tunnel_->accept(stream_);
-  if (!early_.empty()) {
-    const Bytes early = early_.bytes();
+  while (!early_.empty()) {
+    const Bytes early = early_.front();
     const bool fits = back_end_->socket.write_body(std::span(&early, 1), *request_body_);
-    early_.clear();
+    early_.drop(early.size());
     body_was_sent_ = true;
     if (!fits) return fail(Reason::aborted);
   }

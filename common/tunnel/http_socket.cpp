@@ -110,10 +110,13 @@ bool HttpSocket::write_body(std::span<const StreamEnd::Bytes> pieces, http::Body
 }
 
 bool HttpSocket::flush() {
-  if (!has_output()) return true;
-  const auto outcome = socket_.write(output_.bytes());
-  if (outcome.bytes > 0) output_.drop(outcome.bytes);
-  return outcome.state != State::failed;
+  while (has_output()) {
+    // With nothing in the queue it is TLS that has something left.
+    const auto outcome = socket_.write(output_.front());
+    if (outcome.bytes > 0) output_.drop(outcome.bytes);
+    if (outcome.state != State::ready) return outcome.state != State::failed;
+  }
+  return true;
 }
 
 std::size_t HttpSocket::in_kernel() const {
