@@ -43,12 +43,12 @@ Cost cost_of(const TunnelDirectory::Entry& entry, std::size_t plane, std::int64_
   const std::uint64_t recent = load.recent_bytes.load(std::memory_order_relaxed);
   const std::uint32_t streams = load.streams.load(std::memory_order_relaxed);
   const bool stays = moves == TunnelDirectory::Moves::each_time;
+  const auto carried = elsewhere && stays ? 2 * recent : recent;
   const auto streams_elsewhere = stays ? 2 * streams + few_streams : streams + streams / 4;
   const bool is_stuck = recent == 0 && load.queued_bytes.load(std::memory_order_relaxed) > 0;
   return {load.last_received_us.load(std::memory_order_relaxed) < fresh_since_us || is_stuck,
           recent < idle_bytes ? 0 : load.round_trip_us.load(std::memory_order_relaxed) / wait_step_us,
-          static_cast<int>(std::bit_width(recent / little_bytes)) + (elsewhere && stays ? 1 : 0),
-          elsewhere ? streams_elsewhere : streams, elsewhere};
+          static_cast<int>(std::bit_width(carried / little_bytes)), elsewhere ? streams_elsewhere : streams, elsewhere};
 }
 /// Of many tunnels over a long way the last one stays free of streams that may turn out bulky, until all others carry
 /// something: then it is there for the small ones, which wait neither behind bulk nor for its lost packets.
