@@ -144,6 +144,7 @@ void HttpExchange::join(std::unique_ptr<BackEnd> back_end) {
   back_end_->parser.begin(asked_);
   since_ = DataPlane::now();
   std::string text;
+  // NOLINTBEGIN(bugprone-unchecked-optional-access): begin_request() has set both.
   http::write_request(text, *request_, http::AfterThis::keep);
   back_end_->socket.write(text);
   if (!std::exchange(is_accepted_, true)) tunnel_->accept(stream_);
@@ -154,6 +155,7 @@ void HttpExchange::join(std::unique_ptr<BackEnd> back_end) {
     body_was_sent_ = true;
     if (!fits) return fail(Reason::aborted);
   }
+  // NOLINTEND(bugprone-unchecked-optional-access)
   if (early_end_) write_end_of_request();
   touch();
 }
@@ -173,7 +175,7 @@ void HttpExchange::push(std::span<const Bytes> pieces) {
   }
   body_was_sent_ = true;
   const std::size_t waited = back_end_->socket.waiting() + size;
-  if (!back_end_->socket.write_body(pieces, *request_body_)) return fail(Reason::aborted);
+  if (!request_body_ || !back_end_->socket.write_body(pieces, *request_body_)) return fail(Reason::aborted);
   settle_taken(waited);
   touch();
 }
@@ -190,7 +192,7 @@ void HttpExchange::write_end_of_request() {
   course_.request_is_complete = true;
   if (is_raw_) return touch();  // flush() half-closes.
   std::string end;
-  if (!request_body_->finish(end, request_trailers_)) return fail(Reason::aborted);
+  if (!request_body_ || !request_body_->finish(end, request_trailers_)) return fail(Reason::aborted);
   back_end_->socket.write(end);
   touch();
 }
