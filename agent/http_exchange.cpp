@@ -315,7 +315,7 @@ StreamEnd::Pull HttpExchange::pull(std::span<std::byte> room) {
 /// have come of it, the request goes out once more.
 bool HttpExchange::try_again() {
   if (!back_end_->was_used || was_heard_ || body_was_sent_ || tunnel_ == nullptr) return false;
-  if (!is_idempotent(request_->method)) return false;
+  if (!request_ || !is_idempotent(request_->method)) return false;
   back_end_->user = nullptr;
   around_.plane.worker().bury(std::move(back_end_));
   back_end_is_deaf_ = false;
