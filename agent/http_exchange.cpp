@@ -144,16 +144,18 @@ void HttpExchange::join(std::unique_ptr<BackEnd> back_end) {
   back_end_->parser.begin(asked_);
   since_ = DataPlane::now();
   std::string text;
+  // NOLINTBEGIN(bugprone-unchecked-optional-access): begin_request() has set both.
   http::write_request(text, *request_, http::AfterThis::keep);
   back_end_->socket.write(text);
   if (!std::exchange(is_accepted_, true)) tunnel_->accept(stream_);
-  if (!early_.empty()) {
-    const Bytes early = early_.bytes();
+  while (!early_.empty()) {
+    const Bytes early = early_.front();
     const bool fits = back_end_->socket.write_body(std::span(&early, 1), *request_body_);
-    early_.clear();
+    early_.drop(early.size());
     body_was_sent_ = true;
     if (!fits) return fail(Reason::aborted);
   }
+  // NOLINTEND(bugprone-unchecked-optional-access)
   if (early_end_) write_end_of_request();
   touch();
 }
@@ -163,6 +165,8 @@ void HttpExchange::push(std::span<const Bytes> pieces) {
   std::size_t size = 0;
   for (const Bytes piece : pieces) size += piece.size();
   since_ = DataPlane::now();
+  // It will answer, or fail, without the rest; who sends that waits until then.
+  if (back_end_is_deaf_) return;
   untaken_bytes_ += size;
   if (!back_end_) {
     // At most what goes with the OPEN; the back end is still being dialled.
@@ -171,7 +175,7 @@ void HttpExchange::push(std::span<const Bytes> pieces) {
   }
   body_was_sent_ = true;
   const std::size_t waited = back_end_->socket.waiting() + size;
-  if (!back_end_->socket.write_body(pieces, *request_body_)) return fail(Reason::aborted);
+  if (!request_body_ || !back_end_->socket.write_body(pieces, *request_body_)) return fail(Reason::aborted);
   settle_taken(waited);
   touch();
 }
@@ -184,10 +188,11 @@ void HttpExchange::on_finished(bool aborted) {
 }
 
 void HttpExchange::write_end_of_request() {
+  if (back_end_is_deaf_) return;
   course_.request_is_complete = true;
   if (is_raw_) return touch();  // flush() half-closes.
   std::string end;
-  if (!request_body_->finish(end, request_trailers_)) return fail(Reason::aborted);
+  if (!request_body_ || !request_body_->finish(end, request_trailers_)) return fail(Reason::aborted);
   back_end_->socket.write(end);
   touch();
 }
@@ -203,14 +208,20 @@ void HttpExchange::settle_taken(std::size_t waited_before) {
 }
 
 void HttpExchange::flush() {
-  if (!back_end_) return;
+  if (!back_end_ || back_end_is_deaf_) return;
   const std::size_t waited = back_end_->socket.waiting();
-  if (!back_end_->socket.flush()) {
-    if (!try_again()) fail(Reason::target_reset);
-    return;
-  }
+  if (!back_end_->socket.flush()) return note_deaf();
   settle_taken(waited);
   if (is_raw_ && course_.request_is_complete && !back_end_->socket.has_output()) (void)back_end_->socket.finish();
+}
+
+/// The back end has closed, and takes nothing more. It may have said why before it did: a 413, for one.
+void HttpExchange::note_deaf() {
+  back_end_is_deaf_ = true;
+  back_end_->readable = true;
+  back_end_->socket.note_hangup();
+  if (!response_body_) return read_response();
+  if (tunnel_ != nullptr) tunnel_->set_readable(stream_);
 }
 
 // ---- the response
@@ -304,9 +315,10 @@ StreamEnd::Pull HttpExchange::pull(std::span<std::byte> room) {
 /// have come of it, the request goes out once more.
 bool HttpExchange::try_again() {
   if (!back_end_->was_used || was_heard_ || body_was_sent_ || tunnel_ == nullptr) return false;
-  if (!is_idempotent(request_->method)) return false;
+  if (!request_ || !is_idempotent(request_->method)) return false;
   back_end_->user = nullptr;
   around_.plane.worker().bury(std::move(back_end_));
+  back_end_is_deaf_ = false;
   request_body_.emplace(http::transfer_of(*request_), request_->framing.length);
   reach();
   return true;

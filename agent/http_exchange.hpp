@@ -60,6 +60,7 @@ class HttpExchange final : public StreamEnd, public BackEndUser, public TurnEnd 
   void write_end_of_request();
   void settle_taken(std::size_t waited_before);
   void flush();
+  void note_deaf();
   bool try_again();
   void refuse(const protocol::Reject& reject);
   void fail(protocol::Reason reason);
@@ -90,6 +91,7 @@ class HttpExchange final : public StreamEnd, public BackEndUser, public TurnEnd 
   bool is_raw_ = false;
   bool body_was_sent_ = false;  ///< Some of it: the request cannot be sent again.
   bool was_heard_ = false;      ///< The back end has begun an answer: nor can it then.
+  bool back_end_is_deaf_ = false;
   std::optional<http::BodyReader> response_body_;
   bool sent_trailers_ = false;
   bool broke_off_ = false;

@@ -22,11 +22,8 @@ using SocketState = RelaySocket::State;
 
 namespace {
 
-constexpr std::chrono::seconds head_time_max{10};   // Threats B20.
-constexpr std::chrono::seconds idle_time_max{300};  ///< Between two requests of a client that stays.
-constexpr std::chrono::seconds stall_time_max{60};  ///< For a client that takes nothing of what waits.
 constexpr std::chrono::seconds linger_time_max{2};
-constexpr std::size_t linger_bytes_max = 64 << 10;  // Threats B9.
+constexpr std::size_t linger_bytes_at_once = 256 << 10;
 constexpr std::size_t attempts_max = 3;
 
 }  // namespace
@@ -116,6 +113,8 @@ void ProxyClient::begin_request() {
                                                   .request_id = next_request_id(),
                                                   .course = {},
                                                   .body = {parser_.hop().transfer, parser_.head().framing.length},
+                                                  .pace = {},
+                                                  .is_invited = !parser_.head().expect_continue,
                                                   .response = {},
                                                   .trailers = {},
                                                   .replay = {}});
@@ -149,7 +148,7 @@ bool ProxyClient::place() {
     std::optional<TunnelId> id = std::exchange(wanted_tunnel_, std::nullopt);
     if (!id) {
       const auto entry = around_->directory.pick(exchange_->route.account + "/" + exchange_->route.location,
-                                                 plane_.worker().index(), tried_);
+                                                 plane_.worker().index(), tried_, TunnelDirectory::Moves::each_time);
       if (!entry) return false;
       if (entry->plane != plane_.worker().index()) {
         // Not once something was sent on, or waits to be sent.
@@ -217,6 +216,10 @@ StreamEnd::Pull ProxyClient::pull(std::span<std::byte> room) {
     return {bytes, Source::more};
   }
   const auto outcome = socket_.pull(room, now.body);
+  if (outcome.bytes > 0) {
+    now.pace.came(outcome.bytes);
+    now.is_invited = true;  // It does not wait to be.
+  }
   if (!now.is_answered && outcome.bytes > 0) {
     now.replay.insert(now.replay.end(), room.begin(), room.begin() + static_cast<std::ptrdiff_t>(outcome.bytes));
     now.replayed = now.replay.size();
@@ -297,6 +300,7 @@ void ProxyClient::on_head(Bytes message) {
   }
   if (exchange_->response) return cut(Reason::aborted);
   if (http::is_interim(came->head.status)) {
+    exchange_->is_invited = true;
     if (exchange_->course.request.version == http::Version::http_1_0) return;
     std::string text;
     http::write_response(text, came->head, http::Transfer::none, http::AfterThis::keep);
@@ -333,10 +337,11 @@ void ProxyClient::push(std::span<const Bytes> pieces) {
     if (tunnel_ != nullptr) tunnel_->take(stream_, size);
     return;
   }
+  const std::size_t waited = socket_.waiting() + size;
   auto& response = exchange_->response;
   if (!response || !socket_.write_body(pieces, *response)) return cut(Reason::aborted);
   exchange_->untaken_bytes += size;
-  settle_taken(socket_.waiting() + size);
+  settle_taken(waited);
   touch();
 }
 
@@ -450,7 +455,6 @@ void ProxyClient::flush() {
     give_up_stream(Reason::cancelled);
     return die();
   }
-  if (socket_.waiting() < waited) since_ = DataPlane::now();
   settle_taken(waited);
   if (socket_.has_output()) return;
   const bool raw_end = state_ == State::exchanging && exchange_->is_raw && exchange_->course.response_is_complete;
@@ -464,32 +468,67 @@ void ProxyClient::flush() {
 }
 
 /// To close with bytes unread would make a reset of it, which might overtake what we said last. So what still comes is
-/// read and dropped, for a while.
+/// read and dropped, until the client closes or the time is over.
 void ProxyClient::linger() {
-  while (readable_) {
+  for (std::size_t dropped = 0; readable_ && dropped < linger_bytes_at_once;) {
     const SocketState state = socket_.read_ahead();
-    dropped_bytes_ += socket_.input().size();
+    dropped += socket_.input().size();
     socket_.use(socket_.input().size());
     if (state == SocketState::blocked) readable_ = false;
-    const bool is_over = state != SocketState::ready && state != SocketState::blocked;
-    if (is_over || dropped_bytes_ > linger_bytes_max) return die();
+    if (state != SocketState::ready && state != SocketState::blocked) return die();
   }
+  if (!readable_) return;
+  // A client that sends on and on: others have their turn.
+  plane_.worker().post([&plane = plane_, id = id_] {
+    auto* client = static_cast<ProxyClient*>(plane.find_end(id));
+    if (client != nullptr && client->state_ == State::lingering) client->linger();
+  });
 }
 
 void ProxyClient::on_tick(protocol::Time now) {
-  if (state_ == State::gone) return;
-  const bool reads_head = state_ == State::reading && !socket_.input().empty();
-  const auto limit = state_ == State::lingering ? linger_time_max
-                     : socket_.has_output()     ? stall_time_max
-                     : reads_head               ? head_time_max
-                                                : idle_time_max;
-  const bool waits = socket_.has_output() || state_ != State::exchanging;
-  if (!waits || now - since_ < limit) return;
-  give_up_stream(Reason::stalled);
+  if (state_ == State::gone || !is_too_slow(now)) return;
   // Not inside the walk over all ends.
   plane_.worker().post([&plane = plane_, id = id_] {
-    if (auto* client = static_cast<ProxyClient*>(plane.find_end(id))) client->die();
+    auto* client = static_cast<ProxyClient*>(plane.find_end(id));
+    if (client != nullptr && client->state_ != State::gone) client->end_slow_client();
   });
+}
+
+bool ProxyClient::is_too_slow(protocol::Time now) {
+  const bool is_raw = exchange_ && exchange_->is_raw;
+  if (taking_.is_stalled(socket_.has_output() && !is_raw ? socket_.in_kernel() : 0, now)) return true;
+  const bool has_read_all = !readable_ && socket_.input().empty();
+  switch (state_) {
+    case State::reading: return now - since_ >= (socket_.input().empty() ? idle_time_max : head_time_max);
+    case State::exchanging:
+      // Once the back end has begun to answer, how long that goes on is its own and its mapping's affair.
+      return exchange_->pace.is_too_slow(has_read_all && exchange_->is_answered && exchange_->is_invited &&
+                                             !exchange_->course.request_is_complete && !exchange_->response,
+                                         now);
+    case State::leaving: return false;
+    case State::lingering: return now - since_ >= linger_time_max;
+    case State::gone: return false;
+  }
+  return false;
+}
+
+void ProxyClient::end_slow_client() {
+  // May have changed since the tick.
+  if (!is_too_slow(DataPlane::now())) return;
+  const bool owes = state_ == State::exchanging || (state_ == State::reading && !socket_.input().empty());
+  if (owes && !socket_.has_output()) {
+    return answer({408,
+                   "request.too_slow",
+                   "http_request_error",
+                   "the request came too slowly",
+                   "send a head within 10 s, and 256 bytes of a body per second",
+                   {},
+                   false});
+  }
+  give_up_stream(Reason::stalled);
+  // What it has not taken must not look like the end.
+  if (socket_.has_output()) socket_.reset();
+  die();
 }
 
 void ProxyClient::die() {

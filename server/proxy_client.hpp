@@ -20,6 +20,7 @@
 #include "common/tunnel/http_socket.hpp"
 #include "common/tunnel/tunnel.hpp"
 #include "common/tunnel/tunnel_directory.hpp"
+#include "server/client_pace.hpp"
 #include "server/proxy_error.hpp"
 
 namespace culvert::server {
@@ -105,6 +106,8 @@ class ProxyClient final : public StreamEnd, public Pollable, public TurnEnd {
   void begin_raw(std::string_view said);
   void forget_replayed();
   void linger();
+  bool is_too_slow(protocol::Time now);
+  void end_slow_client();
   void settle_taken(std::size_t waited_before);
   void flush();
   void die();
@@ -119,8 +122,8 @@ class ProxyClient final : public StreamEnd, public Pollable, public TurnEnd {
   bool touched_ = false;
   bool client_ended_ = false;  ///< It will send nothing more.
   bool readable_ = false;
-  std::size_t dropped_bytes_ = 0;
   protocol::Time since_;  ///< Of the state, for its deadline.
+  TakingPace taking_;
 
   http::RequestParser parser_{http::Role::proxy};
 
@@ -132,6 +135,8 @@ class ProxyClient final : public StreamEnd, public Pollable, public TurnEnd {
     std::string request_id;
     http::Exchange course;  ///< For the question of reuse.
     http::BodyReader body;
+    BodyPace pace;
+    bool is_invited = true;  ///< False: the client waits for 100 before it sends the body.
     std::optional<http::BodyWriter> response;
     http::Fields trailers;  ///< Of the response.
     bool sent_trailers = false;

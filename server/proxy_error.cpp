@@ -19,6 +19,7 @@ constexpr std::string_view reason_phrase(int status) {
     case 403: return "Forbidden";
     case 405: return "Method Not Allowed";
     case 407: return "Proxy Authentication Required";
+    case 408: return "Request Timeout";
     case 414: return "URI Too Long";
     case 417: return "Expectation Failed";
     case 421: return "Misdirected Request";

@@ -5,6 +5,9 @@
 #include <array>
 #include <cstring>
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
 #include "protocol/check.hpp"
 
 namespace culvert {
@@ -107,10 +110,19 @@ bool HttpSocket::write_body(std::span<const StreamEnd::Bytes> pieces, http::Body
 }
 
 bool HttpSocket::flush() {
-  if (!has_output()) return true;
-  const auto outcome = socket_.write(output_.bytes());
-  if (outcome.bytes > 0) output_.drop(outcome.bytes);
-  return outcome.state != State::failed;
+  while (has_output()) {
+    // With nothing in the queue it is TLS that has something left.
+    const auto outcome = socket_.write(output_.front());
+    if (outcome.bytes > 0) output_.drop(outcome.bytes);
+    if (outcome.state != State::ready) return outcome.state != State::failed;
+  }
+  return true;
+}
+
+std::size_t HttpSocket::in_kernel() const {
+  int bytes = 0;
+  if (::ioctl(socket_.fd(), SIOCOUTQ, &bytes) != 0) return 0;
+  return static_cast<std::size_t>(bytes);
 }
 
 std::pair<RelaySocket, std::string> HttpSocket::release() {

@@ -46,6 +46,8 @@ class HttpSocket {
   /// False: the connection is gone.
   [[nodiscard]] bool flush();
   std::size_t waiting() const { return output_.size(); }
+  /// What the kernel has of it, and the peer has not acknowledged.
+  std::size_t in_kernel() const;
   bool has_output() const { return !output_.empty() || socket_.has_unsent(); }
 
   /// Half-close; false: call again when the socket can take more.

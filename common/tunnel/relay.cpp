@@ -153,11 +153,16 @@ void Relay::drop_socket(bool by_reset) {
 
 /// Gives the queue to the socket, then what follows from its being empty.
 void Relay::flush() {
-  const auto outcome = socket_.write(queue_.bytes());
-  if (outcome.bytes > 0) {
+  RelaySocket::Outcome outcome;
+  std::size_t taken = 0;
+  do {
+    outcome = socket_.write(queue_.front());
     queue_.drop(outcome.bytes);
+    taken += outcome.bytes;
+  } while (outcome.state == RelaySocket::State::ready && !queue_.empty());
+  if (taken > 0) {
     count_queue();
-    if (tunnel_ != nullptr) tunnel_->take(stream_, outcome.bytes);
+    if (tunnel_ != nullptr) tunnel_->take(stream_, taken);
   }
   if (outcome.state == RelaySocket::State::failed) return socket_failed(Reason::target_reset);
   finish_if_flushed();

@@ -14,6 +14,9 @@ constexpr protocol::Time silent_for_max = std::chrono::seconds(10);
 /// Below it, what a tunnel carries makes no difference.
 constexpr std::uint64_t little_bytes = 1 << 20;
 
+/// Requests come in handfuls: so many more at one moment say nothing.
+constexpr std::uint32_t few_streams = 8;
+
 /// Below it a tunnel's round trip is that of the way, which all tunnels of the link share.
 constexpr std::uint64_t idle_bytes = 64 << 10;
 /// Coarser than a near link's whole round trip, so that only on a far one the wait decides before the load does. There,
@@ -28,21 +31,24 @@ struct Cost {
   bool silent_or_stuck;
   std::int64_t waits;     ///< Steps of a far link's round trip where it carries anything: the wait for a small answer.
   int carries;            ///< Powers of two of what it carries.
-  std::uint32_t streams;  ///< On another worker a quarter more.
+  std::uint32_t streams;  ///< On another worker a quarter more, or some more than twice as many.
   bool elsewhere;
   auto operator<=>(const Cost&) const = default;
 };
 
-Cost cost_of(const TunnelDirectory::Entry& entry, std::size_t plane, std::int64_t fresh_since_us) {
+Cost cost_of(const TunnelDirectory::Entry& entry, std::size_t plane, std::int64_t fresh_since_us,
+             TunnelDirectory::Moves moves) {
   const TunnelLoad& load = *entry.load;
   const bool elsewhere = entry.plane != plane;
   const std::uint64_t recent = load.recent_bytes.load(std::memory_order_relaxed);
   const std::uint32_t streams = load.streams.load(std::memory_order_relaxed);
+  const bool stays = moves == TunnelDirectory::Moves::each_time;
+  const auto carried = elsewhere && stays ? 2 * recent : recent;
+  const auto streams_elsewhere = stays ? 2 * streams + few_streams : streams + streams / 4;
   const bool is_stuck = recent == 0 && load.queued_bytes.load(std::memory_order_relaxed) > 0;
   return {load.last_received_us.load(std::memory_order_relaxed) < fresh_since_us || is_stuck,
           recent < idle_bytes ? 0 : load.round_trip_us.load(std::memory_order_relaxed) / wait_step_us,
-          static_cast<int>(std::bit_width(recent / little_bytes)), elsewhere ? streams + streams / 4 : streams,
-          elsewhere};
+          static_cast<int>(std::bit_width(carried / little_bytes)), elsewhere ? streams_elsewhere : streams, elsewhere};
 }
 /// Of many tunnels over a long way the last one stays free of streams that may turn out bulky, until all others carry
 /// something: then it is there for the small ones, which wait neither behind bulk nor for its lost packets.
@@ -83,7 +89,7 @@ void TunnelDirectory::publish_soon(Part& part) {
 }
 
 std::optional<TunnelDirectory::Entry> TunnelDirectory::pick(const std::string& key, std::size_t plane,
-                                                            std::span<const TunnelId> tried) const {
+                                                            std::span<const TunnelId> tried, Moves moves) const {
   const auto table = parts_[part_of(key)].published.get();
   const auto found = table->find(key);
   if (found == table->end()) return std::nullopt;
@@ -92,7 +98,7 @@ std::optional<TunnelDirectory::Entry> TunnelDirectory::pick(const std::string& k
   const std::int64_t fresh_since = (DataPlane::now() - silent_for_max).count();
   const auto consider = [&](const Entry& entry) {
     if (std::ranges::find(tried, entry.id) != tried.end()) return;
-    const Cost cost = cost_of(entry, plane, fresh_since);
+    const Cost cost = cost_of(entry, plane, fresh_since, moves);
     if (best != nullptr && best_cost <= cost) return;
     best = &entry;
     best_cost = cost;

@@ -26,6 +26,11 @@ class TunnelDirectory {
     std::size_t plane;  ///< The index of the tunnel's worker.
     std::shared_ptr<TunnelLoad> load;
   };
+  /// How often the connection that asks may have to move to its tunnel's worker.
+  enum class Moves : std::uint8_t {
+    once,       ///< The stream is the connection's whole life.
+    each_time,  ///< It asks for each request: it moves only for twice as good a place.
+  };
   explicit TunnelDirectory(DataPlanes& planes) : planes_(planes) {}
 
   // From any thread; takes effect soon.
@@ -35,7 +40,8 @@ class TunnelDirectory {
   /// Where a new stream goes (SPEC 6.4: it stays there), and counts it in its load: the tunnel that carries least, so
   /// that small streams avoid bulky ones; among those that carry alike the one with the fewest streams, and rather one
   /// on `plane`, since to move the connection costs a wake-up. Not one of `tried`. On any worker.
-  std::optional<Entry> pick(const std::string& key, std::size_t plane, std::span<const TunnelId> tried) const;
+  std::optional<Entry> pick(const std::string& key, std::size_t plane, std::span<const TunnelId> tried,
+                            Moves moves = Moves::once) const;
   /// How many tunnels stand for `key`.
   std::size_t count(const std::string& key) const;
 

@@ -53,14 +53,14 @@ def measure_idle(names, counts, folder, certificates, backends):
                     yield {**row, "load": "idle processes", "figures": processes[0]}
 
 
-def measure_round(number, names, seconds, folder, certificates, backends):
+def measure_round(number, arguments, names, folder, certificates, backends):
     """Fresh processes; the peers follow one another within each load, in an order that rotates."""
     with contextlib.ExitStack() as stack:
         running = [peers.start_peer(name, stack, folder / f"{name}-{number}", certificates, backends) for name in names]
         shift = number % len(running)
-        for load, measure in loads.LOADS.items():
-            for peer in running[shift:] + running[:shift]:
-                yield attempt({"round": number, "load": load, "peer": peer.name}, lambda: measure(peer, seconds))
+        for load, measure in ((load, measure) for load, measure in loads.LOADS.items() if arguments.loads in load):
+            for peer in [each for each in running[shift:] + running[:shift] if loads.is_for(load, each)]:
+                yield attempt({"round": number, "load": load, "peer": peer.name}, lambda: measure(peer, arguments.seconds))
 
 
 def measure_all(arguments, names, idle_streams):
@@ -72,9 +72,10 @@ def measure_all(arguments, names, idle_streams):
         peers.make_certificates(certificates)
         backends = peers.start_backends(stack, folder / "backends")
         for number in range(arguments.rounds):
-            yield from measure_round(number, names, arguments.seconds, folder, certificates, backends)
+            yield from measure_round(number, arguments, names, folder, certificates, backends)
             print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
-        yield from measure_idle([each for each in names if each != "direct"], idle_streams, folder, certificates, backends)
+        if not arguments.loads:
+            yield from measure_idle([each for each in names if each not in ("direct", "culvert-http")], idle_streams, folder, certificates, backends)
 
 
 def raise_descriptor_limit():
@@ -100,7 +101,8 @@ def write_document(about, arguments, rows, summary):
     heading = (f"Version {about['version']}, {about['date']}, {about['cores']} cores of {about['cpu']}, Linux {about['kernel']}. "
                f"Rounds: {arguments.rounds}, of {arguments.seconds:g} s per load and peer. Load average at the start: "
                f"{about['load_average']:.1f}. In brackets: the ratio to {report.REFERENCE} in the same round.")
-    DOCUMENT.write_text(before + BEGIN + f"\n{heading}\n\n![CPU time by peer](performance.svg)\n\n{report.table(summary)}\n\n" + END + after)
+    DOCUMENT.write_text(before + BEGIN + f"\n{heading}\n\n![CPU time by peer](performance.svg)\n\n{report.table(summary)}\n\n"
+                        f"{report.http_beside_channel(rows)}\n\n" + END + after)
     DOCUMENT.with_suffix(".json").write_text(as_json(about, rows, summary))
     DOCUMENT.with_suffix(".svg").write_text(report.picture(summary))
 
@@ -112,11 +114,12 @@ def as_json(about, rows, summary):
 
 def parse():
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures on loopback what a tunnel costs.",
-                                     epilog="A whole run writes docs/performance.{md,json,svg}; --smoke and --peers only print.")
+                                     epilog="A whole run writes docs/performance.{md,json,svg}; --smoke, --peers and --loads only print.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1, help="of each load, per peer and round")
     parser.add_argument("--smoke", action="store_true", help="some seconds: shows that everything runs, measures nothing")
     parser.add_argument("--peers", default=",".join(peers.PEERS), metavar="NAME,…", help=f"of {', '.join(peers.PEERS)}")
+    parser.add_argument("--loads", default="", metavar="TEXT", help="only those whose name has this in it, such as HTTP")
     parser.add_argument("--json", metavar="FILE", help="every figure of every round, and the summary")
     parser.add_argument("--churn", nargs="?", type=int, const=60, metavar="SECONDS",
                         help="instead: 5,000 streams open and end per second, by default for 60 s, and leave nothing behind")
@@ -151,10 +154,10 @@ def main():
     about = machine()
     rows = list(measure_all(arguments, names, idle_streams))
     summary = report.summarise(rows)
-    print(report.table(summary))
+    print(report.table(summary), report.http_beside_channel(rows), sep="\n\n")
     if arguments.json:
         pathlib.Path(arguments.json).write_text(as_json(about, rows, summary))
-    if not arguments.smoke and set(names) == set(peers.PEERS):
+    if not arguments.smoke and not arguments.loads and set(names) == set(peers.PEERS):
         write_document(about, arguments, rows, summary)
     if failed := [row for row in rows if "error" in row]:
         raise SystemExit(f"bench: {len(failed)} figures are missing; the reasons stand above")

@@ -6,12 +6,14 @@ import json
 import re
 import signal
 import subprocess
+import tempfile
 import time
 
-from peers import LOAD
+from peers import HTTP_BODY_BYTES, LOAD
 from processes import cpu_seconds, memory_kib
 
 HTTP_CONNECTIONS = 64
+HTTP_BULK_CONNECTIONS = 4
 HTTP_SECONDS_MIN = 0.3  # until wrk listens to signals, and the slowest peer has answered
 STALLED_OTHERS = 63  # and one that stands still
 SPEED_LEFT = "speed of the others, with / without"
@@ -65,21 +67,42 @@ def bulk(way, streams, peer, seconds):
     return {"CPU s/GB": cost(peer, cpu / gigabytes), "MB/s": 1000 * gigabytes / answer["seconds"]}
 
 
-def http(peer, seconds):
+def http(connections, path, peer, seconds):
+    """Requests one after the other on each of so many connections: (how many, CPU seconds of the peer, what wrk said)."""
+    # A proxy wants to hear the whole URL. What is sent needs no more than a body.
+    script = f'wrk.path = "http://{peer.virtual_host}{path}"\nwrk.headers["Host"] = "{peer.virtual_host}"\n' if peer.virtual_host else ""
+    if path == "/up":
+        script += f'wrk.method = "PUT"\nwrk.body = string.rep("x", {HTTP_BODY_BYTES})\n'
+
     def carry():
-        command = ["wrk", "-t1", f"-c{HTTP_CONNECTIONS}", "-d1h", "--latency", f"http://127.0.0.1:{peer.ports['http']}/"]
-        client = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        time.sleep(max(seconds, HTTP_SECONDS_MIN))
-        client.send_signal(signal.SIGINT)  # It knows whole seconds only; asked to stop, it reports all the same.
-        return finish(client, 0)
+        with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+            file.write(script)
+            file.flush()
+            command = ["wrk", "-t1", f"-c{connections}", "-d1h", "--latency", "-s", file.name, f"http://127.0.0.1:{peer.ports['http']}{path}"]
+            client = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            time.sleep(max(seconds, HTTP_SECONDS_MIN))
+            client.send_signal(signal.SIGINT)  # It knows whole seconds only; asked to stop, it reports all the same.
+            return finish(client, 0)
 
     output, cpu = spent(peer, carry)
     requests = int(re.search(r"(\d+) requests in", output)[1])
     if requests == 0 or "Socket errors" in output or "Non-2xx" in output:
         raise LoadFailed(f"not every request was answered: {output}")
+    return requests, cpu, output
+
+
+def small_http(peer, seconds):
+    requests, cpu, output = http(HTTP_CONNECTIONS, "/", peer, seconds)
     latencies = {each[0]: float(each[1]) * MICROSECONDS[each[2]] for each in re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s)\b", output)}
     return {"CPU µs/request": cost(peer, cpu / requests * 1e6), "requests/s": float(re.search(r"Requests/sec:\s+([\d.]+)", output)[1]),
             "p50 µs": latencies["50"], "p99 µs": latencies["99"]}
+
+
+def bulk_http(way, connections, peer, seconds):
+    requests, cpu, output = http(connections, f"/{way}", peer, seconds)
+    gigabyte = HTTP_BODY_BYTES / 1e9
+    speed = float(re.search(r"Requests/sec:\s+([\d.]+)", output)[1])
+    return {"CPU s/GB": cost(peer, cpu / requests / gigabyte), "MB/s": 1000 * speed * gigabyte}
 
 
 def one_connection(peer, seconds):
@@ -115,7 +138,9 @@ def stalled_reader(way, peer, seconds):
 LOADS = {
     **{f"bulk {way}, {streams} stream{'s' * (streams > 1)}": functools.partial(bulk, way, streams)
        for streams in (1, 8, 64) for way in ("down", "up")},
-    f"small HTTP, {HTTP_CONNECTIONS} connections": http,
+    f"small HTTP, {HTTP_CONNECTIONS} connections": small_http,
+    **{f"bulk HTTP {way}, {HTTP_BULK_CONNECTIONS} connections": functools.partial(bulk_http, way, HTTP_BULK_CONNECTIONS)
+       for way in ("down", "up")},
     "one connection": one_connection,
     "new connections": connections,
     "one connection beside bulk down": functools.partial(latency_beside_bulk, "down"),
@@ -123,6 +148,11 @@ LOADS = {
     "stalled reader among 64, down": functools.partial(stalled_reader, "down"),
     "stalled reader among 64, up": functools.partial(stalled_reader, "up"),
 }
+
+
+def is_for(load, peer):
+    """A peer for HTTP alone carries nothing else."""
+    return "HTTP" in load or "query" in peer.ports
 
 
 def idle(peer, streams):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is compared. Each peer leads from a local port per back end to that back end, through two processes and TLS 1.3 with
 AES-128-GCM between them; OpenSSH through its own transport with the same cipher. `agent` is the process in the private network,
-`server` the one in the cluster."""
+`server` the one in the cluster. Culvert is there twice: with channels, and as an HTTP proxy, where only the HTTP back end is."""
 
 import dataclasses
 import pathlib
@@ -19,6 +19,7 @@ START_SECONDS_MAX = 15
 # Bulk, requests and HTTP each have a back end of their own, so that none waits for another's work.
 BACKENDS = ("bulk", "query", "http")
 CONNECTIONS_MAX = 20000
+HTTP_BODY_BYTES = 4 << 20  # of the large answer, and of what is sent
 CIPHER = "TLS_AES_128_GCM_SHA256"
 
 
@@ -27,23 +28,27 @@ class Peer:
     name: str
     ports: dict  # back end -> where clients enter
     processes: dict = dataclasses.field(default_factory=dict)  # "server", "agent"
+    virtual_host: str = ""  # The entry for HTTP is a proxy, which knows the back end by this name.
 
 
 def start_peer(name, stack, folder, certificates, backends):
     """`stack` ends it. Returns once every back end answers through it."""
     folder.mkdir()
     peer = PEERS[name](stack, folder, certificates, backends)
-    await_ports(peer.ports, folder)
+    await_ports(peer.ports, folder, peer.virtual_host)
     return peer
 
 
-def await_ports(ports, folder):
+def await_ports(ports, folder, virtual_host=""):
     limit = time.monotonic() + START_SECONDS_MAX
     while True:
         try:
-            for name in ("bulk", "query"):
+            for name in ports.keys() - {"http"}:
                 ask(ports[name])
-            urllib.request.urlopen(f"http://127.0.0.1:{ports['http']}/", timeout=2).read()
+            request = urllib.request.Request(f"http://{virtual_host or '127.0.0.1:%d' % ports['http']}/")
+            if virtual_host:
+                request.set_proxy(f"127.0.0.1:{ports['http']}", "http")
+            urllib.request.urlopen(request, timeout=2).read()
             return
         except OSError as error:
             if time.monotonic() > limit:
@@ -80,18 +85,23 @@ def make_certificates(folder):
 
 
 def start_backends(stack, folder):
-    """nginx with a small answer, and twice the back end of load.cpp. Returns their ports."""
+    """nginx with a small answer, a large one and an open ear, and twice the back end of load.cpp. Returns their ports."""
     folder.mkdir()
     ports = dict(zip(BACKENDS, free_ports(3)))
+    (folder / "large").write_bytes(bytes(HTTP_BODY_BYTES))
     (folder / "nginx.conf").write_text(f"""
 daemon off; master_process off; pid nginx.pid; error_log nginx.error.log;
 events {{ worker_connections 1024; }}
 http {{
-  access_log off; keepalive_requests 1000000000; keepalive_timeout 600;
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 600; sendfile on; tcp_nopush on;
+  client_max_body_size 0; client_body_buffer_size {2 * HTTP_BODY_BYTES};
   client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
   server {{
     listen 127.0.0.1:{ports["http"]}; default_type text/plain;
     location / {{ return 200 "{"x" * 128}"; }}
+    location = /down {{ alias {folder}/large; }}
+    # Reads the body to its end before it answers.
+    location = /up {{ proxy_pass http://127.0.0.1:{ports["http"]}/; proxy_pass_request_body off; proxy_set_header Content-Length ""; }}
   }}
 }}
 """)
@@ -121,7 +131,48 @@ def direct(_stack, _folder, _certificates, backends):
 
 def culvert(stack, folder, certificates, backends):
     """A channel of the agent leads to a service of the server, through the tunnels that an agent keeps by default."""
-    ports, (tunnel,) = dict(zip(BACKENDS, free_ports(3))), free_ports(1)
+    ports = dict(zip(BACKENDS, free_ports(3)))
+    server, agent = culvert_programs(certificates)
+    for name in BACKENDS:
+        server += f"""
+[[service_mapping]]
+account = "bench"
+service_id = "{name}"
+internal_address = "127.0.0.1:{backends[name]}"
+"""
+        agent += f"""
+[[channel]]
+listen = "127.0.0.1:{ports[name]}"
+service_id = "{name}"
+connections_max = {CONNECTIONS_MAX}
+"""
+    return start_pair("culvert", stack, folder, ports, {"server": server, "agent": agent}, culvert_command)
+
+
+def culvert_http(stack, folder, certificates, backends):
+    """The server's HTTP proxy leads to a system mapping of the agent, which sees each request."""
+    ports = dict(zip(["http"], free_ports(1)))
+    server, agent = culvert_programs(certificates)
+    server += f"""
+[http_proxy]
+listen = "127.0.0.1:{ports["http"]}"
+account = "bench"
+"""
+    agent += f"""
+[[system_mapping]]
+virtual = "web:80"
+protocol = "http"
+internal = "127.0.0.1:{backends["http"]}"
+resource = [{{path = "/", match = "sub_paths"}}]
+"""
+    peer = start_pair("culvert-http", stack, folder, ports, {"server": server, "agent": agent}, culvert_command)
+    peer.virtual_host = "web"
+    return peer
+
+
+def culvert_programs(certificates):
+    """What the files of both say, whatever goes through."""
+    (tunnel,) = free_ports(1)
     server = f"""
 [tunnel]
 listen = "127.0.0.1:{tunnel}"
@@ -143,21 +194,11 @@ ca = "{certificates}/ca.crt"
 [admin]
 socket = "agent.sock"
 """
-    for name in BACKENDS:
-        server += f"""
-[[service_mapping]]
-account = "bench"
-service_id = "{name}"
-internal_address = "127.0.0.1:{backends[name]}"
-"""
-        agent += f"""
-[[channel]]
-listen = "127.0.0.1:{ports[name]}"
-service_id = "{name}"
-connections_max = {CONNECTIONS_MAX}
-"""
-    command_of = lambda side: [ROOT / f"build/release/{side}/culvert-{side}", "--config", f"{side}.conf"]
-    return start_pair("culvert", stack, folder, ports, {"server": server, "agent": agent}, command_of)
+    return server, agent
+
+
+def culvert_command(side):
+    return [ROOT / f"build/release/{side}/culvert-{side}", "--config", f"{side}.conf"]
 
 
 def openssh(stack, folder, _certificates, backends):
@@ -279,4 +320,4 @@ stream {{
     return start_pair("nginx", stack, folder, ports, texts, lambda side: nginx(folder, f"{side}.conf"))
 
 
-PEERS = {"direct": direct, "culvert": culvert, "openssh": openssh, "haproxy": haproxy, "nginx": nginx_stream, "stunnel": stunnel}
+PEERS = {"direct": direct, "culvert": culvert, "culvert-http": culvert_http, "openssh": openssh, "haproxy": haproxy, "nginx": nginx_stream, "stunnel": stunnel}

@@ -7,7 +7,7 @@ import statistics
 from loads import HTTP_CONNECTIONS, SPEED_LEFT
 
 REFERENCE = "stunnel"
-TITLES = {"direct": "direct", "culvert": "Culvert", "openssh": "OpenSSH -R", "haproxy": "HAProxy", "nginx": "nginx stream",
+TITLES = {"direct": "direct", "culvert": "Culvert", "culvert-http": "Culvert HTTP", "openssh": "OpenSSH -R", "haproxy": "HAProxy", "nginx": "nginx stream",
           "stunnel": "stunnel"}
 # (title, load, figure) of each panel of the picture
 PANELS = [
@@ -38,6 +38,24 @@ def summarise(rows):
             summary.append({"load": load, "figure": figure, "peer": peer, "median": statistics.median(mine.values()),
                             "ratio": statistics.median(ratios) if ratios and figure != SPEED_LEFT else None})
     return summary
+
+
+def http_beside_channel(rows):
+    """What a load costs through the HTTP proxy, as a multiple of what it costs through a channel in the same round: the price of
+    seeing each request."""
+    costs = {}
+    for row in rows:
+        for figure, value in row.get("figures", {}).items():
+            if figure.startswith("CPU") and "HTTP" in row["load"] and value:
+                costs.setdefault((row["load"], row["round"]), {})[row["peer"]] = value
+    ratios = {}
+    for (load, _), by_peer in costs.items():
+        if {"culvert", "culvert-http"} <= by_peer.keys():
+            ratios.setdefault(load, []).append(by_peer["culvert-http"] / by_peer["culvert"])
+    if not ratios:
+        return ""
+    parts = [f"{load} {number(statistics.median(each))} ×" for load, each in ratios.items()]
+    return f"CPU through the HTTP proxy, as a multiple of the channel's in the same round: {'; '.join(parts)}."
 
 
 def number(value):
@@ -71,7 +89,7 @@ def panel(title, rows, left, top):
         y = top + 28 + index * BAR_STEP
         width = max(1, (PANEL_WIDTH - LABEL_WIDTH - VALUE_WIDTH) * row["median"] / most)
         ratio = f" ({number(row['ratio'])} ×)" if row["ratio"] is not None and row["peer"] != REFERENCE else ""
-        colour = OURS if row["peer"] == "culvert" else OTHERS
+        colour = OURS if row["peer"].startswith("culvert") else OTHERS
         yield f'<text x="{left + LABEL_WIDTH - 8}" y="{y + 12}" text-anchor="end">{html.escape(TITLES[row["peer"]])}</text>'
         yield f'<rect x="{left + LABEL_WIDTH}" y="{y}" width="{width:.1f}" height="{BAR_HEIGHT}" rx="2" fill="{colour}"/>'
         yield f'<text x="{left + LABEL_WIDTH + width + 6:.1f}" y="{y + 12}">{number(row["median"])}{ratio}</text>'

@@ -79,6 +79,25 @@ TEST_F(TunnelDirectoryTest, moves_a_connection_to_another_worker_only_for_a_quar
   EXPECT_EQ(pick(0), 2U);
 }
 
+TEST_F(TunnelDirectoryTest, moves_a_connection_that_asks_for_each_request_only_for_twice_as_good_a_place) {
+  const auto own = add("a", 1, 0);
+  const auto other = add("a", 2, 1);
+  settle("a", 2);
+  const auto picked = [&] {
+    return directory.pick("a", 0, {}, TunnelDirectory::Moves::each_time).value_or(TunnelDirectory::Entry{}).id;
+  };
+  own->streams = 48;
+  other->streams = 20;
+  EXPECT_EQ(picked(), 1U);
+  EXPECT_EQ(picked(), 2U) << "49 against 20";
+  own->streams = other->streams = 0;
+  own->recent_bytes = 16 << 20;
+  other->recent_bytes = 15 << 20;
+  EXPECT_EQ(picked(), 1U);
+  other->recent_bytes = 3 << 20;
+  EXPECT_EQ(picked(), 2U);
+}
+
 TEST_F(TunnelDirectoryTest, keeps_one_of_many_far_tunnels_for_when_all_others_are_busy) {
   std::vector<std::shared_ptr<TunnelLoad>> loads;
   for (TunnelId id = 1; id <= 4; ++id) loads.push_back(add("a", id, 0));

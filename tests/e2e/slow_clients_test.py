@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clients of the HTTP proxy that take their time on purpose: they are ended, those that only wait are not, and nobody else feels it."""
+
+import contextlib
+import http.client
+import json
+import selectors
+import socket
+import statistics
+import subprocess
+import threading
+import time
+import urllib.parse
+
+from backends import make_file, nginx, raise_descriptor_limit, receive_all, receive_exactly, serve
+from culvert import Case, SCALE
+
+SLOW_CLIENTS = 500
+GOOD_CLIENTS = 8
+GOOD_SECONDS = 20
+P99_SECONDS_MAX = 0.5 / SCALE
+# Of the server's deadlines, which it judges once a second.
+TOO_SLOW_SECONDS, STALL_SECONDS, LATE_SECONDS = 10, 60, 4 / SCALE
+MODES = {
+    # slowhttptest's: -d makes it send absolute-form to a proxy, -i is the pause between two pieces.
+    "headers": ["-H", "-i", "2"],
+    "body": ["-B", "-t", "PUT", "-s", "8192", "-x", "10", "-i", "2"],
+    "range": ["-R", "-a", "5", "-b", "900"],  # a field that is as long as a line may be
+    "read": ["-X", "-w", "256", "-y", "512", "-n", "2", "-z", "32", "-k", "3"],
+}
+
+
+class Slow(Case):
+    def start(self):
+        self.pair_ = self.pair()
+        self.where = urllib.parse.urlsplit(self.pair_.proxy())
+        return self.pair_
+
+    def client(self):
+        return socket.create_connection((self.where.hostname, self.where.port), timeout=20)
+
+
+class SlowClients(Slow):
+    alone = True
+    seconds = 90
+
+    def start_with_nginx(self, *names):
+        raise_descriptor_limit()
+        pair = self.start()
+        port = nginx(self)
+        make_file(self.folder / "www/small", 1000)
+        make_file(self.folder / "www/large", 4 << 20)
+        for name in names:
+            pair.agent.web(f"{name}:80", port, connections_max=SLOW_CLIENTS + 100)
+        return pair.start()
+
+    def test_good_traffic_feels_nothing_of_slowhttptest_in_its_four_modes(self):
+        self.start_with_nginx("good", *MODES)
+        for name, options in MODES.items():
+            with self.subTest(mode=name):
+                target = f"http://{name}/{'large' if name in ('range', 'read') else 'up'}"
+                attack = subprocess.Popen(
+                    ["slowhttptest", *options, "-c", str(SLOW_CLIENTS), "-r", "250", "-l", str(GOOD_SECONDS - 2), "-p", "3", "-v", "1",
+                     "-u", target, "-d", self.where.netloc], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                self.addCleanup(attack.kill)
+                self.judge(f"slowhttptest, {name}", self.good_traffic())
+                output = attack.communicate(timeout=30)[0].decode(errors="replace")
+                # It asks a question of its own by the way, through the proxy too.
+                self.assertRegex(output, r"service available:\S*\s+\S*YES", output[-1500:])
+
+    def test_good_traffic_feels_nothing_of_clients_that_drip_and_they_are_told_to_go(self):
+        self.start_with_nginx("good", "drip")
+        openings = [
+            b"GET http://drip/small HTTP/1.1\r\nHost: drip\r\nX-Long: ",
+            b"PUT http://drip/up HTTP/1.1\r\nHost: drip\r\nContent-Length: 100000\r\n\r\n",
+            b"PUT http://drip/up HTTP/1.1\r\nHost: drip\r\nTransfer-Encoding: chunked\r\n\r\nfff\r\n",
+        ]
+        outcomes, dripping = [], threading.Thread(target=lambda: outcomes.extend(self.drip(openings)))
+        dripping.start()
+        self.judge("clients that drip", self.good_traffic())
+        dripping.join()
+        self.assertEqual(len(outcomes), SLOW_CLIENTS)
+        for kind, seconds, said in outcomes:
+            self.assertTrue(said.startswith(b"HTTP/1.1 408 "), (kind, seconds, said))
+            self.assertEqual(json.loads(said.split(b"\r\n\r\n", 1)[1])["code"], "request.too_slow")
+            self.assertTrue(TOO_SLOW_SECONDS <= seconds <= TOO_SLOW_SECONDS + LATE_SECONDS, (kind, seconds))
+
+    def drip(self, openings):
+        """(which opening, seconds that it was borne, what was said) of each client, which sends a byte every half second."""
+        events, clients = selectors.DefaultSelector(), {}
+        for index in range(SLOW_CLIENTS):
+            client = self.client()
+            client.sendall(openings[index % len(openings)])
+            clients[client] = (index % len(openings), time.monotonic())
+            events.register(client, selectors.EVENT_READ)
+        deadline, next_drop = time.monotonic() + TOO_SLOW_SECONDS + LATE_SECONDS + 5, 0
+        while clients and time.monotonic() < deadline:
+            for key, _ in events.select(0.1):
+                kind, since = clients.pop(key.fileobj)
+                events.unregister(key.fileobj)
+                seconds = time.monotonic() - since
+                with key.fileobj:
+                    yield kind, seconds, receive_all(key.fileobj)
+            if time.monotonic() > next_drop:
+                next_drop = time.monotonic() + 0.5
+                for client in clients:
+                    with contextlib.suppress(OSError):
+                        client.send(b"x")
+
+    def judge(self, name, times):
+        p99 = statistics.quantiles(times, n=100)[98]
+        print(f"note: beside {name}: {len(times)} good requests, {1e3 * statistics.median(times):.2f} ms in the middle, p99 {1e3 * p99:.1f} ms")
+        self.assertLess(p99, P99_SECONDS_MAX)
+
+    def good_traffic(self):
+        """Seconds of each request of some clients that keep their connections; any error is the test's."""
+        expected, times, faults = (self.folder / "www/small").read_bytes(), [], []
+
+        def ask():
+            try:
+                connection, until = http.client.HTTPConnection(self.where.hostname, self.where.port, timeout=10), time.monotonic() + GOOD_SECONDS
+                while time.monotonic() < until:
+                    began = time.monotonic()
+                    connection.request("GET", "http://good/small")
+                    answer = connection.getresponse()
+                    if (answer.status, answer.read()) != (200, expected):
+                        raise AssertionError(f"status {answer.status}")
+                    times.append(time.monotonic() - began)
+                    time.sleep(0.005)
+                connection.close()
+            except Exception as fault:  # pylint: disable=broad-except
+                faults.append(repr(fault))
+
+        threads = [threading.Thread(target=ask) for _ in range(GOOD_CLIENTS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(faults, [])
+        return times
+
+
+class PatientClients(Slow):
+    """What only waits is not slow; who does not take what waits for it is."""
+
+    seconds = 75
+
+    def test_only_those_are_ended_that_hold_something_up(self):
+        pair = self.start()
+        pair.agent.web("sse:80", serve(self, self.say_nothing_for_long))
+        pair.agent.web("ws:80", serve(self, self.upgrade), [{"path": "/", "upgrade": True}])
+        pair.agent.web("late:80", serve(self, self.invite_late))
+        pair.agent.web("huge:80", serve(self, self.pour))
+        pair.agent.mapping("raw:80", serve(self, self.pour_after_silence))
+        pair.start()
+        outcomes = {}
+        threads = [threading.Thread(target=self.note, args=[outcomes, story]) for story in (
+            self.waits_for_events, self.keeps_a_web_socket, self.waits_to_be_invited, self.sends_just_fast_enough,
+            self.stops_reading_inside_connect, self.reads_slowly, self.stops_reading)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for name, outcome in outcomes.items():
+            with self.subTest(name):
+                self.assertEqual(outcome, "as it should")
+
+    @staticmethod
+    def note(outcomes, story):
+        try:
+            story()
+            outcomes[story.__name__] = "as it should"
+        except Exception as fault:  # pylint: disable=broad-except
+            outcomes[story.__name__] = repr(fault)
+
+    # ---- back ends
+
+    @staticmethod
+    def say_nothing_for_long(connection):
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n6\r\ndata:\n\r\n")
+        time.sleep(STALL_SECONDS + 5)
+        connection.sendall(b"5\r\nlate\n\r\n0\r\n\r\n")
+
+    @staticmethod
+    def upgrade(connection):
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        connection.sendall(connection.recv(10))
+
+    @staticmethod
+    def invite_late(connection):
+        file = connection.makefile("rb")
+        while file.readline().strip():
+            pass
+        time.sleep(TOO_SLOW_SECONDS + 5)
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        file.read(5)
+        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    @staticmethod
+    def pour(connection):
+        file = connection.makefile("rb")
+        lines = []
+        while line := file.readline().strip():
+            lines.append(line)
+        length = [int(line.split()[1]) for line in lines if line.lower().startswith(b"content-length:")]
+        file.read(length[0] if length else 0)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+        for _ in range(1000):
+            connection.sendall(bytes(100_000))
+
+    @staticmethod
+    def pour_after_silence(connection):
+        connection.recv(1)
+        for _ in range(300):
+            connection.sendall(bytes(100_000))
+
+    # ---- clients
+
+    def request(self, method, name, *fields):
+        client = self.client()
+        client.settimeout(STALL_SECONDS + 30)
+        client.sendall("\r\n".join([f"{method} http://{name}/ HTTP/1.1", f"Host: {name}", *fields, "", ""]).encode())
+        return client
+
+    def waits_for_events(self):
+        with self.request("GET", "sse", "Connection: close") as client:
+            self.assertTrue(receive_all(client).endswith(b"late\n\r\n0\r\n\r\n"))
+
+    def keeps_a_web_socket(self):
+        with self.request("GET", "ws", "Connection: Upgrade", "Upgrade: websocket") as client:
+            self.assertIn(b" 101 ", client.recv(65536))
+            time.sleep(STALL_SECONDS + 5)
+            client.sendall(b"hello")
+            self.assertEqual(receive_exactly(client, 5), b"hello")
+
+    def waits_to_be_invited(self):
+        with self.request("PUT", "late", "Content-Length: 5", "Expect: 100-continue") as client:
+            self.assertIn(b" 100 ", client.recv(65536))
+            client.sendall(b"hello")
+            self.assertIn(b" 204 ", client.recv(65536))
+
+    def sends_just_fast_enough(self):
+        """400 bytes per second, which is more than 256."""
+        with self.request("PUT", "huge", "Content-Length: 12000") as client:
+            for _ in range(30):
+                client.sendall(bytes(400))
+                time.sleep(1)
+            self.assertIn(b" 200 ", client.recv(1000))
+
+    def stops_reading_inside_connect(self):
+        with self.client() as client:
+            client.settimeout(STALL_SECONDS + 30)
+            client.sendall(b"CONNECT raw:80 HTTP/1.1\r\nHost: raw:80\r\n\r\n")
+            self.assertIn(b" 200 ", client.recv(65536))
+            client.sendall(b"x")
+            time.sleep(STALL_SECONDS + 5)
+            receive_exactly(client, 30_000_000)
+
+    def reads_slowly(self):
+        """2 kB per second: in a minute far less than the kernel holds, whose word comes late."""
+        with self.request("GET", "huge") as client:
+            for _ in range(STALL_SECONDS + 10):
+                receive_exactly(client, 2000)
+                time.sleep(1)
+
+    def stops_reading(self):
+        with self.request("GET", "huge") as client:
+            began = time.monotonic()
+            receive_exactly(client, 10_000)
+            # What ends it is a reset: nobody must take what is there for the whole.
+            while client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+                self.assertLess(time.monotonic() - began, STALL_SECONDS + 2 * LATE_SECONDS, "seconds without a reset")
+                time.sleep(0.1)
+            self.assertGreater(time.monotonic() - began, STALL_SECONDS)
