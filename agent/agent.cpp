@@ -191,7 +191,7 @@ void AgentService::drain(std::chrono::steady_clock::time_point deadline, std::fu
   ports_.close();
   for (auto& [name, link] : links_) link->drain();
   for (auto& link : retired_) link->drain();
-  around_.planes.when_idle([](DataPlane& plane) { return plane.ends() > 0; }, deadline, std::move(done));
+  around_.planes.when_idle([](DataPlane& plane) { return plane.ends() > 0; }, deadline, done);
 }
 
 void AgentService::stop(std::function<void()> done) {
@@ -213,7 +213,7 @@ void AgentService::stop(std::function<void()> done) {
         const bool checking = at_home && !target_check_.is_over();
         return !plane.tunnels().empty() || acceptors_[plane.worker().index()]->size() > 0 || !links_over || checking;
       },
-      std::chrono::steady_clock::now() + stop_time_max, std::move(done));
+      std::chrono::steady_clock::now() + stop_time_max, done);
 }
 
 void AgentService::status(std::function<void(boost::json::object)> done) {

@@ -42,7 +42,7 @@ class SystemMappings {
   /// A mapping as it stands, and a way to its first port that takes no place.
   struct Entry {
     const SystemMapping& settings;
-    std::uint32_t connections;
+    std::uint32_t connections = 0;
     StreamTarget target;
   };
   std::vector<Entry> entries() const;
