@@ -50,8 +50,8 @@ class WebConnection {
   std::unique_ptr<TlsEngine> engine_;
   SendBuffer sealed_{4 << 10};
   std::vector<std::byte> received_ = std::vector<std::byte>(16 << 10);
-  std::vector<std::byte> early_;  ///< With TLS: ciphertext that came with the handshake.
-  std::string text_;              ///< Came, and was not read yet.
+  std::vector<std::byte> early_;                    ///< With TLS: ciphertext that came with the handshake.
+  std::string text_;                                ///< Came, and was not read yet.
   http::BodyReader body_{http::Transfer::none, 0};  ///< Of the last answer.
   bool keeps_ = false;
   bool reusable_ = true;

@@ -68,7 +68,8 @@ struct MappingFacts {
   std::string why_not;  ///< It is not resolved: for people.
   bool has_agent = false;
 };
-/// The whole status, with a condition Ready for when all others hold; the same as before where nothing changed. `now` in RFC 3339.
+/// The whole status, with a condition Ready for when all others hold; the same as before where nothing changed. `now`
+/// in RFC 3339.
 boost::json::object status_of(const ServiceMappingObject& object, const PlannedMapping& planned,
                               const MappingFacts& facts, const KubernetesSettings& settings, std::string_view now);
 

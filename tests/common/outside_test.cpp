@@ -31,8 +31,8 @@ TEST(Outside, is_not_an_address_of_an_interface) {
   int seen = 0;
   for (const ifaddrs* each = first; each != nullptr; each = each->ifa_next) {
     if (each->ifa_addr == nullptr || each->ifa_addr->sa_family != AF_INET) continue;
-    const auto address = boost::asio::ip::make_address_v4(
-        ntohl(reinterpret_cast<const sockaddr_in*>(each->ifa_addr)->sin_addr.s_addr));
+    const auto address =
+        boost::asio::ip::make_address_v4(ntohl(reinterpret_cast<const sockaddr_in*>(each->ifa_addr)->sin_addr.s_addr));
     EXPECT_FALSE(is_outside(address)) << address;
     ++seen;
   }
