@@ -123,7 +123,9 @@ class Tokens(Case):
         wait_until(lambda: self.assertNotEqual(login(issuer.token(exp=1))[1], b"\x01\x00")
                    or "reason=request.token_expired" in server.output(), every=0.2)
         for account in ("other", "acme"):
-            _, verdict, client = login(issuer.token(zid=account))
+            token = issuer.token(zid=account, scope=" ".join(["purchase.orders.read"] * 150))
+            self.assertGreater(len(token), 4096)
+            _, verdict, client = login(token)
             self.assertEqual(verdict, b"\x01\x00")
             client.sendall(b"\x05\x01\x00\x03\x03erp\x00\x50")
             self.assertEqual(client.recv(10)[:2], b"\x05\x00")
