@@ -2,12 +2,17 @@
 #include "common/net/outside.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
 #include <optional>
 #include <ranges>
 
+#include <boost/asio/ip/udp.hpp>
 #include <ifaddrs.h>
 #include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "common/net/unique_fd.hpp"
 
 namespace culvert {
 
@@ -25,15 +30,6 @@ bool is_special(const ip::address& address) {
   return bytes[0] == 0 || (bytes[0] == 169 && bytes[1] == 254) || address.to_v4() == ip::address_v4::broadcast();
 }
 
-bool is_same(const sockaddr& socket, const ip::address& address) {
-  if (socket.sa_family == AF_INET && address.is_v4())
-    return reinterpret_cast<const sockaddr_in&>(socket).sin_addr.s_addr == htonl(address.to_v4().to_uint());
-  if (socket.sa_family != AF_INET6 || !address.is_v6()) return false;
-  ip::address_v6::bytes_type bytes;
-  std::ranges::copy(reinterpret_cast<const sockaddr_in6&>(socket).sin6_addr.s6_addr, bytes.begin());
-  return bytes == address.to_v6().to_bytes();
-}
-
 /// Of ::ffff:1.2.3.4 (mapped) and ::1.2.3.4 (compatible).
 std::optional<ip::address_v4> v4_inside(const ip::address_v6& address) {
   const auto bytes = address.to_bytes();
@@ -44,8 +40,30 @@ std::optional<ip::address_v4> v4_inside(const ip::address_v6& address) {
   return ip::make_address_v4(last);
 }
 
-/// Where the kernel does not tell, nothing is outside.
+bool is_same(const sockaddr& socket, const ip::address& address) {
+  if (socket.sa_family == AF_INET && address.is_v4())
+    return reinterpret_cast<const sockaddr_in&>(socket).sin_addr.s_addr == htonl(address.to_v4().to_uint());
+  if (socket.sa_family != AF_INET6 || !address.is_v6()) return false;
+  ip::address_v6::bytes_type bytes;
+  std::ranges::copy(reinterpret_cast<const sockaddr_in6&>(socket).sin6_addr.s6_addr, bytes.begin());
+  return bytes == address.to_v6().to_bytes();
+}
+
+/// Only an address of its own may be bound. So nobody needs a netlink socket, which the services' sandbox forbids.
+bool can_bind(const ip::address& address) {
+  const ip::udp::endpoint local(address, 0);
+  const UniqueFd probe(::socket(local.protocol().family(), SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  return !probe || ::bind(probe.get(), local.data(), static_cast<socklen_t>(local.size())) == 0 ||
+         errno != EADDRNOTAVAIL;
+}
+
+/// Where the kernel does not tell (net.ipv4.ip_nonlocal_bind lets anything be bound), nothing is outside, but for what
+/// getifaddrs() denies.
 bool is_own(const ip::address& address) {
+  if (!can_bind(address)) return false;
+  const auto never_ours =
+      address.is_v4() ? ip::make_address("192.0.2.1") : ip::make_address("2001:db8::1");  // RFC 5737
+  if (!can_bind(never_ours)) return true;
   ifaddrs* first = nullptr;
   if (::getifaddrs(&first) != 0) return true;
   const std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> all(first, ::freeifaddrs);

@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/net/outside.hpp"
 
+#include <cstddef>
+#include <iterator>
+
 #include <gtest/gtest.h>
 #include <ifaddrs.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace culvert {
 namespace {
@@ -38,6 +48,32 @@ TEST(Outside, is_not_an_address_of_an_interface) {
   }
   ::freeifaddrs(first);
   EXPECT_GT(seen, 0);
+}
+
+/// As in the services' sandbox: RestrictAddressFamilies= without AF_NETLINK.
+bool forbid_netlink() {
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_socket, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[0])),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_NETLINK, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAFNOSUPPORT),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program{.len = std::size(filter), .filter = filter};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+TEST(Outside, needs_no_netlink_socket) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const bool holds = forbid_netlink() && ::socket(AF_NETLINK, SOCK_RAW, 0) == -1 && outside("192.0.2.7") &&
+                       outside("2001:db8::7") && !outside("127.0.0.1");
+    ::_exit(holds ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 }  // namespace
