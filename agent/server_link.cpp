@@ -108,7 +108,7 @@ boost::asio::awaitable<void> ServerLink::pause(std::chrono::milliseconds time) {
 
 boost::asio::awaitable<Result<DialedSocket>> ServerLink::reach() {
   const auto deadline = std::chrono::steady_clock::now() + dial_time_max;
-  if (!is_behind_proxy()) {
+  if (!server_.proxy || !is_behind_proxy()) {
     DialTarget target{server_.address, {}};
     co_return co_await dialer_.dial(std::move(target), deadline);
   }

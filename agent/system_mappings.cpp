@@ -83,6 +83,7 @@ StreamTarget SystemMappings::target_of(const Mapping& mapping, std::uint16_t por
 
 std::vector<SystemMappings::Entry> SystemMappings::entries() const {
   std::vector<Entry> all;
+  all.reserve(mappings_.size());
   for (const Mapping& mapping : mappings_)
     all.push_back(
         {mapping.settings, mapping.connections->taken(), target_of(mapping, mapping.settings.virtual_host.ports.low)});
