@@ -112,10 +112,11 @@ boost::asio::awaitable<Result<DialedSocket>> ServerLink::reach() {
     DialTarget target{server_.address, {}};
     co_return co_await dialer_.dial(std::move(target), deadline);
   }
+  const ProxySettings wanted = *server_.proxy;
   ConnectProxy proxy;
-  proxy.endpoint = server_.proxy->address;
-  if (!server_.proxy->user.empty()) {
-    proxy.credentials = [settings = *server_.proxy]() -> Result<std::string> {
+  proxy.endpoint = wanted.address;
+  if (!wanted.user.empty()) {
+    proxy.credentials = [settings = wanted]() -> Result<std::string> {
       auto password = read_secret_file(settings.password_file);
       if (!password) return std::unexpected(password.error());
       return fmt::format("{}:{}", settings.user, password->reveal());
