@@ -21,6 +21,9 @@ using SocketState = RelaySocket::State;
 
 namespace {
 
+/// From OPEN to the request's HEAD, which a server sends together.
+constexpr std::chrono::seconds head_time_max{10};
+
 /// RFC 9110 9.2.2: to do it twice is to do it once.
 bool is_idempotent(std::string_view method) {
   constexpr std::string_view methods[] = {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"};
@@ -362,6 +365,7 @@ void HttpExchange::on_forgotten(std::uint64_t window_bytes) {
 void HttpExchange::on_tick(protocol::Time now) {
   if (tunnel_ == nullptr) return;
   if (target_.connections->is_withdrawn()) return fail_later(Reason::not_exposed);
+  if (!request_ && now - since_ >= head_time_max) return fail_later(Reason::stalled);
   if (!back_end_) return;
   const auto limit = response_body_ ? target_.idle_time_max : target_.first_byte_time_max;
   if (now - since_ < limit) return;

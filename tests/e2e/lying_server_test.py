@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server that lies to the agent: what its rules refuse, and what is no request at all, never gets to a back end."""
 
+import time
+
 import lying_server
 from backends import echo_port
 from culvert import Case
 from lying_server import (
-    ABORTED, DATA, FIN, HEAD, KIND_HOST, KIND_SERVICE, KIND_UNKNOWN, NOT_EXPOSED, SPEAKS_HTTP, LyingServer, frame, pack_fields, request)
+    ABORTED, DATA, FIN, HEAD, KIND_HOST, KIND_SERVICE, KIND_UNKNOWN, NOT_EXPOSED, SPEAKS_HTTP, STALLED, LyingServer, frame, pack_fields,
+    request)
 from recorder import Recorder
 
 RAW = b"GET /secret HTTP/1.1\r\nHost: erp\r\n\r\n"
@@ -105,6 +108,14 @@ class LyingServerTest(Case):
                 self.assertEqual(outcome.reason, ABORTED, outcome)
                 heard = self.check_good(server)
                 self.assertEqual([each for each in heard if each.request or each.fault], [])
+
+    def test_a_stream_without_a_head_ends_by_itself(self):
+        server = self.start()
+        began = time.monotonic()
+        outcome = server.exchange(ends=False, seconds=15)
+        self.assertEqual(outcome.reason, STALLED, outcome)
+        self.assertLess(time.monotonic() - began, 13)
+        self.check_good(server)
 
     def test_a_broken_off_body_is_never_whole(self):
         server = self.start()
