@@ -91,7 +91,7 @@ Result<std::unique_ptr<Plan>> ServerPlan::load(const ConfigSource& source) {
     auto access = load_access(*checked.kubernetes);
     if (!access)
       return fail(access.error().code, fmt::format("{}: [kubernetes]: {}", source.name(), access.error().text));
-    plan->cluster_ = std::move(*access);
+    plan->cluster_ = Cluster{*checked.kubernetes, std::move(*access)};
   }
   plan->policy_ =
       std::make_shared<const TunnelPolicy>(TunnelPolicy{std::move(*tls),
@@ -166,10 +166,8 @@ void ServerService::follow_cluster() {
     cluster_->request_stop();
     retired_.push_back(std::move(cluster_));
   }
-  if (!plan_->cluster_) {
-    cluster_mappings_.clear();
-    return;
-  }
+  const std::optional<Cluster>& wanted = plan_->cluster_;
+  if (!wanted) return cluster_mappings_.clear();
   ServiceMappingController::Hooks hooks;
   hooks.publish = [this](std::vector<ServiceMapping> table) {
     cluster_mappings_ = std::move(table);
@@ -180,8 +178,8 @@ void ServerService::follow_cluster() {
       return directory_.count(AgentAcceptor::key_of(mapping.account, location)) > 0;
     });
   };
-  cluster_ = std::make_unique<ServiceMappingController>(around_.planes.home(), around_.log, *plan_->config_.kubernetes,
-                                                        *plan_->cluster_, std::move(hooks));
+  cluster_ = std::make_unique<ServiceMappingController>(around_.planes.home(), around_.log, wanted->settings,
+                                                        wanted->access, std::move(hooks));
   cluster_->start();
 }
 

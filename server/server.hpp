@@ -28,7 +28,7 @@ class ServerPlan final : public Plan {
   ProgramSettings settings_;
   std::shared_ptr<const TunnelPolicy> policy_;
   std::vector<TokenIssuer> issuers_;  ///< Of the HTTP proxy.
-  std::optional<ApiAccess> cluster_;
+  std::optional<Cluster> cluster_;
 };
 
 /// culvert-server: agents come in by the tunnel listener, workloads by virtual listeners.

@@ -83,6 +83,11 @@ class ServiceMappingController {
   TaskGroup tasks_;
 };
 
+/// A cluster that can be followed.
+struct Cluster {
+  KubernetesSettings settings;
+  ApiAccess access;
+};
 /// How `settings` lead to the API. Reads files, so it blocks. Errors: tls.*.
 Result<ApiAccess> load_access(const KubernetesSettings& settings);
 
