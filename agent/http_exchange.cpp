@@ -303,13 +303,15 @@ StreamEnd::Pull HttpExchange::pull(std::span<std::byte> room) {
     case SocketState::cut:
     case SocketState::failed: broke_off_ = true; return {0, Source::aborted, Reason::target_reset};
   }
-  if (outcome.bytes > 0) return {outcome.bytes, Source::more};
-  if (!response_body_->trailers().empty() && !std::exchange(sent_trailers_, true)) {
-    tunnel_->send_head(stream_, http::to_message(response_body_->trailers()));
-    return {0, Source::more};
+  if (!response_body_->trailers().empty()) {
+    if (outcome.bytes > 0) return {outcome.bytes, Source::more};
+    if (!std::exchange(sent_trailers_, true)) {
+      tunnel_->send_head(stream_, http::to_message(response_body_->trailers()));
+      return {0, Source::more};
+    }
   }
   course_.response_is_complete = true;
-  return {0, Source::ended};
+  return {outcome.bytes, Source::ended};
 }
 
 // ---- the ends

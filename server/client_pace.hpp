@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 
 #include "protocol/credit.hpp"
 
@@ -42,15 +43,15 @@ class BodyPace {
 /// says so when a third of a large buffer is free, which a slow reader may need minutes for.
 class TakingPace {
  public:
-  /// Each second. `queued`: what the kernel still has; 0 where nothing waits behind that.
-  bool is_stalled(std::size_t queued, protocol::Time now) {
-    if (queued == 0 || queued != queued_) since_ = now;
-    queued_ = queued;
+  /// Each second. `taken`: how many bytes the client has acknowledged in all.
+  bool is_stalled(bool something_waits, std::uint64_t taken, protocol::Time now) {
+    if (!something_waits || taken != taken_) since_ = now;
+    taken_ = taken;
     return now - since_ >= stall_time_max;
   }
 
  private:
-  std::size_t queued_ = 0;
+  std::uint64_t taken_ = 0;
   protocol::Time since_{0};
 };
 

@@ -234,14 +234,17 @@ StreamEnd::Pull ProxyClient::pull(std::span<std::byte> room) {
       now.broke_off = true;
       return {0, Source::aborted, Reason::cancelled};
   }
-  if (outcome.bytes > 0) return {outcome.bytes, Source::more};
-  if (!now.body.trailers().empty() && !std::exchange(now.sent_trailers, true)) {
-    tunnel_->send_head(stream_, http::to_message(now.body.trailers()));
-    return {0, Source::more};
+  if (!now.body.trailers().empty()) {
+    if (outcome.bytes > 0) return {outcome.bytes, Source::more};
+    if (!std::exchange(now.sent_trailers, true)) {
+      tunnel_->send_head(stream_, http::to_message(now.body.trailers()));
+      return {0, Source::more};
+    }
   }
+  // The end goes with the last bytes: an answer to them must not find the request unfinished.
   now.course.request_is_complete = true;
   if (now.is_raw && now.course.response_is_complete) touch();
-  return {0, Source::ended};
+  return {outcome.bytes, Source::ended};
 }
 
 // ---- the response
@@ -496,7 +499,8 @@ void ProxyClient::on_tick(protocol::Time now) {
 
 bool ProxyClient::is_too_slow(protocol::Time now) {
   const bool is_raw = exchange_ && exchange_->is_raw;
-  if (taking_.is_stalled(socket_.has_output() && !is_raw ? socket_.in_kernel() : 0, now)) return true;
+  const bool something_waits = socket_.has_output() && !is_raw;
+  if (taking_.is_stalled(something_waits, something_waits ? socket_.acknowledged() : 0, now)) return true;
   const bool has_read_all = !readable_ && socket_.input().empty();
   switch (state_) {
     case State::reading: return now - since_ >= (socket_.input().empty() ? idle_time_max : head_time_max);

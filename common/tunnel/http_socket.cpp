@@ -101,6 +101,7 @@ bool HttpSocket::write_body(std::span<const StreamEnd::Bytes> pieces, http::Body
   add(bytes_of(around.behind));
   std::size_t sent = 0;
   if (!has_output()) sent = socket_.write(std::span(parts).first(count)).bytes;  // An error is flush()'s to find.
+  given_bytes_ += sent;
   for (const auto part : std::span(parts).first(count)) {
     const std::size_t here = std::min(sent, part.size());
     sent -= here;
@@ -114,15 +115,16 @@ bool HttpSocket::flush() {
     // With nothing in the queue it is TLS that has something left.
     const auto outcome = socket_.write(output_.front());
     if (outcome.bytes > 0) output_.drop(outcome.bytes);
+    given_bytes_ += outcome.bytes;
     if (outcome.state != State::ready) return outcome.state != State::failed;
   }
   return true;
 }
 
-std::size_t HttpSocket::in_kernel() const {
-  int bytes = 0;
-  if (::ioctl(socket_.fd(), SIOCOUTQ, &bytes) != 0) return 0;
-  return static_cast<std::size_t>(bytes);
+std::uint64_t HttpSocket::acknowledged() const {
+  int queued = 0;
+  if (::ioctl(socket_.fd(), SIOCOUTQ, &queued) != 0) return given_bytes_;
+  return given_bytes_ - static_cast<std::uint64_t>(queued);
 }
 
 std::pair<RelaySocket, std::string> HttpSocket::release() {

@@ -46,8 +46,8 @@ class HttpSocket {
   /// False: the connection is gone.
   [[nodiscard]] bool flush();
   std::size_t waiting() const { return output_.size(); }
-  /// What the kernel has of it, and the peer has not acknowledged.
-  std::size_t in_kernel() const;
+  /// How many bytes the peer has acknowledged of all that were written, without TLS.
+  std::uint64_t acknowledged() const;
   bool has_output() const { return !output_.empty() || socket_.has_unsent(); }
 
   /// Half-close; false: call again when the socket can take more.
@@ -62,6 +62,7 @@ class HttpSocket {
   std::string input_;
   std::size_t used_ = 0;
   ByteQueue output_;
+  std::uint64_t given_bytes_ = 0;  ///< To the kernel.
 };
 
 }  // namespace culvert

@@ -36,8 +36,13 @@ class Slow(Case):
         self.where = urllib.parse.urlsplit(self.pair_.proxy())
         return self.pair_
 
-    def client(self):
-        return socket.create_connection((self.where.hostname, self.where.port), timeout=20)
+    def client(self, receive_buffer=None):
+        client = socket.socket()
+        client.settimeout(20)
+        if receive_buffer:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        client.connect((self.where.hostname, self.where.port))
+        return client
 
 
 class SlowClients(Slow):
@@ -218,8 +223,8 @@ class PatientClients(Slow):
 
     # ---- clients
 
-    def request(self, method, name, *fields):
-        client = self.client()
+    def request(self, method, name, *fields, receive_buffer=None):
+        client = self.client(receive_buffer)
         client.settimeout(STALL_SECONDS + 30)
         client.sendall("\r\n".join([f"{method} http://{name}/ HTTP/1.1", f"Host: {name}", *fields, "", ""]).encode())
         return client
@@ -259,8 +264,9 @@ class PatientClients(Slow):
             receive_exactly(client, 30_000_000)
 
     def reads_slowly(self):
-        """2 kB per second: in a minute far less than the kernel holds, whose word comes late."""
-        with self.request("GET", "huge") as client:
+        """2 kB per second: in a minute far less than our kernel holds. The client's own says that it takes something whenever its
+        buffer is empty, since segments on loopback are as long as that; so the buffer is a small one."""
+        with self.request("GET", "huge", receive_buffer=32 << 10) as client:
             for _ in range(STALL_SECONDS + 10):
                 receive_exactly(client, 2000)
                 time.sleep(1)

@@ -44,14 +44,14 @@ TEST(BodyPace, begins_anew_when_the_way_was_blocked_by_others) {
 
 TEST(TakingPace, counts_from_the_last_byte_that_was_taken_while_some_wait) {
   TakingPace pace;
-  EXPECT_FALSE(pace.is_stalled(0, seconds(1000)));
-  EXPECT_FALSE(pace.is_stalled(0, seconds(2000))) << "nothing waits";
-  EXPECT_FALSE(pace.is_stalled(5000, seconds(2001)));
-  EXPECT_FALSE(pace.is_stalled(4999, seconds(2060)));
-  EXPECT_FALSE(pace.is_stalled(4999, seconds(2119)));
-  EXPECT_TRUE(pace.is_stalled(4999, seconds(2120)));
-  EXPECT_FALSE(pace.is_stalled(0, seconds(2121)));
-  EXPECT_FALSE(pace.is_stalled(4999, seconds(2122))) << "another wait";
+  EXPECT_FALSE(pace.is_stalled(false, 0, seconds(1000)));
+  EXPECT_FALSE(pace.is_stalled(false, 0, seconds(2000))) << "nothing waits";
+  EXPECT_FALSE(pace.is_stalled(true, 5000, seconds(2001)));
+  EXPECT_FALSE(pace.is_stalled(true, 5001, seconds(2060)));
+  EXPECT_FALSE(pace.is_stalled(true, 5001, seconds(2119)));
+  EXPECT_TRUE(pace.is_stalled(true, 5001, seconds(2120)));
+  EXPECT_FALSE(pace.is_stalled(false, 0, seconds(2121)));
+  EXPECT_FALSE(pace.is_stalled(true, 5001, seconds(2122))) << "another wait";
 }
 
 }  // namespace
