@@ -86,7 +86,7 @@ Result<void> AgentService::start() {
   if (!staged) return std::unexpected(staged.error());
   ports_.commit(std::move(*staged));
   take_links(*plan_);
-  check_new_targets();
+  check_loaded_targets();
   return {};
 }
 
@@ -156,12 +156,12 @@ Result<void> AgentService::reload(std::unique_ptr<Plan> plan) {
   ports_.commit(std::move(*staged));
   std::erase_if(retired_, [](const auto& link) { return link->is_over(); });
   plan_ = std::move(fresh);
-  check_new_targets();
+  check_loaded_targets();
   return {};
 }
 
 /// The plan may be another one when the answers come.
-void AgentService::check_new_targets() {
+void AgentService::check_loaded_targets() {
   unreachable_.clear();
   std::vector<StreamTarget> targets;
   std::vector<std::string> names;

@@ -50,7 +50,7 @@ class AgentService final : public Service {
   void take_links(const AgentPlan& plan);
   void retire(std::unique_ptr<ServerLink> link);
   void end(ServerLink& link);
-  void check_new_targets();
+  void check_loaded_targets();
 
   Surroundings around_;
   std::unique_ptr<AgentPlan> plan_;

@@ -17,12 +17,9 @@ using namespace std::chrono_literals;
 void read_back_end_tls(const TomlTable& table, SystemMapping& mapping) {
   mapping.backend_ca = read_file_path(table, "backend_ca");
   mapping.backend_server_name = table.parsed("backend_server_name", parse_host).value_or(mapping.internal_host.host);
-  mapping.client_certificate = read_file_path(table, "client_certificate");
-  mapping.client_key = read_secret_path(table, "client_key");
-  if (table.has("client_certificate") != table.has("client_key")) {
-    table.fault(table.has("client_key") ? "client_key" : "client_certificate",
-                "client_certificate and client_key are needed together; add the other one");
-  }
+  const ClientCertificate shown = read_client_certificate(table);
+  mapping.client_certificate = shown.certificate;
+  mapping.client_key = shown.key;
   if (has_tls(mapping.protocol)) return;
   mapping.backend_server_name.clear();
   for (const std::string_view key : {"backend_ca", "backend_server_name", "client_certificate", "client_key"}) {

@@ -36,6 +36,15 @@ bool is_name_character(char c) {
 
 }  // namespace
 
+ClientCertificate read_client_certificate(const TomlTable& table) {
+  ClientCertificate files{read_file_path(table, "client_certificate"), read_secret_path(table, "client_key")};
+  if (table.has("client_certificate") != table.has("client_key")) {
+    table.fault(table.has("client_key") ? "client_key" : "client_certificate",
+                "client_certificate and client_key are needed together; add the other one");
+  }
+  return files;
+}
+
 AllowList read_networks(const TomlTable& table, std::string_view key) {
   AllowList allowed;
   // The list keeps what is right; the texts themselves are of no further use.

@@ -27,6 +27,13 @@ Result<AdminSettings> load_admin_settings(const ConfigSource& source);
 MetricsSettings read_metrics(const TomlTable& root, std::optional<Endpoint> usual);
 LimitSettings read_limits(const TomlTable& root);
 
+/// Keys client_certificate and client_key, of which either both or none must be there.
+struct ClientCertificate {
+  std::filesystem::path certificate;
+  std::filesystem::path key;
+};
+ClientCertificate read_client_certificate(const TomlTable& table);
+
 /// A list of networks; empty where the key is missing.
 AllowList read_networks(const TomlTable& table, std::string_view key);
 

@@ -58,8 +58,9 @@ std::optional<KubernetesSettings> read_kubernetes(const TomlTable& root) {
   const auto url = table.parsed("api_server", parse_api_url);
   settings.ca = read_file_path(table, "ca");
   settings.token_file = read_file_path(table, "token_file");
-  settings.client_certificate = read_file_path(table, "client_certificate");
-  settings.client_key = read_secret_path(table, "client_key");
+  const ClientCertificate shown = read_client_certificate(table);
+  settings.client_certificate = shown.certificate;
+  settings.client_key = shown.key;
   settings.name_space = table.parsed("namespace", parse_name).value_or("");
   settings.identity = table.parsed("identity", parse_name).value_or("");
   const auto external = table.parsed("external_address", [](std::string_view text) { return parse_endpoint(text); });
@@ -86,9 +87,6 @@ std::optional<KubernetesSettings> read_kubernetes(const TomlTable& root) {
         settings.token_file = pod_folder + "/token";
     }
   }
-  if (table.has("client_certificate") != table.has("client_key"))
-    table.fault(table.has("client_key") ? "client_key" : "client_certificate",
-                "client_certificate and client_key are needed together; add the other one");
   if (settings.name_space.empty()) settings.name_space = first_line(pod_folder + "/namespace");
   if (settings.name_space.empty())
     table.fault("", "needs namespace = \"…\" where the server does not run in a pod: its Lease is there");
