@@ -206,6 +206,7 @@ Config read_config(const TomlTable& root) {
   config.socks5_proxy = read_socks5_proxy(root, listeners);
   check_listeners(listeners);
   config.kubernetes = read_kubernetes(root);
+  config.on_premise_services = read_on_premise_services(root, config.kubernetes, listeners);
   config.deny = read_deny(root, config.tunnel.trust_domain);
   config.log = read_log(root);
   config.admin = read_admin(root);

@@ -29,6 +29,8 @@ struct ServiceMapping {
   std::string service_id;
   Endpoint internal_address;
   std::vector<std::string> locations{""};  ///< "" is the default location.
+  std::vector<Endpoint> endpoints{};       ///< What stands behind internal_address, where a cluster says so: dialled by
+                                           ///< turns in its place.
   friend bool operator==(const ServiceMapping&, const ServiceMapping&) = default;
 };
 
@@ -117,7 +119,18 @@ struct KubernetesSettings {
   /// Of services' names: ".svc." and key cluster_domain.
   std::string service_suffix = ".svc.cluster.local";
   bool allow_address_targets = false;  ///< Whether internalAddress may be an IP address.
+  bool endpoint_slices = false;        ///< Targets by Services and EndpointSlices, not by the cluster's DNS.
+  std::string replicas_service;  ///< The headless Service that the replicas stand behind; empty: there is only one.
   friend bool operator==(const KubernetesSettings&, const KubernetesSettings&) = default;
+};
+
+/// Table [on_premise_services]: virtual hosts as Services of the cluster. Not there: none.
+struct OnPremiseSettings {
+  ListenSettings port{.listen = {"127.0.0.1", 20100}};  ///< Of each object, but for the number: that is one of `ports`.
+  PortRange ports{20100, 20499};                        ///< Key listen = "0.0.0.0:20100-20499".
+  std::vector<std::string> namespaces;                  ///< Empty: all.
+  std::vector<std::string> accounts;                    ///< Which ones an object may name; "*": every one.
+  friend bool operator==(const OnPremiseSettings&, const OnPremiseSettings&) = default;
 };
 
 struct Config {
@@ -127,6 +140,7 @@ struct Config {
   std::optional<HttpProxySettings> http_proxy;
   std::optional<Socks5ProxySettings> socks5_proxy;
   std::optional<KubernetesSettings> kubernetes;
+  std::optional<OnPremiseSettings> on_premise_services;
   DenyList deny;
   LogSettings log;
   AdminSettings admin;

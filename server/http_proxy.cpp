@@ -4,11 +4,8 @@
 #include <chrono>
 #include <utility>
 
-#include <boost/asio/ip/tcp.hpp>
-
 #include "common/config/settings_reader.hpp"
-#include "common/net/socket_address.hpp"
-#include "common/net/socket_options.hpp"
+#include "server/proxy_door.hpp"
 
 namespace culvert::server {
 
@@ -100,39 +97,19 @@ HttpProxy::~HttpProxy() = default;
 
 Result<std::unique_ptr<HttpProxy>> HttpProxy::open(DataPlanes& planes, const TunnelDirectory& directory, Log& log,
                                                    HttpProxyRules rules) {
-  const auto local = address_to_listen(rules.settings.port.listen);
-  if (!local) return fail(local.error().code, "http_proxy.listen: " + local.error().text);
+  const Endpoint listen = rules.settings.port.listen;
   auto shared = std::make_shared<Shared>(planes, directory, log, std::move(rules));
-  ListenerEvents events;
-  events.on_accept = [shared](Worker& worker, UniqueFd socket, const boost::asio::ip::tcp::endpoint& peer) {
-    auto place = Quota::take(shared->connections, shared->rules.get()->settings.port.connections_max);
-    if (!place) {
-      reset_on_close(socket.get());
-      shared->around.log.limited(Log::Level::warn, "port.full",
-                                 {{"port", "http_proxy"}, {"hint", "all of connections_max are open"}});
-      return;
-    }
-    ProxyClient::start(shared->around.planes.plane(worker.index()),
-                       {.around = std::shared_ptr<const ProxySurroundings>(shared, &shared->around),
-                        .socket = std::move(socket),
-                        .read_ahead = {},
-                        .source = peer.address(),
-                        .place = std::move(place),
-                        .tunnel = {},
-                        .tried = {},
-                        .inside = {}});
-  };
-  events.on_refused = [shared](Worker&, const boost::asio::ip::tcp::endpoint& peer) {
-    shared->around.log.limited(Log::Level::warn, "port.not_allowed",
-                               {{"port", "http_proxy"},
-                                {"peer", peer.address().to_string()},
-                                {"hint", "allow_from does not name this address"}});
-  };
-  const auto workers = planes.workers();
-  auto listener = Listener::open(*local, workers, std::move(events), [shared](const boost::asio::ip::address& source) {
-    return shared->rules.get()->settings.port.allow_from.allows(source);
-  });
-  if (!listener) return fail(listener.error().code, "http_proxy: " + listener.error().text);
+  auto listener = open_door(listen, {.name = "http_proxy",
+                                     .around = std::shared_ptr<const ProxySurroundings>(shared, &shared->around),
+                                     .connections = shared->connections,
+                                     .rules = [shared]() -> ProxyDoor::Rules {
+                                       return {shared->rules.get()->settings.port.connections_max, std::nullopt};
+                                     },
+                                     .allows =
+                                         [shared](const boost::asio::ip::address& source) {
+                                           return shared->rules.get()->settings.port.allow_from.allows(source);
+                                         }});
+  if (!listener) return std::unexpected(listener.error());
   std::unique_ptr<HttpProxy> proxy(new HttpProxy(std::move(shared)));
   proxy->listener_ = std::move(*listener);
   return proxy;

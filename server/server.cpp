@@ -91,7 +91,7 @@ Result<std::unique_ptr<Plan>> ServerPlan::load(const ConfigSource& source) {
     auto access = load_access(*checked.kubernetes);
     if (!access)
       return fail(access.error().code, fmt::format("{}: [kubernetes]: {}", source.name(), access.error().text));
-    plan->cluster_ = Cluster{*checked.kubernetes, std::move(*access)};
+    plan->cluster_ = ClusterPlan{*checked.kubernetes, checked.on_premise_services, std::move(*access)};
   }
   plan->policy_ =
       std::make_shared<const TunnelPolicy>(TunnelPolicy{std::move(*tls),
@@ -110,7 +110,9 @@ ServerService::ServerService(const Surroundings& around, std::unique_ptr<Plan> p
       agents_(around_.planes, directory_, around_.log, plan_->policy_),
       ports_(around_.planes, directory_, around_.log, &around_.inherited),
       key_fetcher_(around_.planes.home(), around_.log),
-      target_check_(around_.planes.home(), around_.log) {}
+      target_check_(around_.planes.home(), around_.log),
+      on_premise_ports_(around_.planes, directory_, around_.log),
+      cluster_numbers_(std::make_shared<const ClusterNumbers>()) {}
 
 Result<ServerService::Staged> ServerService::stage(const ServerPlan& plan) {
   Staged staged;
@@ -144,6 +146,7 @@ void ServerService::commit(Staged staged) {
 
 void ServerService::close_doors() {
   ports_.close();
+  on_premise_ports_.close();
   http_proxy_.reset();
   socks5_proxy_.reset();
 }
@@ -157,8 +160,8 @@ Result<void> ServerService::start() {
   return {};
 }
 
-/// The cluster that the plan names; one that stays the same is followed by a fresh controller too, since certificates
-/// may be others. What was known of it stays in force until the new one knows.
+/// The cluster that the plan names; one that stays the same is followed anew, too, since certificates may be others.
+/// What was known of it stays in force until the new one knows.
 void ServerService::follow_cluster() {
   std::erase_if(retired_, [](const auto& each) { return each->is_over(); });
   if (cluster_) {
@@ -166,21 +169,38 @@ void ServerService::follow_cluster() {
     cluster_->request_stop();
     retired_.push_back(std::move(cluster_));
   }
-  const std::optional<Cluster>& wanted = plan_->cluster_;
-  if (!wanted) return cluster_mappings_.clear();
-  ServiceMappingController::Hooks hooks;
-  hooks.publish = [this](std::vector<ServiceMapping> table) {
+  const std::optional<ClusterPlan>& wanted = plan_->cluster_;
+  if (!wanted) return forget_cluster();
+  Cluster::Hooks hooks;
+  hooks.publish_mappings = [this](std::vector<ServiceMapping> table) {
     cluster_mappings_ = std::move(table);
     publish_policy();
   };
-  hooks.has_agent = [this](const ServiceMapping& mapping) {
-    return std::ranges::any_of(mapping.locations, [&](const std::string& location) {
-      return directory_.count(AgentAcceptor::key_of(mapping.account, location)) > 0;
-    });
+  hooks.publish_ports = [this](std::vector<OnPremisePort> ports) {
+    cluster_ports_ = std::move(ports);
+    publish_ports();
   };
-  cluster_ = std::make_unique<ServiceMappingController>(around_.planes.home(), around_.log, wanted->settings,
-                                                        wanted->access, std::move(hooks));
+  hooks.publish_replicas = [](const std::vector<std::string>&) {};
+  hooks.agents = [this] { return directory_.keys(); };
+  hooks.publish_numbers = [this](const ClusterNumbers& numbers) {
+    cluster_numbers_.publish(std::make_shared<const ClusterNumbers>(numbers));
+  };
+  cluster_ = std::make_unique<Cluster>(around_.planes.home(), around_.log, *wanted, std::move(hooks));
   cluster_->start();
+}
+
+void ServerService::forget_cluster() {
+  cluster_mappings_.clear();
+  cluster_ports_.clear();
+  cluster_numbers_.publish(std::make_shared<const ClusterNumbers>());
+  was_synced_ = false;
+}
+
+void ServerService::publish_ports() {
+  const std::optional<OnPremiseSettings>& settings = plan_->config_.on_premise_services;
+  if (leaving_) return;
+  on_premise_ports_.change(settings ? cluster_ports_ : std::vector<OnPremisePort>(),
+                           settings ? settings->port : ListenSettings());
 }
 
 /// What the file says, and behind it what the cluster says.
@@ -203,15 +223,14 @@ Result<void> ServerService::reload(std::unique_ptr<Plan> plan) {
   const bool same_cluster = plan_->config_.kubernetes == fresh->config_.kubernetes;
   plan_ = std::move(fresh);
   follow_cluster();
-  if (!same_cluster) {
-    cluster_mappings_.clear();
-    was_synced_ = false;
-  }
+  if (!same_cluster) forget_cluster();
   publish_policy();
+  publish_ports();
   return {};
 }
 
 void ServerService::drain(std::chrono::steady_clock::time_point deadline, std::function<void()> done) {
+  leaving_ = true;
   close_doors();
   agents_.drain(leave_within);
   around_.planes.when_idle([](DataPlane& plane) { return plane.ends() > 0 || !plane.tunnels().empty(); }, deadline,
@@ -219,6 +238,7 @@ void ServerService::drain(std::chrono::steady_clock::time_point deadline, std::f
 }
 
 void ServerService::stop(std::function<void()> done) {
+  leaving_ = true;
   close_doors();
   key_fetcher_.request_stop();
   if (cluster_) cluster_->request_stop();
@@ -251,11 +271,7 @@ void ServerService::status(std::function<void(boost::json::object)> done) {
   add_proxy("http_proxy", http_proxy_);
   add_proxy("socks5_proxy", socks5_proxy_);
   boost::json::array clusters;
-  if (cluster_)
-    clusters.push_back({{"api_server", to_string(cluster_->settings().api_server)},
-                        {"synced", cluster_->is_synced()},
-                        {"service_mappings", cluster_->objects()},
-                        {"writes_status", cluster_->is_writer()}});
+  if (cluster_) clusters.push_back(cluster_->status());
   gather_tunnels(
       around_.planes,
       [this](const Tunnel& tunnel, boost::json::object& object) {
@@ -288,14 +304,33 @@ void ServerService::check_targets(std::function<void(boost::json::array)> done) 
 }
 
 Readiness ServerService::readiness() {
-  if (cluster_ && !was_synced_ && !cluster_->is_synced())
-    return {false, "the cluster's ServiceMappings have not come yet"};
+  if (cluster_ && !was_synced_ && !cluster_->is_synced()) return {false, "the cluster's objects have not come yet"};
   return {true, ""};
 }
 
 void ServerService::collect(MetricsPage& page) {
   page.counter("culvert_tunnels_refused_total", "Connections to the tunnel port that proved no welcome identity.", {},
                agents_.refused_handshakes());
+  const auto cluster = cluster_numbers_.get();
+  const auto count = [&page](std::string_view kind, std::size_t objects) {
+    page.gauge("culvert_kubernetes_objects", "Objects of the cluster that are followed.", {{"kind", kind}},
+               static_cast<double>(objects));
+  };
+  count("ServiceMapping", cluster->service_mappings);
+  count("OnPremiseService", cluster->on_premise_services);
+  page.gauge("culvert_kubernetes_synced", "1 once all that was asked for has come from the cluster.", {},
+             cluster->is_synced ? 1 : 0);
+  page.gauge("culvert_kubernetes_writer", "1 on the replica that holds the Lease, and writes.", {},
+             cluster->is_writer ? 1 : 0);
+  page.gauge("culvert_kubernetes_replicas", "Replicas that are ready, as the cluster says.", {},
+             static_cast<double>(cluster->replicas));
+  const auto requests = [&page](std::string_view result, std::uint64_t requests) {
+    page.counter("culvert_kubernetes_requests_total", "Questions to the API server, by what became of them.",
+                 {{"result", result}}, requests);
+  };
+  requests("good", cluster->requests.good);
+  requests("refused", cluster->requests.refused);
+  requests("failed", cluster->requests.failed);
 }
 
 }  // namespace culvert::server

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "common/base/snapshot.hpp"
 #include "common/program/program.hpp"
 #include "common/tunnel/local_ports.hpp"
 #include "common/tunnel/target_check.hpp"
@@ -10,7 +11,8 @@
 #include "server/agent_acceptor.hpp"
 #include "server/config.hpp"
 #include "server/http_proxy.hpp"
-#include "server/kubernetes/service_mapping_controller.hpp"
+#include "server/kubernetes/cluster.hpp"
+#include "server/on_premise_ports.hpp"
 #include "server/socks5_proxy.hpp"
 
 namespace culvert::server {
@@ -28,7 +30,7 @@ class ServerPlan final : public Plan {
   ProgramSettings settings_;
   std::shared_ptr<const TunnelPolicy> policy_;
   std::vector<TokenIssuer> issuers_;  ///< Of the HTTP proxy.
-  std::optional<Cluster> cluster_;
+  std::optional<ClusterPlan> cluster_;
 };
 
 /// culvert-server: agents come in by the tunnel listener, workloads by virtual listeners.
@@ -58,7 +60,9 @@ class ServerService final : public Service {
   void commit(Staged staged);
   void close_doors();
   void follow_cluster();
+  void forget_cluster();
   void publish_policy();
+  void publish_ports();
 
   Surroundings around_;
   std::unique_ptr<ServerPlan> plan_;
@@ -70,10 +74,14 @@ class ServerService final : public Service {
   std::shared_ptr<TokenCheck> tokens_;  ///< Of the proxies.
   KeyFetcher key_fetcher_;
   TargetCheck target_check_;
-  std::unique_ptr<ServiceMappingController> cluster_;
-  std::vector<std::unique_ptr<ServiceMappingController>> retired_;  ///< Of earlier configurations, ending.
+  std::unique_ptr<Cluster> cluster_;
+  std::vector<std::unique_ptr<Cluster>> retired_;  ///< Of earlier configurations, ending.
   std::vector<ServiceMapping> cluster_mappings_;
-  bool was_synced_ = false;  ///< With this cluster, by an earlier controller.
+  std::vector<OnPremisePort> cluster_ports_;
+  OnPremisePorts on_premise_ports_;
+  Snapshot<ClusterNumbers> cluster_numbers_;
+  bool leaving_ = false;
+  bool was_synced_ = false;  ///< With this cluster, by an earlier Cluster.
 };
 
 }  // namespace culvert::server

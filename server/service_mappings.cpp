@@ -12,8 +12,11 @@ std::string ServiceMappings::key(std::string_view account, std::string_view loca
 
 ServiceMappings::ServiceMappings(const std::vector<ServiceMapping>& mappings) {
   for (const ServiceMapping& mapping : mappings) {
+    const auto target = std::make_shared<Target>();
+    target->endpoints = mapping.endpoints;
+    if (target->endpoints.empty()) target->endpoints.push_back(mapping.internal_address);
     for (const std::string& location : mapping.locations) {
-      targets_.emplace(key(mapping.account, location, mapping.service_id), mapping.internal_address);
+      targets_.emplace(key(mapping.account, location, mapping.service_id), target);
     }
   }
 }
@@ -21,7 +24,10 @@ ServiceMappings::ServiceMappings(const std::vector<ServiceMapping>& mappings) {
 const Endpoint* ServiceMappings::find(std::string_view account, std::string_view location,
                                       std::string_view service_id) const {
   const auto found = targets_.find(key(account, location, service_id));
-  return found == targets_.end() ? nullptr : &found->second;
+  if (found == targets_.end()) return nullptr;
+  const Target& target = *found->second;
+  if (target.endpoints.size() == 1) return &target.endpoints.front();
+  return &target.endpoints[target.turn.fetch_add(1, std::memory_order_relaxed) % target.endpoints.size()];
 }
 
 }  // namespace culvert::server

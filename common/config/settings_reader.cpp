@@ -21,14 +21,6 @@ namespace {
 
 constexpr std::size_t name_length_max = 255;         // SPIFFE ID 2.1 allows 255 for the longest part.
 constexpr std::size_t socket_path_length_max = 107;  // sockaddr_un::sun_path, without its final zero.
-constexpr TomlTable::NumberRange connections_range{1, 1'000'000};
-
-void require_allow_from(const TomlTable& table, const Endpoint& listen, const AllowList& allowed) {
-  if (is_loopback(listen.host) || !allowed.empty()) return;
-  table.fault("listen", fmt::format("{} can be reached from other machines; add allow_from = [\"…\"] with the networks "
-                                    "that may connect, or listen at 127.0.0.1",
-                                    to_string(listen)));
-}
 
 bool is_name_character(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
@@ -54,6 +46,13 @@ AllowList read_networks(const TomlTable& table, std::string_view key) {
     return true;
   });
   return allowed;
+}
+
+void require_allow_from(const TomlTable& table, const Endpoint& listen, const AllowList& allowed) {
+  if (is_loopback(listen.host) || !allowed.empty()) return;
+  table.fault("listen", fmt::format("{} can be reached from other machines; add allow_from = [\"…\"] with the networks "
+                                    "that may connect, or listen at 127.0.0.1",
+                                    to_string(listen)));
 }
 
 LogSettings read_log(const TomlTable& root) {

@@ -36,6 +36,10 @@ ClientCertificate read_client_certificate(const TomlTable& table);
 
 /// A list of networks; empty where the key is missing.
 AllowList read_networks(const TomlTable& table, std::string_view key);
+/// A fault at key `listen` where it is not loopback and nobody is allowed by name.
+void require_allow_from(const TomlTable& table, const Endpoint& listen, const AllowList& allowed);
+
+inline constexpr TomlTable::NumberRange connections_range{1, 1'000'000};
 
 struct ListenRules {
   std::optional<ListenSettings> usual = std::nullopt;  ///< What is not written; without it `listen` is required.

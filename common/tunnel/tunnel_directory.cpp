@@ -119,4 +119,13 @@ std::size_t TunnelDirectory::count(const std::string& key) const {
   return found == table->end() ? 0 : found->second.size();
 }
 
+std::vector<std::string> TunnelDirectory::keys() const {
+  std::vector<std::string> all;
+  for (const Part& part : parts_) {
+    for (const auto& [key, entries] : part.table) all.push_back(key);
+  }
+  std::ranges::sort(all);
+  return all;
+}
+
 }  // namespace culvert

@@ -44,6 +44,8 @@ class TunnelDirectory {
                             Moves moves = Moves::once) const;
   /// How many tunnels stand for `key`.
   std::size_t count(const std::string& key) const;
+  /// All keys that lead somewhere, sorted. At home.
+  std::vector<std::string> keys() const;
 
  private:
   using Table = std::unordered_map<std::string, std::vector<Entry>>;

@@ -143,8 +143,10 @@ asio::awaitable<Result<ApiAnswer>> ApiClient::read_answer(Asked asked, Deadline 
 asio::awaitable<Result<ApiAnswer>> ApiClient::call_once(const http::RequestHead& request, std::string_view body) {
   const Deadline deadline = Clock::now() + answer_time_max;
   auto asked = co_await ask(request, body, deadline);
-  if (!asked) co_return std::unexpected(asked.error());
-  co_return co_await read_answer(std::move(*asked), deadline);
+  Result<ApiAnswer> answer = std::unexpected(asked ? Error{} : asked.error());
+  if (asked) answer = co_await read_answer(std::move(*asked), deadline);
+  ++(!answer ? counts_.failed : answer->is_good() ? counts_.good : counts_.refused);
+  co_return answer;
 }
 
 asio::awaitable<Result<ApiAnswer>> ApiClient::call(std::string_view method, std::string_view path,

@@ -55,6 +55,14 @@ class ApiClient {
   boost::asio::awaitable<Result<ApiAnswer>> watch(std::string_view path, std::chrono::seconds time_max,
                                                   std::function<bool(std::string_view line)> on_line);
 
+  /// What became of all questions.
+  struct Counts {
+    std::uint64_t good = 0;
+    std::uint64_t refused = 0;  ///< An error of the API server's.
+    std::uint64_t failed = 0;   ///< No answer.
+  };
+  const Counts& counts() const { return counts_; }
+
  private:
   struct Asked {
     std::unique_ptr<WebConnection> connection;
@@ -75,6 +83,7 @@ class ApiClient {
   std::vector<std::unique_ptr<WebConnection>> idle_;
   std::string token_;
   std::chrono::steady_clock::time_point token_read_;
+  Counts counts_;
   double turns_ = 20;
   std::chrono::steady_clock::time_point turns_counted_ = std::chrono::steady_clock::now();
 };

@@ -31,7 +31,12 @@ Error error_of(const ApiAnswer& answer) {
 
 }  // namespace
 
-asio::awaitable<void> Watch::run() {
+std::string Watch::with(std::string_view query) const {
+  return fmt::format("{}{}{}", path_, path_.find('?') == path_.npos ? '?' : '&', query);
+}
+
+asio::awaitable<void> Watch::run(std::string path) {
+  path_ = std::move(path);
   After next = After::list;
   for (;;) {
     Result<After> outcome = After::watch;
@@ -58,7 +63,7 @@ asio::awaitable<Result<void>> Watch::list() {
   std::vector<std::pair<std::string, json::object>> found;
   std::string next;
   do {
-    std::string path = fmt::format("{}?limit={}", path_, page_objects);
+    std::string path = with(fmt::format("limit={}", page_objects));
     if (!next.empty()) path += "&continue=" + next;
     auto answer = co_await client_.get(path);
     if (!answer) co_return std::unexpected(answer.error());
@@ -87,8 +92,8 @@ asio::awaitable<Result<void>> Watch::list() {
 }
 
 asio::awaitable<Result<Watch::After>> Watch::watch() {
-  const std::string path = fmt::format("{}?watch=1&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}",
-                                       path_, watch_time.count(), version_);
+  const std::string path = with(fmt::format("watch=1&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}",
+                                            watch_time.count(), version_));
   Result<After> next = After::watch;
   const auto began = std::chrono::steady_clock::now();
   auto answer = co_await client_.watch(path, watch_time + watch_grace, [this, &next](std::string_view line) {

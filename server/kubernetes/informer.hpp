@@ -28,11 +28,11 @@ struct WatchEvents {
 /// home, in a task of its owner.
 class Watch {
  public:
-  /// `path`: of the collection, "/apis/…". `client` and `log` outlive it.
-  Watch(ApiClient& client, Log& log, std::string path, WatchEvents events)
-      : client_(client), log_(log), path_(std::move(path)), events_(std::move(events)) {}
-  /// Returns when it is stopped: throws operation_aborted.
-  boost::asio::awaitable<void> run();
+  /// `client` and `log` outlive it.
+  Watch(ApiClient& client, Log& log, WatchEvents events) : client_(client), log_(log), events_(std::move(events)) {}
+  /// `path`: of the collection, "/apis/…", perhaps with a selector as its query. Returns when it is stopped: throws
+  /// operation_aborted.
+  boost::asio::awaitable<void> run(std::string path);
 
  private:
   enum class After : std::uint8_t { watch, list };
@@ -40,11 +40,12 @@ class Watch {
   boost::asio::awaitable<Result<After>> watch();
   Result<After> take(std::string_view line);
   boost::asio::awaitable<void> pause(bool failed);
+  std::string with(std::string_view query) const;
   void note(const Error& error);
 
   ApiClient& client_;
   Log& log_;
-  const std::string path_;
+  std::string path_;
   const WatchEvents events_;
   std::set<std::string> known_;
   std::string version_;  ///< resourceVersion up to which we know.
@@ -60,12 +61,12 @@ class Informer {
   using Objects = std::map<std::string, Object>;
 
   /// `changed` is called after each change, once the first list is whole.
-  Informer(ApiClient& client, Log& log, std::string path, std::function<Object(const boost::json::object&)> read,
+  Informer(ApiClient& client, Log& log, std::function<Object(const boost::json::object&)> read,
            std::function<void()> changed)
       : read_(std::move(read)),
         changed_(std::move(changed)),
         watch_(
-            client, log, std::move(path),
+            client, log,
             {.is_there = [this](const std::string& key, const boost::json::object& object) { put(key, read_(object)); },
              .is_gone =
                  [this](const std::string& key) {
@@ -76,7 +77,8 @@ class Informer {
                    if (!std::exchange(synced_, true)) changed_();
                  }}) {}
 
-  boost::asio::awaitable<void> run() { return watch_.run(); }
+  /// As Watch::run().
+  boost::asio::awaitable<void> run(std::string path) { return watch_.run(std::move(path)); }
   /// Whole since the first list.
   bool is_synced() const { return synced_; }
   const Objects& objects() const { return objects_; }

@@ -4,91 +4,88 @@
 #include <deque>
 #include <functional>
 #include <map>
-#include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
-
-#include <boost/asio/steady_timer.hpp>
 
 #include "common/admin/log.hpp"
 #include "common/net/event.hpp"
 #include "common/net/name_resolver.hpp"
 #include "common/net/task_group.hpp"
-#include "common/net/worker.hpp"
 #include "server/kubernetes/api_client.hpp"
 #include "server/kubernetes/informer.hpp"
 #include "server/kubernetes/lease.hpp"
+#include "server/kubernetes/service_endpoints.hpp"
 #include "server/kubernetes/service_mapping_object.hpp"
+#include "server/kubernetes/status_writer.hpp"
 
 namespace culvert::server {
 
 /// The cluster's ServiceMappings: objects become entries of the table that the tunnels use, and their status says what
 /// became of them. Every replica follows them; who holds the Lease writes. While the API is away, what was known stays
-/// in force. Lives at home. Life: start(), request_stop(), until is_over().
+/// in force. At home; a part of the Cluster, which it does not outlive.
 class ServiceMappingController {
  public:
   struct Hooks {
     std::function<void(std::vector<ServiceMapping>)> publish;  ///< Another table than before.
-    std::function<bool(const ServiceMapping&)> has_agent;      ///< Is one connected that may use it?
+    std::function<bool(const std::string& account, const std::string& location)> has_agent;  ///< Is one connected?
   };
-  ServiceMappingController(Worker& home, Log& log, KubernetesSettings settings, ApiAccess access, Hooks hooks);
+  ServiceMappingController(boost::asio::any_io_executor executor, ApiClient& client, Log& log,
+                           const KubernetesSettings& settings, const Lease& lease, Hooks hooks);
 
-  void start();
-  void request_stop() { tasks_.request_stop(); }
-  bool is_over() const { return tasks_.size() == 0; }
-
-  const KubernetesSettings& settings() const { return settings_; }
-  /// The first list has come.
-  bool is_synced() const { return mappings_.is_synced(); }
-  bool is_writer() const { return lease_.is_ours(); }
+  void start(TaskGroup& tasks);
+  /// From then on targets are those of EndpointSlices, where the settings say so. `version` of discovery.k8s.io.
+  void follow_endpoints(TaskGroup& tasks, const std::string& version);
+  /// The first list has come, and what stands behind it.
+  bool is_synced() const { return mappings_.is_synced() && (!settings_.endpoint_slices || endpoints_.is_synced()); }
   std::size_t objects() const { return mappings_.objects().size(); }
 
  private:
   struct Target {
-    std::uint16_t port = 0;  ///< Of a named one.
+    std::uint16_t port = 0;           ///< Of a named one.
+    std::vector<Endpoint> endpoints;  ///< By EndpointSlices.
     bool is_resolved = false;
     std::string why_not = "it was not looked up yet";
   };
   boost::asio::awaitable<void> keep_table();
   boost::asio::awaitable<void> keep_targets();
   boost::asio::awaitable<void> look_up_all();
-  boost::asio::awaitable<Target> look_up(const InternalAddress& address);
+  boost::asio::awaitable<Target> look_up(InternalAddress address);
+  boost::asio::awaitable<Target> look_up_by_name(InternalAddress address);
   boost::asio::awaitable<void> keep_status();
   boost::asio::awaitable<void> write_status(std::string key);
-  boost::asio::awaitable<void> tell(const ServiceMappingObject& object, const PlannedMapping& planned);
-  boost::json::object wanted_status(const ServiceMappingObject& object, const PlannedMapping& planned) const;
+  std::optional<MappingFacts> facts_of(const ServiceMappingObject& object, const PlannedMapping& planned) const;
   void plan();
   void publish();
+  void note_change();
+  void look_up_again(const std::string& service);
 
+  ApiClient& client_;
   Log& log_;
-  const KubernetesSettings settings_;
+  const KubernetesSettings& settings_;
+  const Lease& lease_;
   const Hooks hooks_;
-  ApiClient client_;
   NameResolver resolver_;
-  Lease lease_;
+  StatusWriter writer_;
   Informer<ServiceMappingObject> mappings_;
-  std::map<std::string, PlannedMapping> planned_;  ///< By the object's name.
-  std::map<std::string, Target> targets_;          ///< By internalAddress as written.
+  ServiceEndpoints endpoints_;
+  std::map<std::string, PlannedMapping> planned_;           ///< By the object's name.
+  std::map<std::string, Target> targets_;                   ///< By internalAddress as written.
+  std::map<std::string, std::set<std::string>> addresses_;  ///< By Service: what names it.
   std::deque<std::string> to_look_up_;
   std::optional<std::vector<ServiceMapping>> published_;
-  /// What we wrote, until the informer has it, too.
-  struct Written {
-    boost::json::object status;
-    std::chrono::steady_clock::time_point at;
+  /// What a status was last found right for, so that thousands of objects at rest cost nothing.
+  struct Settled {
+    std::string version;
+    std::string reason;
+    std::string message;
+    MappingFacts facts;
+    friend bool operator==(const Settled&, const Settled&) = default;
   };
-  std::map<std::string, Written> written_;
+  std::map<std::string, Settled> settled_;
   bool has_changed_ = false;
   Event changed_;
-  TaskGroup tasks_;
 };
-
-/// A cluster that can be followed.
-struct Cluster {
-  KubernetesSettings settings;
-  ApiAccess access;
-};
-/// How `settings` lead to the API. Reads files, so it blocks. Errors: tls.*.
-Result<ApiAccess> load_access(const KubernetesSettings& settings);
 
 }  // namespace culvert::server

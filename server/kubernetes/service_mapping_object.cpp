@@ -10,6 +10,7 @@
 #include <fmt/core.h>
 
 #include "common/config/settings_reader.hpp"
+#include "server/kubernetes/conditions.hpp"
 #include "server/kubernetes/object.hpp"
 
 namespace culvert::server {
@@ -24,27 +25,6 @@ bool is_label(std::string_view text) {
   const auto is_inner = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
   return !text.empty() && text.size() <= label_length_max && std::ranges::all_of(text, is_inner) &&
          text.front() != '-' && text.back() != '-';
-}
-
-struct Condition {
-  std::string_view type;
-  bool holds;
-  std::string_view reason;
-  std::string message;
-};
-
-/// lastTransitionTime stays where the status does.
-json::object write(const Condition& condition, const json::array* before, std::int64_t generation,
-                   std::string_view now) {
-  const std::string_view status = condition.holds ? "True" : "False";
-  std::string since(now);
-  for (const json::value& old : before == nullptr ? json::array() : *before) {
-    if (!old.is_object() || text_at(old.get_object(), "type") != condition.type) continue;
-    if (text_at(old.get_object(), "status") == status) since = text_at(old.get_object(), "lastTransitionTime");
-  }
-  return {{"type", condition.type},      {"status", status},
-          {"reason", condition.reason},  {"message", condition.message},
-          {"lastTransitionTime", since}, {"observedGeneration", generation}};
 }
 
 }  // namespace
@@ -113,7 +93,7 @@ std::expected<InternalAddress, std::string> parse_internal_address(std::string_v
   if (!is_label(service) || !is_label(space))
     return refuse("write service.namespace:port, or service.namespace" + suffix + ":port");
   address.host = fmt::format("{}.{}{}", service, space, suffix);
-  address.service_path = fmt::format("/api/v1/namespaces/{}/services/{}", space, service);
+  address.service = fmt::format("{}/{}", space, service);
   return address;
 }
 
@@ -177,7 +157,6 @@ std::vector<PlannedMapping> plan_service_mappings(const std::map<std::string, Se
 
 json::object status_of(const ServiceMappingObject& object, const PlannedMapping& planned, const MappingFacts& facts,
                        const KubernetesSettings& settings, std::string_view now) {
-  const json::array* before = array_at(object.status, "conditions");
   std::vector<Condition> conditions{{"Accepted", planned.is_accepted(), planned.reason, planned.message}};
   if (planned.is_accepted()) {
     conditions.push_back({"TargetResolved", facts.is_resolved, facts.is_resolved ? "Resolved" : "NotFound",
@@ -188,13 +167,8 @@ json::object status_of(const ServiceMappingObject& object, const PlannedMapping&
     conditions.push_back({"TargetResolved", false, "NotAccepted", ""});
     conditions.push_back({"AgentConnected", false, "NotAccepted", ""});
   }
-  const auto first_fault = std::ranges::find(conditions, false, &Condition::holds);
-  const bool is_ready = first_fault == conditions.end();
-  Condition ready{"Ready", is_ready, is_ready ? "Ready" : first_fault->reason, is_ready ? "" : first_fault->message};
-  conditions.push_back(std::move(ready));
-  json::array written;
-  for (const Condition& condition : conditions) written.push_back(write(condition, before, object.generation, now));
-  json::object status{{"observedGeneration", object.generation}, {"conditions", std::move(written)}};
+  json::object status{{"observedGeneration", object.generation},
+                      {"conditions", write_conditions(std::move(conditions), object.status, object.generation, now)}};
   if (planned.is_accepted())
     status["endpoint"] = fmt::format("tcp://{}/{}", to_string(settings.external_address), planned.mapping.service_id);
   return status;

@@ -39,9 +39,9 @@ ServiceMappingObject read_service_mapping(const boost::json::object& object);
 /// spec.internalAddress in its spellings: svc.ns:port, svc.ns.svc:port, svc.ns.svc.cluster.local:port; the port a
 /// number or a name. An IP address where `allow_addresses`.
 struct InternalAddress {
-  std::string host;          ///< As it is looked up: "svc.ns.svc.cluster.local", or an address.
-  std::string service_path;  ///< Of the API, "/api/v1/namespaces/ns/services/svc"; empty for an address.
-  std::uint16_t port = 0;    ///< 0: by name.
+  std::string host;        ///< As it is looked up: "svc.ns.svc.cluster.local", or an address.
+  std::string service;     ///< "ns/svc"; empty for an address.
+  std::uint16_t port = 0;  ///< 0: by name.
   std::string port_name;
   friend bool operator==(const InternalAddress&, const InternalAddress&) = default;
 };
@@ -67,6 +67,7 @@ struct MappingFacts {
   bool is_resolved = false;
   std::string why_not;  ///< It is not resolved: for people.
   bool has_agent = false;
+  friend bool operator==(const MappingFacts&, const MappingFacts&) = default;
 };
 /// The whole status, with a condition Ready for when all others hold; the same as before where nothing changed. `now`
 /// in RFC 3339.

@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <fstream>
 
+#include <boost/asio/ip/address.hpp>
+#include <fmt/core.h>
 #include <unistd.h>
 
 #include "common/config/settings_reader.hpp"
@@ -50,6 +52,16 @@ Result<ApiUrl> parse_api_url(std::string_view text) {
   return ApiUrl{is_secure, std::move(*server)};
 }
 
+Result<EndpointRange> parse_ports_to_listen(std::string_view text) {
+  auto range = parse_endpoint_range(text);
+  if (!range) return range;
+  boost::system::error_code not_a_literal;
+  (void)boost::asio::ip::make_address(range->host, not_a_literal);
+  if (not_a_literal)
+    return fail("config.malformed", fmt::format("\"{}\": write an IP address and a range of ports", text));
+  return range;
+}
+
 }  // namespace
 
 std::optional<KubernetesSettings> read_kubernetes(const TomlTable& root) {
@@ -67,6 +79,8 @@ std::optional<KubernetesSettings> read_kubernetes(const TomlTable& root) {
   settings.account = table.parsed("account", parse_name).value_or("");
   if (const auto domain = table.parsed("cluster_domain", parse_host)) settings.service_suffix = ".svc." + *domain;
   settings.allow_address_targets = table.boolean("allow_address_targets").value_or(false);
+  settings.endpoint_slices = table.boolean("endpoint_slices").value_or(false);
+  settings.replicas_service = table.parsed("replicas_service", parse_name).value_or("");
   if (!root.has("kubernetes")) return std::nullopt;
 
   table.require({"external_address"});
@@ -91,6 +105,41 @@ std::optional<KubernetesSettings> read_kubernetes(const TomlTable& root) {
   if (settings.name_space.empty())
     table.fault("", "needs namespace = \"…\" where the server does not run in a pod: its Lease is there");
   if (settings.identity.empty()) settings.identity = host_name();
+  return settings;
+}
+
+std::optional<OnPremiseSettings> read_on_premise_services(const TomlTable& root,
+                                                          const std::optional<KubernetesSettings>& kubernetes,
+                                                          const std::vector<PlacedListener>& others) {
+  const TomlTable table = root.table("on_premise_services");
+  OnPremiseSettings settings;
+  if (const auto listen = table.parsed("listen", parse_ports_to_listen)) {
+    settings.port.listen = {listen->host, listen->ports.low};
+    settings.ports = listen->ports;
+  }
+  settings.port.allow_from = read_networks(table, "allow_from");
+  if (const auto count = table.number("connections_max", connections_range))
+    settings.port.connections_max = static_cast<std::uint32_t>(*count);
+  settings.namespaces = table.parsed_list("namespaces", parse_name).value_or(std::vector<std::string>());
+  const auto accounts = table.parsed_list(
+      "accounts", [](std::string_view text) { return text == "*" ? Result<std::string>(text) : parse_name(text); });
+  if (!root.has("on_premise_services")) return std::nullopt;
+
+  require_allow_from(table, settings.port.listen, settings.port.allow_from);
+  if (accounts) settings.accounts = *accounts;
+  if (!accounts && kubernetes && !kubernetes->account.empty()) settings.accounts = {kubernetes->account};
+  if (settings.accounts.empty())
+    table.fault("accounts", "names nobody: write the accounts that an OnPremiseService may name, or [\"*\"]");
+  if (!kubernetes) {
+    table.fault("", "are objects of a cluster: add [kubernetes]");
+  } else if (kubernetes->replicas_service.empty()) {
+    table.fault("", "needs replicas_service in [kubernetes]: from there come the addresses behind the Services");
+  }
+  for (const PlacedListener& other : others) {
+    if (settings.ports.contains(other.listen.port))
+      table.fault("listen", fmt::format("has the port {}, which {} takes; choose other ones", other.listen.port,
+                                        other.table.where("listen")));
+  }
   return settings;
 }
 

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
+#include "common/config/settings_reader.hpp"
 #include "common/config/toml_table.hpp"
 #include "server/config.hpp"
 
@@ -11,5 +13,9 @@ namespace culvert::server {
 /// Table [kubernetes] of the configuration. What is not written comes from the pod: its environment and
 /// /var/run/secrets/kubernetes.io/serviceaccount.
 std::optional<KubernetesSettings> read_kubernetes(const TomlTable& root);
+/// Table [on_premise_services]. `others` are the program's other listeners.
+std::optional<OnPremiseSettings> read_on_premise_services(const TomlTable& root,
+                                                          const std::optional<KubernetesSettings>& kubernetes,
+                                                          const std::vector<PlacedListener>& others);
 
 }  // namespace culvert::server

@@ -134,6 +134,50 @@ TEST(ServerConfig, takes_every_key) {
   EXPECT_EQ(config->limits, (LimitSettings{1ull << 30, 100, 7, 2}));
 }
 
+constexpr std::string_view cluster =
+    "[kubernetes]\napi_server = 'https://10.0.0.1'\nnamespace = 'culvert'\nexternal_address = 't.example:443'\n"
+    "endpoint_slices = true\n";
+
+TEST(ServerConfig, takes_what_belongs_to_a_cluster) {
+  const ConfigFiles files;
+  const auto config = load_config(
+      files.write(std::string(smallest) + std::string(cluster) +
+                  "replicas_service = 'r'\naccount = 'a'\n[on_premise_services]\nlisten = '0.0.0.0:7000-7009'\n"
+                  "allow_from = ['10.0.0.0/8']\nconnections_max = 9\nnamespaces = ['shop']\n"));
+  ASSERT_TRUE(config) << config.error().text;
+  ASSERT_TRUE(config->kubernetes && config->on_premise_services);
+  EXPECT_TRUE(config->kubernetes->endpoint_slices);
+  EXPECT_EQ(config->kubernetes->replicas_service, "r");
+  const OnPremiseSettings& settings = *config->on_premise_services;
+  EXPECT_EQ(settings.port.listen, (Endpoint{"0.0.0.0", 7000}));
+  EXPECT_EQ(settings.port.connections_max, 9u);
+  EXPECT_TRUE(settings.port.allow_from.allows(boost::asio::ip::make_address("10.1.2.3")));
+  EXPECT_FALSE(settings.port.allow_from.allows(boost::asio::ip::make_address("192.0.2.1")));
+  EXPECT_EQ(settings.ports, (PortRange{7000, 7009}));
+  EXPECT_EQ(settings.namespaces, std::vector<std::string>{"shop"});
+  EXPECT_EQ(settings.accounts, std::vector<std::string>{"a"}) << "that of [kubernetes]";
+}
+
+TEST(ServerConfig, opens_nothing_to_the_cluster_that_nobody_asked_for) {
+  const ConfigFiles files;
+  const auto faults = [&](std::string_view kubernetes, std::string_view on_premise) {
+    return files.faults_of(
+        std::string(smallest) + std::string(kubernetes) + "[on_premise_services]\n" + std::string(on_premise),
+        load_config);
+  };
+  const std::string replicated = std::string(cluster) + "replicas_service = 'r'\n";
+  EXPECT_EQ(faults(replicated, "accounts = ['a']\n"), "");
+  EXPECT_NE(faults(replicated, "").find("on_premise_services.accounts: names nobody"), std::string::npos);
+  EXPECT_NE(faults("", "accounts = ['a']\n").find("are objects of a cluster"), std::string::npos);
+  EXPECT_NE(faults(cluster, "accounts = ['a']\n").find("needs replicas_service"), std::string::npos);
+  EXPECT_NE(faults(replicated, "accounts = ['a']\nlisten = '0.0.0.0:7000-7009'\n").find("allow_from"),
+            std::string::npos);
+  EXPECT_NE(faults(replicated, "accounts = ['a']\nlisten = 'name:7000-7009'\n").find("an IP address and a range"),
+            std::string::npos);
+  EXPECT_NE(faults(replicated, "accounts = ['a']\nlisten = '127.0.0.1:8000-8100'\n").find("has the port 8042"),
+            std::string::npos);
+}
+
 TEST(ServerConfig, can_turn_the_metrics_off) {
   const ConfigFiles files;
   const auto config = load_config(files.write(std::string(smallest) + "[metrics]\nlisten = 'off'\n"));

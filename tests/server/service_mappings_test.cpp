@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/service_mappings.hpp"
 
+#include <map>
+#include <string>
+
 #include <gtest/gtest.h>
 
 namespace culvert::server {
@@ -23,6 +26,17 @@ TEST(ServiceMappings, lead_by_account_location_and_service) {
   EXPECT_EQ(table.find("acme", "", "web")->host, "web.default.svc");
   EXPECT_EQ(table.find("acme", "bonn", "web")->port, 81);
   EXPECT_EQ(table.find("other", "", "web")->port, 82);
+}
+
+TEST(ServiceMappings, lead_to_the_endpoints_by_turns) {
+  const ServiceMappings table({{.account = "acme",
+                                .service_id = "web",
+                                .internal_address = {"web.default.svc", 80},
+                                .locations = {"", "berlin"},
+                                .endpoints = {{"10.0.0.1", 8080}, {"10.0.0.2", 8080}}}});
+  std::map<std::string, int> turns;
+  for (int i = 0; i < 10; ++i) ++turns[table.find("acme", i % 2 == 0 ? "" : "berlin", "web")->host];
+  EXPECT_EQ(turns, (std::map<std::string, int>{{"10.0.0.1", 5}, {"10.0.0.2", 5}}));
 }
 
 TEST(ServiceMappings, lead_nowhere_for_anybody_else) {

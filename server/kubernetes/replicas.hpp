@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/ip/address.hpp>
+#include <boost/json/object.hpp>
+
+#include "common/admin/log.hpp"
+#include "common/net/task_group.hpp"
+#include "server/config.hpp"
+#include "server/kubernetes/endpoint_slice.hpp"
+#include "server/kubernetes/informer.hpp"
+#include "server/kubernetes/lease.hpp"
+
+namespace culvert::server {
+
+/// Who else serves, and which agents each has. The EndpointSlices of the headless Service say who is ready; in the
+/// ConfigMap `culvert-agents` every replica keeps a key of its own name with a line "account/location" for each agent
+/// that it holds. Without a headless Service there are only we. At home.
+class Replicas {
+ public:
+  struct Replica {
+    std::string name;
+    std::vector<boost::asio::ip::address> addresses;
+    friend bool operator==(const Replica&, const Replica&) = default;
+  };
+  struct Hooks {
+    std::function<std::vector<std::string>()> agents;  ///< Of this process, sorted: "account/location".
+    std::function<void()> changed;                     ///< ready() is another one.
+  };
+  /// Everything outlives it.
+  Replicas(ApiClient& client, Log& log, const KubernetesSettings& settings, const Lease& lease, Hooks hooks);
+
+  /// `version` of discovery.k8s.io; not used without a headless Service.
+  void start(TaskGroup& tasks, const std::string& version);
+  bool is_synced() const { return settings_.replicas_service.empty() || (slices_.is_synced() && tables_.is_synced()); }
+  /// By name. We ourselves are there once the cluster says so.
+  const std::vector<Replica>& ready() const { return ready_; }
+  /// Whether any replica that is ready, or we, hold one of these agents.
+  bool has_agent(const std::string& account, const std::string& location) const;
+
+ private:
+  using Table = std::map<std::string, std::string>;  ///< The data of the ConfigMap.
+  static Table read_table(const boost::json::object& object);
+  void gather();
+  void read_tables();
+  boost::asio::awaitable<void> keep_table();
+  boost::asio::awaitable<void> publish(std::string mine);
+  boost::asio::awaitable<void> clean_up();
+  boost::asio::awaitable<Result<void>> patch(boost::json::object data);
+  const Table& table() const;
+
+  ApiClient& client_;
+  Log& log_;
+  const KubernetesSettings& settings_;
+  const Lease& lease_;
+  const Hooks hooks_;
+  const std::string collection_;
+  Informer<EndpointSlice> slices_;
+  Informer<Table> tables_;
+  std::vector<Replica> ready_;
+  std::vector<std::string> ours_;                           ///< Sorted.
+  std::map<std::string, std::vector<std::string>> theirs_;  ///< By replica; sorted.
+  std::string written_;
+  std::chrono::steady_clock::time_point written_at_;
+  std::map<std::string, std::chrono::steady_clock::time_point> missing_since_;
+};
+
+}  // namespace culvert::server
