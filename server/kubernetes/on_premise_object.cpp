@@ -20,7 +20,7 @@ namespace json = boost::json;
 namespace {
 
 constexpr std::uint16_t http_port = 80;
-constexpr const char* manager = "culvert.dev";
+constexpr const char* manager = "culvert-server";
 
 PlannedService plan_one(const OnPremiseObject& object, const OnPremiseSettings& settings,
                         const KubernetesSettings& kubernetes) {
@@ -126,7 +126,7 @@ json::object service_of(const OnPremiseObject& object, const PlannedService& pla
                     {"targetPort", planned.port.port}};
   return {{"apiVersion", "v1"},
           {"kind", "Service"},
-          {"metadata", metadata_of(object, object.name, {{"app.kubernetes.io/managed-by", "culvert-server"}})},
+          {"metadata", metadata_of(object, object.name, {{"app.kubernetes.io/managed-by", manager}})},
           {"spec", {{"ports", json::array{std::move(port)}}}}};
 }
 

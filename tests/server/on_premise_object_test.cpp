@@ -122,9 +122,8 @@ TEST(OnPremiseObject, has_the_ready_replicas_behind_it) {
   const auto planned = plan({made}).at("shop/erp");
   const json::object slice =
       slice_of(made, planned, {{"a", {address("10.0.0.1"), address("fd00::1")}}, {"b", {address("10.0.0.2")}}}, "v1");
-  EXPECT_EQ(
-      json::serialize(slice.at("endpoints")),
-      R"([{"addresses":["10.0.0.1"],"conditions":{"ready":true}},{"addresses":["10.0.0.2"],"conditions":{"ready":true}}])");
+  EXPECT_EQ(json::serialize(slice.at("endpoints")), R"([{"addresses":["10.0.0.1"],"conditions":{"ready":true}},)"
+                                                    R"({"addresses":["10.0.0.2"],"conditions":{"ready":true}}])");
   EXPECT_EQ(slice.at("addressType"), "IPv4");
   EXPECT_EQ(slice.at("metadata").at("labels").at("kubernetes.io/service-name"), "erp");
   EXPECT_EQ(slice_of(made, planned, {{"a", {address("fd00::1")}}}, "v1").at("addressType"), "IPv6");
