@@ -26,6 +26,9 @@ class ClusterCase(Case):
 
     @classmethod
     def setUpClass(cls):
+        cls.notes = []
+        # After the verdicts, each of which is a line by itself.
+        cls.addClassCleanup(lambda: [print(f"note: {note}", flush=True) for note in cls.notes])
         cls.cluster = Cluster(*cls.api_arguments)
         cls.addClassCleanup(cls.cluster.close)
         cls.api = cls.cluster.api
@@ -61,6 +64,13 @@ class ClusterCase(Case):
     def condition(self, name, kind):
         found = [each for each in self.mapping(name).get("status", {}).get("conditions", []) if each["type"] == kind]
         return (found[0]["status"], found[0]["reason"]) if found else None
+
+    def wait_for_status(self, name, seconds=10):
+        """Until the status speaks of the object as it is now."""
+        def is_of_now():
+            mapping = self.mapping(name)
+            return mapping.get("status", {}).get("observedGeneration") == mapping["metadata"]["generation"]
+        wait_until(is_of_now, seconds, f"the status of {name}")
 
     def says(self, port, text, seconds=10):
         """New streams behind this channel reach the back end of this name, at the latest after `seconds`."""

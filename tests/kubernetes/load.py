@@ -40,6 +40,8 @@ class Load:
             if not (keeps and good):
                 connection.close()
                 connection = None
+        if connection:
+            connection.close()
 
     def ask(self, connection):
         try:

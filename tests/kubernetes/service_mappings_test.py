@@ -72,7 +72,7 @@ class ServiceMappings(ClusterCase):
             kubectl("patch", MAPPINGS, "sm", "--type=merge", '--patch={"spec":{"internalAddress":"two.test.svc.cluster.local:80"}}')
             self.says(PORT, "two", 2)
             self.assertEqual(next_answer(old), b"echoserver", "what is open lives on")
-        wait_until(lambda: self.mapping("sm")["status"]["observedGeneration"] == 2, 10, "the status of the edited object")
+        self.wait_for_status("sm")
         kubectl("delete", MAPPINGS, "sm")
         self.refuses(PORT)
         agent.wait_for_output("reason=no_such_service")
