@@ -31,8 +31,8 @@ constexpr int patient_tries = 3;
 constexpr std::size_t answer_bytes_max = 64 << 20;  ///< A page of 500 objects; each of them 1.5 MiB at most.
 constexpr std::size_t line_bytes_max = 4 << 20;
 constexpr std::size_t idle_max = 4;
-constexpr double turns_per_second = 10;
-constexpr double turns_max = 20;
+constexpr double turns_per_second = 50;
+constexpr double turns_max = 100;
 
 std::optional<std::chrono::seconds> retry_after(const http::ResponseHead& head) {
   const auto value = head.fields.find("Retry-After");
@@ -95,7 +95,8 @@ Result<http::RequestHead> ApiClient::request_of(std::string_view method, std::st
   return head;
 }
 
-/// Ten a second, and some at once: a controller that is wrong must not be a load.
+/// Fifty a second, and some at once, as controllers on client-go are commonly set: one that is wrong must not be a
+/// load, and thousands of statuses must not take many minutes.
 asio::awaitable<void> ApiClient::take_turn() {
   const auto now = Clock::now();
   const double passed = std::chrono::duration<double>(now - std::exchange(turns_counted_, now)).count();
@@ -117,6 +118,8 @@ asio::awaitable<Result<ApiClient::Asked>> ApiClient::ask(const http::RequestHead
     idle_.pop_back();
     auto head = co_await connection->ask(request, body, deadline);
     if (head) co_return Asked{std::move(connection), std::move(*head)};
+    // Whoever is silent on one is so on all: what is half-open must not cost each of the next calls its time.
+    if (head.error().code == "fetch.timed_out") idle_.clear();
     if (head.error().code != "fetch.broken_off") co_return std::unexpected(head.error());
   }
   auto connection = co_await connect(std::min(deadline, Clock::now() + dial_time_max));
@@ -130,6 +133,7 @@ asio::awaitable<Result<ApiAnswer>> ApiClient::read_answer(Asked asked, Deadline 
   auto text = co_await asked.connection->read_all(answer_bytes_max, deadline);
   if (!text) co_return std::unexpected(text.error());
   ApiAnswer answer{asked.head.status, {}, retry_after(asked.head)};
+  if (answer.status == 401) token_.clear();  // The next call reads what there is by then.
   boost::system::error_code malformed;
   answer.body = json::parse(*text, malformed);
   // An error may come as plain text, from something in between.

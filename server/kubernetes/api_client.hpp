@@ -42,7 +42,7 @@ class ApiClient {
   ApiClient(boost::asio::any_io_executor executor, ApiAccess access);
 
   /// Any answer of the server is one, whatever its status; only "429 Too Many Requests" is waited for and asked again,
-  /// three times. At most ten requests a second go out, after twenty at once. Errors: WebConnection's, and
+  /// three times. At most 50 requests a second go out, after 100 at once. Errors: WebConnection's, and
   /// "kubernetes.malformed" (no JSON), "kubernetes.no_token".
   boost::asio::awaitable<Result<ApiAnswer>> call(std::string_view method, std::string_view path,
                                                  std::optional<boost::json::value> body = std::nullopt,
@@ -84,7 +84,7 @@ class ApiClient {
   std::string token_;
   std::chrono::steady_clock::time_point token_read_;
   Counts counts_;
-  double turns_ = 20;
+  double turns_ = 100;
   std::chrono::steady_clock::time_point turns_counted_ = std::chrono::steady_clock::now();
 };
 

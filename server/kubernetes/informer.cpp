@@ -20,10 +20,10 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr int page_objects = 500;
-constexpr auto watch_time = 240s;  ///< The server ends the watch then.
-constexpr auto watch_grace = 15s;  ///< Later than that nobody is there any more.
+constexpr auto watch_time = 30s;  ///< The server ends the watch then; so long a half-open one may go unnoticed.
+constexpr auto watch_grace = 5s;  ///< Later than that nobody is there any more.
 constexpr auto pause_first = 250ms;
-constexpr auto pause_max = 30'000ms;
+constexpr auto pause_max = 10'000ms;
 
 Error error_of(const ApiAnswer& answer) {
   return {"kubernetes.refused", answer.complaint()};

@@ -111,11 +111,16 @@ class ApiServer:
 
     # --- those who ask ----------------------------------------------------------------------------------------------------
 
+    def context(self, is_admin=True):
+        """Of TLS to it: as administrator, or as nobody yet."""
+        context = ssl.create_default_context(cafile=self.ca)
+        if is_admin:
+            context.load_cert_chain(self.admin.certificate, self.admin.private_key)
+        return context
+
     def get(self, path, seconds=10):
         """What the administrator gets without kubectl; urllib.error.HTTPError, an OSError, has the code of an error."""
-        context = ssl.create_default_context(cafile=self.ca)
-        context.load_cert_chain(self.admin.certificate, self.admin.private_key)
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self.context()))
         try:
             with opener.open(self.url + path, timeout=seconds) as answer:
                 return answer.read().decode()
@@ -135,9 +140,10 @@ class ApiServer:
             raise AssertionError(f"kubectl {' '.join(map(str, arguments))}: {answer.returncode}\n{answer.stdout}")
         return answer.stdout
 
-    def token(self, service_account, namespace="default", seconds=3600):
-        """A token of this service account, which must be there; valid for so long, 600 s at least."""
-        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": seconds}}
+    def token(self, service_account, namespace="default", seconds=3600, secret=None):
+        """A token of this service account, which must be there; valid for so long, 600 s at least, and only as long as `secret` is."""
+        bound = {"boundObjectRef": {"apiVersion": "v1", "kind": "Secret", "name": secret}} if secret else {}
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": seconds, **bound}}
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
         return json.loads(self.kubectl("create", "--raw", path, "--filename=-", input=request))["status"]["token"]
 

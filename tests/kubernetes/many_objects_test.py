@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Five thousand ServiceMappings: all are in force and all are spoken of, at a price that is known; once that is done, nothing is written;
+a restart finds them; and when they go, they are gone."""
+
+import concurrent.futures
+import contextlib
+import http.client
+import json
+import os
+import time
+import unittest
+
+import audit
+import cache
+from api_server import wait_until
+from cluster import NAMESPACE
+from cluster_case import ClusterCase, mapping
+from load import Load
+
+OBJECTS, TARGETS, LANES = 5000, 100, 8
+COLLECTION = "/apis/connectivityproxy.sap.com/v1/servicemappings"
+LABEL = "culvert-test=many"
+IN_FORCE_SECONDS_MAX = 10      # from the last object's creation on
+STATUS_SECONDS_MAX = 180       # the same
+RESTART_SECONDS_MAX = 15
+IDLE_SECONDS = 60
+IDLE_CPU_SECONDS_MAX = 20      # of those
+MEMORY_MAX = 64 << 20          # for all of them
+
+
+class ManyObjects(ClusterCase):
+    seconds = 240
+    api_arguments = audit.ARGUMENTS
+
+    def setUp(self):
+        super().setUp()
+        self.server = self.pair.server
+        for number in range(TARGETS):
+            self.cluster.set_name(f"service-{number}.many", self.cluster.names["one.test"][0])
+        # At both ends of the list, and between.
+        self.channels = {number: self.pair.agent.channel(self.server.port, f"service-{number}") for number in (0, 2500, OBJECTS - 1)}
+        self.last, self.log_begin = time.monotonic(), 0
+
+    # --- the API, faster than kubectl -------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def connection(self):
+        with contextlib.closing(http.client.HTTPSConnection("127.0.0.1", self.api.port, timeout=60, context=self.api.context())) as connection:
+            def ask(method, path, body=None):
+                connection.request(method, path, body and json.dumps(body), {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                text = answer.read()
+                assert answer.status < 300, f"{method} {path}: {answer.status} {text[:1000]}"
+                return json.loads(text)
+            yield ask
+
+    def create(self, numbers):
+        with self.connection() as ask:
+            for number in numbers:
+                content = mapping(f"many-{number}", f"service-{number % TARGETS}.many:80", f"service-{number}")
+                content["metadata"]["labels"] = dict([LABEL.split("=")])
+                ask("POST", COLLECTION, content)
+
+    def without_status(self):
+        """How many say nothing of themselves, or not that all is well, but for `AgentConnected`, which may change."""
+        def is_told(item):
+            conditions = {each["type"]: each["status"] for each in item.get("status", {}).get("conditions", [])}
+            return [conditions.get(kind) for kind in ("Accepted", "TargetResolved", "AgentConnected", "Ready")] == ["True"] * 4
+        with self.connection() as ask:
+            return sum(not is_told(item) for item in ask("GET", COLLECTION)["items"])
+
+    # --- the server -------------------------------------------------------------------------------------------------------
+
+    def in_force(self):
+        """How many services the table has, since the last start."""
+        said = self.server.output()[self.log_begin:].rsplit(" services=", 1)
+        return int(said[1].split()[0]) if len(said) == 2 else None
+
+    def memory(self):
+        with open(f"/proc/{self.server.process.pid}/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmRSS"))
+
+    def cpu_seconds(self):
+        with open(f"/proc/{self.server.process.pid}/stat", encoding="ascii") as stat:
+            return sum(map(int, stat.read().rsplit(")", 1)[1].split()[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    def note(self, what):
+        now = time.monotonic()
+        self.notes.append(f"{what}: {now - self.last:.1f} s, {self.memory() >> 20} MiB, {self.cpu_seconds():.1f} s of CPU")
+        self.last = now
+
+    def assert_all_in_force(self, seconds):
+        wait_until(lambda: self.in_force() == OBJECTS, seconds, f"{OBJECTS} in force", every=0.2)
+        for channel in self.channels.values():
+            self.says(channel, "one", 2)
+
+    def test_five_thousand(self):
+        self.pair.start()
+        before = self.memory()
+        self.note("nothing yet")
+        with concurrent.futures.ThreadPoolExecutor(LANES) as pool:
+            list(pool.map(self.create, [range(lane, OBJECTS, LANES) for lane in range(LANES)]))
+        self.note("created")
+        self.assert_all_in_force(IN_FORCE_SECONDS_MAX)
+        self.note("in force")
+        with Load(self, self.channels[2500], "one"):
+            wait_until(lambda: self.without_status() == 0, STATUS_SECONDS_MAX, "all to have a status", every=2)
+            self.note("all have a status")
+            self.assertLess(self.memory() - before, MEMORY_MAX)
+            self.assert_silence()
+        self.restart()
+        self.delete_all_but_one()
+
+    def assert_silence(self):
+        """With all in order, nothing is written but the Lease."""
+        time.sleep(3)  # for what was on its way
+        since, cpu = audit.position(self.api), self.cpu_seconds()
+        time.sleep(IDLE_SECONDS)
+        self.note("idle")
+        asked = [request.right for request in audit.requests_of(self.api, f"{NAMESPACE}:culvert-server", since)]
+        self.assertEqual([right for right in asked if right.verb not in ("get", "list", "watch") and right.resource != "leases"], [])
+        self.assertEqual([right for right in asked if right.verb == "list"], [], "a watch is enough")
+        self.assertLessEqual(len(asked), 2 * IDLE_SECONDS)
+        self.assertLess(self.cpu_seconds() - cpu, IDLE_CPU_SECONDS_MAX)
+
+    def restart(self):
+        self.server.stop()
+        since = audit.position(self.api)
+        self.last, self.log_begin = time.monotonic(), len(self.server.output())
+        self.server.start().wait_until_ready(RESTART_SECONDS_MAX)
+        wait_until(lambda: self.in_force() == OBJECTS, RESTART_SECONDS_MAX, "all in force again", every=0.2)
+        self.note("in force after a restart")
+        self.pair.agent.wait_until_ready()
+        self.assert_all_in_force(5)
+        written = [request.right for request in audit.requests_of(self.api, f"{NAMESPACE}:culvert-server", since)
+                   if request.right.verb == "patch"]
+        self.notes.append(f"{len(written)} statuses were written for a restart")
+
+    def delete_all_but_one(self):
+        self.api.kubectl("label", "servicemappings.connectivityproxy.sap.com", "many-2500", LABEL.split("=")[0] + "-")
+        self.last = time.monotonic()
+        with Load(self, self.channels[2500], "one"):
+            with self.connection() as ask:
+                ask("DELETE", f"{COLLECTION}?labelSelector={LABEL}")
+            self.note("deleted")
+            wait_until(lambda: self.in_force() == 1, IN_FORCE_SECONDS_MAX, "one alone to be in force")
+            self.note("gone")
+            self.refuses(self.channels[0])
+        self.assertEqual(self.server.status()["kubernetes"][0]["service_mappings"], 1)
+
+
+if __name__ == "__main__":
+    cache.api_server()
+    unittest.main(verbosity=2)
