@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""On-premise systems as plain Services: a workload of the cluster dials a Service's address and reaches what the agent exposes, through
+whichever replica; names, accounts and ports that are not free to take are refused, and nobody else's Service is touched."""
+
+import http.server
+import json
+import subprocess
+import threading
+import unittest
+
+import cache
+from api_server import wait_until
+from cluster import NAMESPACE, run
+from cluster_case import ACCOUNT, ClusterCase, Pair
+from service_proxy import program_rules
+
+import culvert
+
+OBJECTS = "onpremiseservices.culvert.dev"
+REPLICAS = "culvert-replicas"
+BASE = 21000  # of the ports that the servers give out
+
+
+class Host(http.server.BaseHTTPRequestHandler):
+    """An on-premise system that tells its name and the host it was asked for."""
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        body = f"{self.server.name} {self.headers['Host']}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class OnPremiseServices(ClusterCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for name in ("shop", "other"):
+            cls.api.kubectl("create", "namespace", name)
+
+    def setUp(self):
+        super().setUp()
+        for each in ("services", "endpointslices"):
+            for space in ("shop", "other"):
+                self.addCleanup(self.api.kubectl, "delete", each, "--all", f"--namespace={space}")
+        self.addCleanup(self.api.kubectl, "delete", OBJECTS, "--all", "--all-namespaces")
+        self.replicas = {}
+        self.serve_here(self.pair.server, "replica-1")
+        self.erp = self.back_end("erp")
+        self.pair.agent.web("erp.corp:80", self.erp)
+
+    # --- the two ends -----------------------------------------------------------------------------------------------------
+
+    def back_end(self, name):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Host)
+        server.name = name
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        return server.server_address[1]
+
+    def serve_here(self, server, identity):
+        """This server as the replica `identity`, at an address of its own in the cluster's network."""
+        address = f"{self.cluster.network}.{201 + len(self.replicas)}"
+        run("ip", "address", "replace", f"{address}/24", "dev", self.cluster.space)
+        server.tables["kubernetes"].update(identity=identity, replicas_service=REPLICAS)
+        server.tables["on_premise_services"] = {
+            "listen": f"{address}:{BASE}-{BASE + 9}", "allow_from": [f"{self.cluster.network}.0/24"], "accounts": [ACCOUNT]}
+        self.replicas[identity] = address
+        self.tell_replicas()
+
+    def tell_replicas(self, **ready):
+        """What Kubernetes itself does as pods become ready, or do not."""
+        self.cluster.apply({
+            "apiVersion": "discovery.k8s.io/v1beta1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": REPLICAS, "namespace": NAMESPACE, "labels": {"kubernetes.io/service-name": REPLICAS}},
+            "ports": [{"name": "tunnel", "port": 8042, "protocol": "TCP"}],
+            "endpoints": [{"addresses": [address], "conditions": {"ready": ready.get(name.replace("-", "_"), True)},
+                           "targetRef": {"kind": "Pod", "name": name, "namespace": NAMESPACE}} for name, address in self.replicas.items()]})
+
+    def publish(self, name, space="shop", host="erp.corp", port=80, protocol="http", **spec):
+        self.cluster.apply({"apiVersion": "culvert.dev/v1alpha1", "kind": "OnPremiseService", "metadata": {"name": name, "namespace": space},
+                            "spec": {"account": ACCOUNT, "virtualHost": host, "virtualPort": port, "protocol": protocol, **spec}})
+
+    def wait_for(self, name, space="shop", condition="Ready"):
+        self.api.kubectl("wait", f"--for=condition={condition}", "--timeout=20s", f"--namespace={space}", OBJECTS, name)
+
+    def object(self, name, space="shop", kind=OBJECTS):
+        return json.loads(self.api.kubectl("get", kind, name, f"--namespace={space}", "--output=json"))
+
+    def collect_garbage(self, name, space="shop"):
+        """What kube-controller-manager does with what an object owned, once that is gone."""
+        for kind, its in (("service", name), ("endpointslice", f"{name}-culvert")):
+            owners = self.object(its, space, kind)["metadata"]["ownerReferences"]
+            self.assertEqual([owner["name"] for owner in owners], [name])
+            self.api.kubectl("delete", kind, its, f"--namespace={space}")
+
+    def reason(self, name, kind="Accepted", space="shop"):
+        conditions = self.object(name, space).get("status", {}).get("conditions", [])
+        return next((each["reason"] for each in conditions if each["type"] == kind), None)
+
+    def ask(self, name, space="shop", path="/", status=0):
+        """As a workload of the cluster, that knows nothing but the Service."""
+        program_rules(self.cluster)
+        service = self.object(name, space, "service")["spec"]
+        url = f"http://{service['clusterIP']}:{service['ports'][0]['port']}{path}"
+        command = ["ip", "netns", "exec", self.cluster.space, "curl", "--silent", "--show-error", "--max-time", "10", url]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        self.assertEqual(answer.returncode, status, answer.stderr)
+        return answer.stdout
+
+    # --- the tests --------------------------------------------------------------------------------------------------------
+
+    def test_a_workload_dials_a_service(self):
+        self.pair.agent.mapping("db.corp:5432", self.erp)
+        self.pair.start()
+        self.publish("erp")
+        self.publish("db", host="db.corp", port=5432, protocol="tcp")
+        for name in ("erp", "db"):
+            self.wait_for(name)
+        self.assertEqual(self.ask("erp"), "erp erp.corp", "the virtual host, whatever the workload calls it")
+        self.assertRegex(self.ask("db"), r"^erp 10\.96\.[0-9.]+:5432$", "bytes as they came")
+        service = self.object("erp", kind="service")
+        self.assertNotIn("selector", service["spec"])
+        self.assertEqual(service["spec"]["ports"][0]["port"], 80)
+        self.assertEqual([owner["kind"] for owner in service["metadata"]["ownerReferences"]], ["OnPremiseService"])
+        (slice_,) = [each for each in json.loads(self.api.kubectl("get", "endpointslices", "--namespace=shop", "--output=json"))["items"]
+                     if each["metadata"]["labels"]["kubernetes.io/service-name"] == "erp"]
+        self.assertEqual(slice_["ports"][0]["port"], self.object("erp")["status"]["port"])
+        self.assertNotEqual(self.object("erp")["status"]["port"], self.object("db")["status"]["port"])
+
+    def test_changes_take_effect_and_what_is_deleted_is_closed(self):
+        self.pair.agent.web("crm.corp:80", self.back_end("crm"))
+        self.pair.start()
+        self.publish("erp")
+        self.wait_for("erp")
+        self.assertEqual(self.ask("erp"), "erp erp.corp")
+        self.publish("erp", host="crm.corp")
+        wait_until(lambda: self.ask("erp") == "crm crm.corp", 3, "the other host")
+        port = self.object("erp")["status"]["port"]
+        self.api.kubectl("delete", OBJECTS, "erp", "--namespace=shop")
+        wait_until(lambda: f":{port} " not in run("ss", "-Hltn"), 3, "the port to be closed")
+        self.ask("erp", status=7)
+        self.collect_garbage("erp")
+        self.publish("erp")
+        self.wait_for("erp", condition="Accepted")
+        self.assertNotEqual(self.object("erp")["status"]["port"], port, "who is late with the news must not lead to another's host")
+
+    def test_another_namespace_has_names_of_its_own(self):
+        self.pair.agent.web("erp.plant:80", self.back_end("plant"))
+        self.pair.start()
+        self.publish("erp")
+        self.publish("erp", space="other", host="erp.plant", port=80)
+        self.wait_for("erp")
+        self.wait_for("erp", space="other")
+        self.assertEqual((self.ask("erp"), self.ask("erp", space="other")), ("erp erp.corp", "plant erp.plant"))
+
+    def test_only_listed_namespaces_count(self):
+        self.pair.server.tables["on_premise_services"]["namespaces"] = ["other"]
+        self.pair.start()
+        self.publish("erp")
+        self.publish("erp", space="other")
+        self.wait_for("erp", space="other")
+        self.assertNotIn("status", self.object("erp"))
+        self.api.kubectl("get", "service", "erp", "--namespace=shop", status=1)
+
+    def test_a_second_replica_serves_the_same_port(self):
+        second = culvert.Server(self, self.pair.server_credentials, name="server-2")
+        self.join(second)
+        self.serve_here(second, "replica-2")
+        self.pair.agent.connect(second.port, self.pair.agent_credentials, name="second")
+        self.pair.agent.web("erp.corp:80", self.back_end("erp-2"), server="second")
+        self.pair.agent.tables["server"][0]["name"] = "first"
+        self.pair.agent.tables["system_mapping"][0]["server"] = "first"
+        second.start().wait_until_ready()
+        self.pair.start()
+        self.publish("erp")
+        self.wait_for("erp")
+        port = self.object("erp")["status"]["port"]
+        wait_until(lambda: all(f"{address}:{port}" in run("ss", "-Hltn") for address in self.replicas.values()), 5, "both to listen")
+        answers = set()
+        wait_until(lambda: answers.add(self.ask("erp")) or len(answers) == 2, 15, "both to take part")
+        self.assertEqual(answers, {"erp erp.corp", "erp-2 erp.corp"})
+        # One is not ready any more: the writer takes it out, and nothing fails.
+        self.tell_replicas(replica_1=False)
+        wait_until(lambda: len({self.ask("erp") for _ in range(4)}) == 1, 10, "one replica to be left")
+        self.assertEqual({self.ask("erp") for _ in range(6)}, {"erp-2 erp.corp"})
+        self.tell_replicas(replica_2=False, replica_1=False)
+        wait_until(lambda: self.reason("erp", "Published") == "NoReplica", 10, "it to be told that nobody is ready")
+
+    def test_a_restart_keeps_the_port(self):
+        self.pair.start()
+        self.publish("erp")
+        self.publish("again")
+        for name in ("erp", "again"):
+            self.wait_for(name)
+        before = {name: self.object(name)["status"]["port"] for name in ("erp", "again")}
+        self.assertEqual(self.pair.server.stop(), 0)
+        self.pair.server.start().wait_until_ready()
+        self.pair.agent.wait_until_ready()
+        wait_until(lambda: self.ask("erp") == "erp erp.corp", 15, "the service to be back")
+        self.assertEqual({name: self.object(name)["status"]["port"] for name in ("erp", "again")}, before)
+
+    def test_a_name_that_is_taken_is_left_alone(self):
+        theirs = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "erp", "namespace": "shop"},
+                  "spec": {"selector": {"app": "erp"}, "ports": [{"port": 80}]}}
+        self.cluster.apply(theirs)
+        before = self.object("erp", kind="service")
+        self.pair.start()
+        self.publish("erp")
+        self.publish("good")
+        self.wait_for("good")
+        wait_until(lambda: self.reason("erp") == "NameTaken", 10, "it to be refused")
+        wait_until(lambda: any(event["reason"] == "NameTaken" for event in json.loads(
+            self.api.kubectl("get", "events", "--namespace=shop", "--output=json"))["items"]), 10, "an event")
+        self.assertEqual(self.object("erp", kind="service"), before)
+        self.assertNotIn("port", self.object("erp")["status"])
+        self.api.kubectl("delete", "service", "erp", "--namespace=shop")
+        self.wait_for("erp")
+        self.assertEqual(self.ask("erp"), "erp erp.corp")
+
+    def test_accounts_are_those_that_the_file_allows(self):
+        self.pair.start()
+        self.publish("erp", account="elsewhere")
+        wait_until(lambda: self.reason("erp") == "AccountNotAllowed", 10, "it to be refused")
+        self.api.kubectl("get", "service", "erp", "--namespace=shop", status=1)
+        self.publish("erp")
+        self.wait_for("erp")
+        self.publish("erp", account="elsewhere")
+        wait_until(lambda: self.reason("erp") == "AccountNotAllowed", 10, "it to be refused again")
+        self.assertEqual(self.ask("erp", status=7), "", "its Service leads nowhere now")
+        self.publish("erp")
+        self.wait_for("erp")
+        self.assertEqual(self.ask("erp"), "erp erp.corp")
+
+    def test_who_is_not_allowed_is_refused(self):
+        self.pair.server.tables["on_premise_services"]["allow_from"] = ["192.0.2.0/24"]
+        self.pair.start()
+        self.publish("erp")
+        self.wait_for("erp")
+        self.ask("erp", status=52)
+        self.pair.server.wait_for_output("port.not_allowed")
+
+
+if __name__ == "__main__":
+    cache.api_server()
+    unittest.main(verbosity=2)
