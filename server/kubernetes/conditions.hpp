@@ -15,8 +15,8 @@ namespace culvert::server {
 struct Condition {
   std::string_view type;
   bool holds;
-  std::string_view reason;  ///< One word; it is for programs, too.
-  std::string message;      ///< For people; empty where it holds.
+  std::string reason;   ///< One word; it is for programs, too.
+  std::string message;  ///< For people; empty where it holds.
 };
 
 /// All of them and one more, Ready, which holds when they all do and else says why the first one does not.

@@ -2,6 +2,7 @@
 """The server's rights, in both directions: whatever it asks for is allowed, and whatever is allowed it asks for. A walk through all that
 it does is a list of steps; a new function of the server adds one."""
 
+import json
 import unittest
 
 import audit
@@ -10,39 +11,103 @@ from api_server import wait_until
 from cluster import NAMESPACE
 from cluster_case import ClusterCase
 
+DISCOVERY = ["/apis/discovery.k8s.io"]  # open to whoever is known, by system:discovery
+ON_PREMISE_SERVICES = "onpremiseservices.culvert.dev"
 ACCOUNT = f"{NAMESPACE}:culvert-server"
 
 
 class Rights(ClusterCase):
     api_arguments = audit.ARGUMENTS
 
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self.api.kubectl, "delete", ON_PREMISE_SERVICES, "--all", "--all-namespaces")
+        self.replicas(0)
+        tables = self.pair.server.tables
+        tables["kubernetes"] |= {"identity": "server-0", "account": "acme", "replicas_service": "replicas", "endpoint_slices": True}
+        tables["on_premise_services"] = {}
+
+    def replicas(self, *numbers):
+        """These are ready, says the cluster."""
+        self.cluster.service("replicas", NAMESPACE, 8042, *((f"10.9.9.{number}", f"server-{number}") for number in numbers))
+
     # --- the walk ---------------------------------------------------------------------------------------------------------
 
-    def follow_the_mappings(self):
+    def follow_the_cluster(self):
         self.pair.start()
+        # Its table of agents is made by the first replica, and changed whenever agents come and go.
+        wait_until(lambda: self.held_agents() == {"server-0": "acme/"}, 10, "the ConfigMap to name the agent")
 
-    def say_what_became_of_one(self):
-        self.apply("good", "one.test:80")
+    def say_what_became_of_a_mapping(self):
+        self.apply("good", "one.test:http")
         wait_until(lambda: self.condition("good", "Ready") == ("True", "Ready"), 10, "it to be ready")
 
-    def tell_of_a_bad_one(self):
+    def tell_of_a_bad_mapping(self):
         self.apply("bad", "10.0.0.1:80", "other")
         wait_until(lambda: self.condition("bad", "Accepted") == ("False", "BadInternalAddress"), 10, "it to be refused")
 
-    def look_up_a_named_port(self):
-        self.apply("named", "one.test:http", "named")
-        wait_until(lambda: self.condition("named", "TargetResolved") == ("True", "Resolved"), 10, "it to be resolved")
+    def lead_a_service_on_premise(self):
+        self.apply_on_premise("erp", 443)
+        wait_until(lambda: self.on_premise_status("erp").get("port"), 15, "a port")
+        self.apply_on_premise("erp", 8443)
+        wait_until(lambda: self.port_of("erp") == "8443", 15, "the Service's port to change")
+
+    def lead_it_to_another_replica(self):
+        self.assertEqual(self.addresses_of("erp-culvert"), ["10.9.9.0"])
+        self.replicas(0, 1)
+        wait_until(lambda: self.addresses_of("erp-culvert") == ["10.9.9.0", "10.9.9.1"], 10, "the Service to have two endpoints")
+
+    def tell_of_a_taken_name(self):
+        self.cluster.service("taken", "shop", 80, self.cluster.names["one.test"][0])
+        self.apply_on_premise("taken", 443)
+        wait_until(lambda: self.events("shop"), 15, "an event")
 
     def hold_the_lease(self):
         before = self.lease()
         wait_until(lambda: self.lease() != before, 10, "it to be renewed", every=0.5)
 
-    STEPS = (follow_the_mappings, say_what_became_of_one, tell_of_a_bad_one, look_up_a_named_port, hold_the_lease)
+    def find_by_name(self):
+        """Without EndpointSlices, a named port is asked for."""
+        self.pair.server.tables["kubernetes"]["endpoint_slices"] = False
+        self.pair.server.reload()
+        self.apply("named", "one.test:http", "named")
+        wait_until(lambda: self.condition("named", "TargetResolved") == ("True", "Resolved"), 15, "it to be resolved")
 
-    # ----------------------------------------------------------------------------------------------------------------------
+    STEPS = (follow_the_cluster, say_what_became_of_a_mapping, tell_of_a_bad_mapping, lead_a_service_on_premise,
+             lead_it_to_another_replica, tell_of_a_taken_name, hold_the_lease, find_by_name)
+
+    # --- what is there ----------------------------------------------------------------------------------------------------
+
+    def apply_on_premise(self, name, port):
+        self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}},
+                           {"apiVersion": "culvert.dev/v1alpha1", "kind": "OnPremiseService",
+                            "metadata": {"name": name, "namespace": "shop"}, "spec": {"virtualHost": "erp", "virtualPort": 443, "port": port}})
+
+    def on_premise_status(self, name):
+        return json.loads(self.api.kubectl("get", ON_PREMISE_SERVICES, name, "--namespace=shop", "--output=json")).get("status", {})
+
+    def port_of(self, service):
+        return self.api.kubectl("get", "service", service, "--namespace=shop", "--output=jsonpath={.spec.ports[0].port}")
+
+    def addresses_of(self, name):
+        slices = json.loads(self.api.kubectl("get", "endpointslices", name, "--namespace=shop", "--output=json"))
+        return sorted(address for endpoint in slices["endpoints"] for address in endpoint["addresses"])
+
+    def held_agents(self):
+        tables = json.loads(self.api.kubectl("get", "configmaps", f"--namespace={NAMESPACE}", "--output=json"))["items"]
+        return next((each.get("data") for each in tables if each["metadata"]["name"] == "culvert-agents"), None)
+
+    def events(self, namespace):
+        return json.loads(self.api.kubectl("get", "events", f"--namespace={namespace}", "--output=json"))["items"]
 
     def lease(self):
         return self.api.kubectl("get", "lease", "culvert-server", f"--namespace={NAMESPACE}", "--output=jsonpath={.spec.renewTime}")
+
+    def requests_with_all_watches(self):
+        """Nothing if there is a collection that was listed, and no watch of it is over yet."""
+        asked = audit.requests_of(self.api, ACCOUNT)
+        collections = {verb: {each.right.resource for each in asked if each.right.verb == verb} for verb in ("list", "watch")}
+        return asked if collections["list"] == collections["watch"] else None
 
     def test_the_server_may_what_it_does_and_nothing_else(self):
         rights = audit.rights_of(self.api, ACCOUNT)
@@ -52,11 +117,10 @@ class Rights(ClusterCase):
         # A watch is in the log once it is over.
         for program in (self.pair.agent, self.pair.server):
             program.stop()
-        wait_until(lambda: any(each.right.verb == "watch" for each in audit.requests_of(self.api, ACCOUNT)), 10, "the watches to end")
-        asked = audit.requests_of(self.api, ACCOUNT)
+        asked = wait_until(self.requests_with_all_watches, 10, "the watches to end")
         for request in asked:
             self.assertNotIn(request.status, (401, 403), request)
-            self.assertTrue(any(right.covers(request.right) for right in rights), f"by whose leave? {request}")
+            self.assertTrue(request.uri in DISCOVERY or any(right.covers(request.right) for right in rights), f"by whose leave? {request}")
         unused = sorted(right for right in rights if not any(right.covers(each.right) for each in asked))
         self.assertEqual(unused, [], "it may what it does not need")
         for right in rights:
