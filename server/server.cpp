@@ -220,10 +220,8 @@ Result<void> ServerService::reload(std::unique_ptr<Plan> plan) {
     if (auto listening = agents_.listen(fresh->config_.tunnel.listen); !listening) return listening;
   }
   commit(std::move(*staged));
-  const bool same_cluster = plan_->config_.kubernetes == fresh->config_.kubernetes;
   plan_ = std::move(fresh);
   follow_cluster();
-  if (!same_cluster) forget_cluster();
   publish_policy();
   publish_ports();
   return {};

@@ -81,7 +81,7 @@ class ServerService final : public Service {
   OnPremisePorts on_premise_ports_;
   Snapshot<ClusterNumbers> cluster_numbers_;
   bool leaving_ = false;
-  bool was_synced_ = false;  ///< With this cluster, by an earlier Cluster.
+  bool was_synced_ = false;  ///< With the cluster, by an earlier Cluster.
 };
 
 }  // namespace culvert::server

@@ -12,6 +12,8 @@ import cache
 from api_server import wait_until
 from cluster import MAPPINGS
 from cluster_case import ACCOUNT, ClusterCase, answer_of
+from culvert import free_port
+from load import Load
 
 SERVICE_ID, PORT = "myservice", 5001  # of the guide's example
 # As existing installations have it, but for the account; status and all.
@@ -107,6 +109,20 @@ class ServiceMappings(ClusterCase):
         self.says(self.channel, "one", 2)
         self.cluster.set_name("moving.test", *self.cluster.names["two.test"])
         self.says(self.channel, "two", 2)
+
+    def test_a_reload_of_how_to_reach_the_cluster_loses_nothing(self):
+        self.start()
+        self.apply("sm", "one.test:80")
+        self.says(self.channel, "one")
+        self.wait_for_status("sm")
+        with Load(self, self.channel, "one"):
+            self.pair.server.tables["kubernetes"]["external_address"] = "tunnel.example.com:443"
+            self.pair.server.reload()
+            wait_until(lambda: self.mapping("sm")["status"]["endpoint"] == "tcp://tunnel.example.com:443/web", 15, "the other endpoint")
+            # Nor while nobody answers there.
+            self.pair.server.tables["kubernetes"]["api_server"] = f"https://127.0.0.1:{free_port()}"
+            self.pair.server.reload()
+            time.sleep(2)
 
     def test_a_named_port_is_that_of_the_service(self):
         self.start()
