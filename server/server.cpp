@@ -231,8 +231,13 @@ void ServerService::drain(std::chrono::steady_clock::time_point deadline, std::f
   leaving_ = true;
   close_doors();
   agents_.drain(leave_within);
-  around_.planes.when_idle([](DataPlane& plane) { return plane.ends() > 0 || !plane.tunnels().empty(); }, deadline,
-                           done);
+  if (cluster_) cluster_->leave();
+  around_.planes.when_idle(
+      [this](DataPlane& plane) {
+        const bool is_leaving = plane.worker().index() == 0 && cluster_ && !cluster_->has_left();
+        return is_leaving || plane.ends() > 0 || !plane.tunnels().empty();
+      },
+      deadline, done);
 }
 
 void ServerService::stop(std::function<void()> done) {

@@ -21,6 +21,7 @@ namespace {
 
 constexpr auto discovery_interval = 5s;
 constexpr auto count_interval = 1s;
+constexpr auto leave_time_max = 2s;
 constexpr std::array slice_versions{"v1", "v1beta1"};  ///< The better one first.
 
 /// Which of the versions that we know a group is served in.
@@ -82,6 +83,20 @@ void Cluster::start() {
   mappings_.start(tasks_);
   tasks_.spawn(discover());
   tasks_.spawn(count());
+}
+
+void Cluster::leave() {
+  if (tasks_.is_stopping()) return;
+  tasks_.spawn(release());
+}
+
+asio::awaitable<void> Cluster::release() {
+  asio::steady_timer patience(co_await asio::this_coro::executor, leave_time_max);
+  patience.async_wait([this](const boost::system::error_code& error) {
+    if (!error) has_left_ = true;
+  });
+  co_await lease_.release();
+  has_left_ = true;
 }
 
 /// Whatever follows EndpointSlices begins when it is known what they are called.

@@ -53,6 +53,9 @@ class Cluster {
   Cluster(Worker& home, Log& log, ClusterPlan plan, Hooks hooks);
 
   void start();
+  /// We are about to stop: another replica may write from now on. Wait until has_left(), which takes 2 s at most.
+  void leave();
+  bool has_left() const { return has_left_; }
   void request_stop() { tasks_.request_stop(); }
   bool is_over() const { return tasks_.size() == 0; }
 
@@ -63,6 +66,7 @@ class Cluster {
  private:
   boost::asio::awaitable<void> discover();
   boost::asio::awaitable<void> count();
+  boost::asio::awaitable<void> release();
 
   Log& log_;
   const ClusterPlan plan_;
@@ -72,6 +76,7 @@ class Cluster {
   Replicas replicas_;
   ServiceMappingController mappings_;
   std::optional<OnPremiseController> on_premise_;
+  bool has_left_ = false;
   TaskGroup tasks_;
 };
 

@@ -37,16 +37,45 @@ bool Lease::is_ours() const {
 }
 
 asio::awaitable<void> Lease::run() {
-  for (;;) {
+  while (!leaving_) {
     const bool was_ours = is_ours();
     const auto tried = co_await try_to_hold();
     if (is_ours() != was_ours) log_.info(was_ours ? "lease.lost" : "lease.held", {{"lease", name_}, {"as", identity_}});
     if (!tried)
       log_.limited(Log::Level::warn, "lease.failed",
                    {{"lease", name_}, {"code", tried.error().code}, {"text", tried.error().text}});
-    asio::steady_timer timer(co_await asio::this_coro::executor, renewal);
+    asio::steady_timer timer(co_await asio::this_coro::executor, held_ ? renewal : retry);
     co_await timer.async_wait(asio::use_awaitable);
   }
+}
+
+json::object Lease::record(const json::object& metadata, std::string_view holder, std::int64_t transitions,
+                           std::string_view acquired) const {
+  const std::string now = kubernetes_time(true);
+  return {{"apiVersion", "coordination.k8s.io/v1"},
+          {"kind", "Lease"},
+          {"metadata", metadata},
+          {"spec",
+           {{"holderIdentity", holder},
+            {"leaseDurationSeconds", duration.count()},
+            {"acquireTime", acquired.empty() ? std::string_view(now) : acquired},
+            {"renewTime", now},
+            {"leaseTransitions", transitions}}}};
+}
+
+asio::awaitable<void> Lease::release() {
+  leaving_ = true;
+  held_ = false;
+  auto found = co_await client_.get(collection_ + "/" + name_);
+  if (!found || !found->is_good() || !found->body.is_object()) co_return;
+  const json::object& lease = found->body.get_object();
+  const json::object& spec = object_at(lease, "spec");
+  if (text_at(spec, "holderIdentity") != identity_) co_return;
+  auto let_go =
+      co_await client_.call("PUT", collection_ + "/" + name_,
+                            json::value(record(object_at(lease, "metadata"), "", number_at(spec, "leaseTransitions"),
+                                               text_at(spec, "acquireTime"))));
+  if (let_go && let_go->is_good()) log_.info("lease.lost", {{"lease", name_}, {"as", identity_}});
 }
 
 asio::awaitable<Result<void>> Lease::try_to_hold() {
@@ -76,22 +105,12 @@ asio::awaitable<Result<void>> Lease::try_to_hold() {
 asio::awaitable<Result<void>> Lease::write(std::string_view method, const json::object& metadata,
                                            std::int64_t transitions, std::string_view acquired) {
   const auto began = Clock::now();
-  const std::string now = kubernetes_time(true);
-  const json::object lease{{"apiVersion", "coordination.k8s.io/v1"},
-                           {"kind", "Lease"},
-                           {"metadata", metadata},
-                           {"spec",
-                            {{"holderIdentity", identity_},
-                             {"leaseDurationSeconds", duration.count()},
-                             {"acquireTime", acquired.empty() ? std::string_view(now) : acquired},
-                             {"renewTime", now},
-                             {"leaseTransitions", transitions}}}};
   const std::string path = method == "POST" ? collection_ : collection_ + "/" + name_;
-  auto written = co_await client_.call(method, path, json::value(lease));
+  auto written = co_await client_.call(method, path, json::value(record(metadata, identity_, transitions, acquired)));
   if (!written) co_return std::unexpected(written.error());
-  held_ = written->is_good();
+  held_ = written->is_good() && !leaving_;
   if (held_) renewed_ = began;
-  if (held_ || written->status == 409) co_return Result<void>();
+  if (written->is_good() || written->status == 409) co_return Result<void>();
   co_return fail("kubernetes.refused", written->complaint());
 }
 

@@ -17,14 +17,17 @@ namespace culvert::server {
 /// when we saw the last change, never by the times in the record (threats D14). At home, in a task of its owner.
 class Lease {
  public:
-  static constexpr std::chrono::seconds duration{15};
-  static constexpr std::chrono::seconds renewal{5};
+  static constexpr std::chrono::seconds duration{12};
+  static constexpr std::chrono::seconds renewal{4};
+  static constexpr std::chrono::seconds retry{2};  ///< Of those who wait for it.
 
   /// `client` and `log` outlive it.
   Lease(ApiClient& client, Log& log, std::string name_space, std::string name, std::string identity);
 
   /// Returns when it is stopped: throws operation_aborted.
   boost::asio::awaitable<void> run();
+  /// Lets go of it, for another to take at once, and does not take it again. Returns when that is known, or has failed.
+  boost::asio::awaitable<void> release();
   /// False as soon as our own renewal is too old for others to wait any longer.
   bool is_ours() const;
   const std::string& identity() const { return identity_; }
@@ -34,6 +37,8 @@ class Lease {
   boost::asio::awaitable<Result<void>> try_to_hold();
   boost::asio::awaitable<Result<void>> write(std::string_view method, const boost::json::object& metadata,
                                              std::int64_t transitions, std::string_view acquired);
+  boost::json::object record(const boost::json::object& metadata, std::string_view holder, std::int64_t transitions,
+                             std::string_view acquired) const;
 
   ApiClient& client_;
   Log& log_;
@@ -44,6 +49,7 @@ class Lease {
   Clock::time_point seen_at_;
   Clock::time_point renewed_;
   bool held_ = false;
+  bool leaving_ = false;
 };
 
 /// The wall clock as Kubernetes writes it: "2026-11-21T10:00:00Z", with six decimals for `is_micro`.

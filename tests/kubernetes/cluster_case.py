@@ -12,6 +12,8 @@ sys.path.insert(0, str(ROOT / "tests/e2e"))
 
 from culvert import ACCOUNT, Case, Pair  # noqa: E402
 
+REPLICAS = "culvert-replicas"  # the headless Service of the servers
+
 
 def mapping(name, address, service, **spec):
     return {"apiVersion": "connectivityproxy.sap.com/v1", "kind": "ServiceMapping", "metadata": {"name": name},
@@ -41,6 +43,7 @@ class ClusterCase(Case):
         self.pair = Pair(self)
         self.token = self.folder / "token"
         self.write_token(self.api.token("culvert-server", NAMESPACE))
+        self.replicas = {}
         self.join(self.pair.server)
 
     def write_token(self, token):
@@ -54,6 +57,21 @@ class ClusterCase(Case):
         server.tables["kubernetes"] = {"api_server": f"https://127.0.0.1:{port or self.api.port}", "ca": self.api.ca,
                                        "token_file": self.token, "namespace": NAMESPACE, "external_address": f"127.0.0.1:{server.port}"}
         server.command = self.cluster.with_names(server.command)
+
+    def replicate(self, server, identity, address="127.0.0.1"):
+        """Makes this server one of several replicas, of which Kubernetes says that it is ready at this address."""
+        server.tables["kubernetes"].update(identity=identity, replicas_service=REPLICAS)
+        self.replicas[identity] = address
+        self.tell_replicas()
+
+    def tell_replicas(self, *not_ready):
+        """What Kubernetes itself does as pods become ready, or do not."""
+        self.cluster.apply({
+            "apiVersion": "discovery.k8s.io/v1beta1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": REPLICAS, "namespace": NAMESPACE, "labels": {"kubernetes.io/service-name": REPLICAS}},
+            "ports": [{"name": "tunnel", "port": 8042, "protocol": "TCP"}],
+            "endpoints": [{"addresses": [address], "conditions": {"ready": name not in not_ready},
+                           "targetRef": {"kind": "Pod", "name": name, "namespace": NAMESPACE}} for name, address in self.replicas.items()]})
 
     def apply(self, name, address, service="web", **spec):
         self.cluster.apply(mapping(name, address, service, **spec))

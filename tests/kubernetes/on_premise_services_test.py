@@ -10,14 +10,13 @@ import unittest
 
 import cache
 from api_server import wait_until
-from cluster import NAMESPACE, run
-from cluster_case import ACCOUNT, ClusterCase, Pair
+from cluster import run
+from cluster_case import ACCOUNT, ClusterCase
 from service_proxy import program_rules
 
 import culvert
 
 OBJECTS = "onpremiseservices.culvert.dev"
-REPLICAS = "culvert-replicas"
 BASE = 21000  # of the ports that the servers give out
 
 
@@ -49,7 +48,6 @@ class OnPremiseServices(ClusterCase):
             for space in ("shop", "other"):
                 self.addCleanup(self.api.kubectl, "delete", each, "--all", f"--namespace={space}")
         self.addCleanup(self.api.kubectl, "delete", OBJECTS, "--all", "--all-namespaces")
-        self.replicas = {}
         self.serve_here(self.pair.server, "replica-1")
         self.erp = self.back_end("erp")
         self.pair.agent.web("erp.corp:80", self.erp)
@@ -68,20 +66,9 @@ class OnPremiseServices(ClusterCase):
         """This server as the replica `identity`, at an address of its own in the cluster's network."""
         address = f"{self.cluster.network}.{201 + len(self.replicas)}"
         run("ip", "address", "replace", f"{address}/24", "dev", self.cluster.space)
-        server.tables["kubernetes"].update(identity=identity, replicas_service=REPLICAS)
         server.tables["on_premise_services"] = {
             "listen": f"{address}:{BASE}-{BASE + 9}", "allow_from": [f"{self.cluster.network}.0/24"], "accounts": [ACCOUNT]}
-        self.replicas[identity] = address
-        self.tell_replicas()
-
-    def tell_replicas(self, **ready):
-        """What Kubernetes itself does as pods become ready, or do not."""
-        self.cluster.apply({
-            "apiVersion": "discovery.k8s.io/v1beta1", "kind": "EndpointSlice", "addressType": "IPv4",
-            "metadata": {"name": REPLICAS, "namespace": NAMESPACE, "labels": {"kubernetes.io/service-name": REPLICAS}},
-            "ports": [{"name": "tunnel", "port": 8042, "protocol": "TCP"}],
-            "endpoints": [{"addresses": [address], "conditions": {"ready": ready.get(name.replace("-", "_"), True)},
-                           "targetRef": {"kind": "Pod", "name": name, "namespace": NAMESPACE}} for name, address in self.replicas.items()]})
+        self.replicate(server, identity, address)
 
     def publish(self, name, space="shop", host="erp.corp", port=80, protocol="http", **spec):
         self.cluster.apply({"apiVersion": "culvert.dev/v1alpha1", "kind": "OnPremiseService", "metadata": {"name": name, "namespace": space},
@@ -187,10 +174,10 @@ class OnPremiseServices(ClusterCase):
         wait_until(lambda: answers.add(self.ask("erp")) or len(answers) == 2, 15, "both to take part")
         self.assertEqual(answers, {"erp erp.corp", "erp-2 erp.corp"})
         # One is not ready any more: the writer takes it out, and nothing fails.
-        self.tell_replicas(replica_1=False)
+        self.tell_replicas("replica-1")
         wait_until(lambda: len({self.ask("erp") for _ in range(4)}) == 1, 10, "one replica to be left")
         self.assertEqual({self.ask("erp") for _ in range(6)}, {"erp-2 erp.corp"})
-        self.tell_replicas(replica_2=False, replica_1=False)
+        self.tell_replicas("replica-1", "replica-2")
         wait_until(lambda: self.reason("erp", "Published") == "NoReplica", 10, "it to be told that nobody is ready")
 
     def test_a_restart_keeps_the_port(self):
