@@ -43,7 +43,7 @@ class ClusterCase(Case):
         self.pair = Pair(self)
         self.token = self.folder / "token"
         self.write_token(self.api.token("culvert-server", NAMESPACE))
-        self.replicas = {}
+        self.replica_addresses = {}
         self.join(self.pair.server)
 
     def write_token(self, token):
@@ -61,7 +61,7 @@ class ClusterCase(Case):
     def replicate(self, server, identity, address="127.0.0.1"):
         """Makes this server one of several replicas, of which Kubernetes says that it is ready at this address."""
         server.tables["kubernetes"].update(identity=identity, replicas_service=REPLICAS)
-        self.replicas[identity] = address
+        self.replica_addresses[identity] = address
         self.tell_replicas()
 
     def tell_replicas(self, *not_ready):
@@ -71,7 +71,7 @@ class ClusterCase(Case):
             "metadata": {"name": REPLICAS, "namespace": NAMESPACE, "labels": {"kubernetes.io/service-name": REPLICAS}},
             "ports": [{"name": "tunnel", "port": 8042, "protocol": "TCP"}],
             "endpoints": [{"addresses": [address], "conditions": {"ready": name not in not_ready},
-                           "targetRef": {"kind": "Pod", "name": name, "namespace": NAMESPACE}} for name, address in self.replicas.items()]})
+                           "targetRef": {"kind": "Pod", "name": name, "namespace": NAMESPACE}} for name, address in self.replica_addresses.items()]})
 
     def apply(self, name, address, service="web", **spec):
         self.cluster.apply(mapping(name, address, service, **spec))

@@ -64,7 +64,7 @@ class OnPremiseServices(ClusterCase):
 
     def serve_here(self, server, identity):
         """This server as the replica `identity`, at an address of its own in the cluster's network."""
-        address = f"{self.cluster.network}.{201 + len(self.replicas)}"
+        address = f"{self.cluster.network}.{201 + len(self.replica_addresses)}"
         run("ip", "address", "replace", f"{address}/24", "dev", self.cluster.space)
         server.tables["on_premise_services"] = {
             "listen": f"{address}:{BASE}-{BASE + 9}", "allow_from": [f"{self.cluster.network}.0/24"], "accounts": [ACCOUNT]}
@@ -169,7 +169,7 @@ class OnPremiseServices(ClusterCase):
         self.publish("erp")
         self.wait_for("erp")
         port = self.object("erp")["status"]["port"]
-        wait_until(lambda: all(f"{address}:{port}" in run("ss", "-Hltn") for address in self.replicas.values()), 5, "both to listen")
+        wait_until(lambda: all(f"{address}:{port}" in run("ss", "-Hltn") for address in self.replica_addresses.values()), 5, "both to listen")
         answers = set()
         wait_until(lambda: answers.add(self.ask("erp")) or len(answers) == 2, 15, "both to take part")
         self.assertEqual(answers, {"erp erp.corp", "erp-2 erp.corp"})

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two servers in one cluster behind one address: the agent reaches both, each serves every request by itself, one of them writes, and what
+is written speaks for both."""
+
+import http.client
+import time
+import unittest
+
+import cache
+from api_server import wait_until
+from cluster_case import ClusterCase
+
+import culvert
+from backends import serve
+from replicas_test import Balancer
+
+REQUESTS = 1000
+WRITER_SECONDS_MAX = 20
+
+
+def answer(connection):
+    """An on-premise system: HTTP with kept connections."""
+    data = b""
+    while part := connection.recv(65536):
+        data += part
+        while b"\r\n\r\n" in data:
+            data = data.split(b"\r\n\r\n", 1)[1]
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nerp")
+
+
+class Replicas(ClusterCase):
+    def setUp(self):
+        super().setUp()
+        second = culvert.Server(self, self.pair.server_credentials, name="server-2")
+        self.join(second)
+        self.servers = [self.pair.server, second]
+        for number, server in enumerate(self.servers, 1):
+            self.replicate(server, f"replica-{number}", f"10.0.0.{number}")
+            server.proxy_port = culvert.free_port()
+            server.tables["http_proxy"] = {"listen": f"127.0.0.1:{server.proxy_port}", "account": culvert.ACCOUNT}
+        self.pair.agent.web("erp:80", serve(self, answer))
+
+    def start(self, *ports):
+        for server in self.servers:
+            server.start()
+        for server in self.servers:
+            server.wait_until_ready()
+        self.pair.agent.tables["server"][0]["address"] = f"127.0.0.1:{Balancer(self, ports or [each.port for each in self.servers]).port}"
+        self.pair.agent.start().wait_until_ready()
+
+    def writer(self):
+        return next((server for server in self.servers if server.is_running() and server.status()["kubernetes"][0]["writes_status"]), None)
+
+    def other(self, server):
+        return next(each for each in self.servers if each is not server)
+
+    def test_each_serves_every_request_by_itself(self):
+        self.start()
+        for server in self.servers:
+            wait_until(lambda server=server: len(server.status()["tunnels"]) >= 2, 15, f"the agent at {server.name}")
+            for start in range(0, REQUESTS, 100):
+                client = http.client.HTTPConnection("127.0.0.1", server.proxy_port, timeout=10)
+                for _ in range(start, start + 100):
+                    client.request("GET", "http://erp:80/")
+                    response = client.getresponse()
+                    self.assertEqual((response.status, response.read()), (200, b"erp"))
+                client.close()
+
+    def test_status_speaks_for_both(self):
+        # Only the second one is in reach of the agent.
+        self.start(self.servers[1].port)
+        self.apply("sm", "one.test:80")
+        wait_until(lambda: self.condition("sm", "AgentConnected") == ("True", "Connected"), 15, "the agent to count")
+        for server in self.servers:
+            self.assertEqual(server.status()["kubernetes"][0]["replicas"], ["replica-1", "replica-2"])
+        # Who is not ready is of no use to anybody, unless it is the writer itself.
+        writer = wait_until(self.writer, 15, "a writer")
+        if writer is self.servers[0]:
+            self.tell_replicas("replica-2")
+            wait_until(lambda: self.condition("sm", "AgentConnected") == ("False", "NoAgent"), 10, "it not to count")
+            self.tell_replicas()
+            wait_until(lambda: self.condition("sm", "AgentConnected") == ("True", "Connected"), 10, "the agent to count again")
+        self.pair.agent.stop()
+        wait_until(lambda: self.condition("sm", "AgentConnected") == ("False", "NoAgent"), 10, "it to be gone")
+
+    def test_another_one_writes_once_the_writer_is_killed(self):
+        self.start()
+        writer = wait_until(self.writer, 15, "a writer")
+        self.assertFalse(self.other(writer).status()["kubernetes"][0]["writes_status"])
+        writer.kill()
+        killed = time.monotonic()
+        self.apply("sm", "one.test:80")
+        wait_until(lambda: self.condition("sm", "Accepted"), WRITER_SECONDS_MAX, "the other one to write")
+        self.notes.append(f"another writer after {time.monotonic() - killed:.1f} s")
+        # It comes back, and there are not two of them.
+        writer.start().wait_until_ready()
+        time.sleep(3)
+        self.assertIs(self.writer(), self.other(writer))
+        self.assertFalse(writer.status()["kubernetes"][0]["writes_status"])
+
+    def test_a_writer_that_stops_lets_go_at_once(self):
+        self.start()
+        writer = wait_until(self.writer, 15, "a writer")
+        self.assertEqual(writer.stop(), 0)
+        self.apply("sm", "one.test:80")
+        wait_until(lambda: self.condition("sm", "Accepted"), 6, "the other one to write")
+
+
+if __name__ == "__main__":
+    cache.api_server()
+    unittest.main(verbosity=2)
