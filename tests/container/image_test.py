@@ -76,8 +76,8 @@ class Made(unittest.TestCase):
         for path, content in self.files.items():
             if path.startswith("blobs/"):
                 self.assertEqual(path, "blobs/sha256/" + hashlib.sha256(content).hexdigest())
-        pairs = ((self.manifest_descriptor, "manifest.v1+json"), (self.manifest["config"], "config.v1+json"), (self.manifest["layers"][0], "layer.v1.tar+gzip"))
-        for descriptor, media_type in pairs:
+        for descriptor, media_type in ((self.manifest_descriptor, "manifest.v1+json"), (self.manifest["config"], "config.v1+json"),
+                                       (self.manifest["layers"][0], "layer.v1.tar+gzip")):
             self.assertEqual((descriptor["mediaType"], descriptor["size"]), (f"{MEDIA}.{media_type}", len(self.blob(descriptor))))
         self.assertEqual(self.config["rootfs"], {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(self.layer).hexdigest()}"]})
         self.assertEqual(len(self.files), 3 + 3, self.files.keys())
@@ -106,8 +106,7 @@ class Made(unittest.TestCase):
                 self.assertEqual(member.mode & (stat.S_ISUID | stat.S_ISGID | stat.S_IWGRP | stat.S_IWOTH), 0, name)
 
     def test_the_program_is_hardened_as_the_package_is(self):
-        program = FOLDER / "bundle/rootfs/usr/bin/culvert-server"
-        self.assertEqual(missing_hardening(program), [])
+        self.assertEqual(missing_hardening(FOLDER / "bundle/rootfs/usr/bin/culvert-server"), [])
 
     def test_each_library_brings_its_licence(self):
         licences = {name.split("/")[3] for name in self.inside if re.fullmatch(r"usr/share/doc/[^/]+/copyright", name)}
@@ -157,7 +156,8 @@ class Runs(Case):
         return self.command("curl", "--silent", "--show-error", "--include", "--max-time", 10, "--noproxy", "", *arguments)
 
     def assert_channel_serves(self, port):
-        self.assertRegex(self.curl(f"http://localhost:{port}/test", "--header", "Host: echoserver.test"), "(?s)^HTTP/1.1 200 .*seen by the back end echoserver.test")
+        answer = self.curl(f"http://localhost:{port}/test", "--header", "Host: echoserver.test")
+        self.assertRegex(answer, "(?s)^HTTP/1.1 200 .*seen by the back end echoserver.test")
 
     def test_the_demo(self):
         filed = self.to_cloud("filed", f"filed.test:{self.back_end('echoserver.test', OUTSIDE)}")
