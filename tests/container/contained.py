@@ -11,7 +11,7 @@ import tarfile
 from culvert import Server, toml
 
 USER = 65532
-OUTSIDE, INSIDE = "10.231.78.1", "10.231.78.2"  # of a network that only the container and this machine are in
+OUTSIDE, INSIDE = "10.232.78.1", "10.232.78.2"  # of a network that only the container and this machine are in
 TUNNEL, PROXY, METRICS = 8042, 20003, 9494
 CLIENTS = {"allow_from": [f"{OUTSIDE}/32"]}
 # crun refuses cgroups that are partly of version 1, which this machine may have though none is asked of it: it gets a view of its own.
@@ -36,7 +36,7 @@ class Network:
     """A namespace with one cable to this machine."""
 
     def __init__(self):
-        self.name, self.cable = f"culvert-{os.getpid()}", f"cv{os.getpid()}"
+        self.name, self.cable = f"culvert-image-{os.getpid()}", f"cv{os.getpid()}"
         run("ip", "netns", "add", self.name)
         run("ip", "link", "add", self.cable, "type", "veth", "peer", "name", "eth0", "netns", self.name)
         run("ip", "addr", "add", f"{OUTSIDE}/24", "dev", self.cable)
