@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The back end of scripts/demo: answers 200 to /test for the host of its second argument, and shows what it got."""
+"""The back end of scripts/demo: answers 200 to /test for the host of its second argument, and shows what it got. It listens on the port of
+its first argument, on loopback or the address of its third."""
 
 import http.server
 import sys
@@ -29,4 +30,4 @@ class Backend(http.server.BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Backend).serve_forever()
+    http.server.ThreadingHTTPServer(((sys.argv[3:] or ["127.0.0.1"])[0], int(sys.argv[1])), Backend).serve_forever()

@@ -15,7 +15,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SUITES = ["tidy", "unit", "simulation", "fuzz", "e2e"]
-ASIDE = ["packages", "kubernetes"]  # only when asked for
+ASIDE = ["packages", "kubernetes", "image"]  # only when asked for
 PYTHON = "/usr/bin/python3"  # Debian's, which has python3-websockets
 FUZZ_SECONDS_IN_ALL = 60
 CLANG_TIDY_SECONDS_MAX = 100  # without --all: CI has a budget, and the rest is named
@@ -24,6 +24,7 @@ PACKAGES_SECONDS_MAX = 3600  # two builds from nothing
 API_SERVER_SECONDS_MAX = 3600  # built from nothing
 KUBERNETES_SECONDS_MAX = 1800  # of one file of tests
 KUBERNETES_WAITING = ["cut_watches_test", "many_objects_test", "outage_test"]  # wait for minutes, and so for each other's end
+IMAGE_SECONDS_MAX = 3600  # with a build from nothing
 PARALLEL = 2
 running = set()  # process groups that Ctrl-C must end too
 
@@ -312,6 +313,13 @@ def kubernetes(options):
     return result
 
 
+def image(options):
+    """Makes the container image of the server, and runs it beside an agent."""
+    if not build("release", "agent/culvert-agent"):
+        return Result(failed=1)
+    return test_file(options, "image", "tests/container/image_test.py", IMAGE_SECONDS_MAX)
+
+
 def test_file(options, name, path, seconds_max):
     """A file of unittest, each test of which prints a line of its own on standard error."""
     return tell_file(name, *run_file(options, path, seconds_max))
@@ -348,6 +356,7 @@ def main():
     aside.add_argument("--packages", dest="aside", action="store_const", const="packages", help="the Debian packages, and nothing else")
     aside.add_argument("--kubernetes", dest="aside", action="store_const", const="kubernetes",
                        help="what stands on a Kubernetes API server, and nothing else")
+    aside.add_argument("--image", dest="aside", action="store_const", const="image", help="the container image, and nothing else")
     parser.add_argument("--all", action="store_true", help="clang-tidy on every file")
     parser.add_argument("-k", dest="pattern", help="only unit and e2e tests whose name contains this")
     options = parser.parse_args()
@@ -361,13 +370,13 @@ def main():
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupted)
     total, lines = Result(), []
-    built = set(chosen) <= {"fuzz", "packages"} or build(options.kind)
+    built = set(chosen) <= {"fuzz", "packages", "image"} or build(options.kind)
     if not built:
         total.failed += 1
         lines.append("build       failed; no suite was run")
         chosen = []
     suites = {"tidy": tidy, "unit": unit, "simulation": simulation, "fuzz": fuzz, "e2e": e2e, "packages": packages,
-              "kubernetes": kubernetes}
+              "kubernetes": kubernetes, "image": image}
     for name in chosen:
         say(f"== {name}")
         started = time.monotonic()

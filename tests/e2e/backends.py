@@ -22,8 +22,8 @@ from culvert import BUILD, ROOT, Program, free_port, wait_until
 AS_ROOT = os.geteuid() == 0
 
 
-def serve(case, conversation):
-    """A TCP server on loopback that calls `conversation(socket)` for each connection, in a thread of its own. Returns the port."""
+def serve(case, conversation, address="127.0.0.1"):
+    """A TCP server that calls `conversation(socket)` for each connection, in a thread of its own. Returns the port."""
 
     class Conversation(socketserver.BaseRequestHandler):
         def handle(self):
@@ -33,7 +33,7 @@ def serve(case, conversation):
     class TcpServer(socketserver.ThreadingTCPServer):
         allow_reuse_address, daemon_threads, request_queue_size, block_on_close = True, True, 4096, False
 
-    server = TcpServer(("127.0.0.1", free_port()), Conversation)
+    server = TcpServer((address, free_port()), Conversation)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     case.addCleanup(server.server_close)
     case.addCleanup(server.shutdown)

@@ -141,7 +141,7 @@ class Program:
 class CulvertProgram(Program):
     """culvert-server or culvert-agent. `tables` is its configuration; change it, then call reload()."""
 
-    kind = ""
+    kind, host = "", "127.0.0.1"  # where its ports are, as tests see them
 
     def __init__(self, case, name, tables):
         self.config = case.folder / f"{name}.toml"
@@ -167,7 +167,7 @@ class CulvertProgram(Program):
 
     def http(self, path, seconds=5):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}{path}", timeout=seconds) as answer:
+            with urllib.request.urlopen(f"http://{self.host}:{self.metrics_port}{path}", timeout=seconds) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

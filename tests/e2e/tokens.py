@@ -43,7 +43,7 @@ class Issuer:
 
     name = "https://issuer.example"
 
-    def __init__(self, case, credentials=None):
+    def __init__(self, case, credentials=None, address="127.0.0.1"):
         self.case, self.mode, self.asked = case, "well", 0
         self.keys = [Key(case.folder, "k1")]
         context = None
@@ -69,7 +69,7 @@ class Issuer:
             if context:
                 connection.unwrap()
 
-        port = serve(case, conversation)
+        port = serve(case, conversation, address)
         self.url = f"{'https' if credentials else 'http'}://localhost:{port}/keys"
 
     def jwks(self):
