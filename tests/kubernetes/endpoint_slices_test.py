@@ -2,6 +2,7 @@
 """Targets by Services and EndpointSlices: streams go to the endpoints that are ready, by turns, at the port that the Service means; no DNS
 is asked."""
 
+import json
 import unittest
 
 import cache
@@ -34,8 +35,11 @@ class EndpointSlices(ClusterCase):
         self.apply("sm", "web.shop:80")
         wait_until(lambda: self.condition("sm", "Ready") == ("True", "Ready"), 10, "it to be ready")
         self.assertEqual(self.answers(), ["a", "b"])
-        self.set_ready("b")
+        not_ready = [{"op": "replace", "path": "/endpoints/0/conditions/ready", "value": False}]
+        self.api.kubectl("patch", "endpointslice", "web", "--namespace=shop", "--type=json", f"--patch={json.dumps(not_ready)}")
         wait_until(lambda: self.answers() == ["b"], 3, "only one to be left")
+        self.set_ready("a")
+        wait_until(lambda: self.answers() == ["a"], 3, "only the other one to be left")
         self.set_ready("a", "b")
         wait_until(lambda: self.answers() == ["a", "b"], 3, "both to be back")
 

@@ -41,18 +41,16 @@ class Replicas(ClusterCase):
         self.pair.agent.web("erp:80", serve(self, answer))
 
     def start(self, *ports):
-        for server in self.servers:
-            server.start()
-        for server in self.servers:
-            server.wait_until_ready()
+        """The first one writes; the agent dials an address behind which `ports` are, those of both servers unless said."""
+        self.servers[0].start()
+        wait_until(lambda: self.writer() is self.servers[0], 15, "the first one to write")
+        self.servers[1].start().wait_until_ready()
         self.pair.agent.tables["server"][0]["address"] = f"127.0.0.1:{Balancer(self, ports or [each.port for each in self.servers]).port}"
         self.pair.agent.start().wait_until_ready()
 
     def writer(self):
-        return next((server for server in self.servers if server.is_running() and server.status()["kubernetes"][0]["writes_status"]), None)
-
-    def other(self, server):
-        return next(each for each in self.servers if each is not server)
+        running = [server for server in self.servers if server.is_running() and server.is_ready()]
+        return next((server for server in running if server.status()["kubernetes"][0]["writes_status"]), None)
 
     def test_each_serves_every_request_by_itself(self):
         self.start()
@@ -67,26 +65,23 @@ class Replicas(ClusterCase):
                 client.close()
 
     def test_status_speaks_for_both(self):
-        # Only the second one is in reach of the agent.
+        # Only the one that does not write is in reach of the agent.
         self.start(self.servers[1].port)
         self.apply("sm", "one.test:80")
         wait_until(lambda: self.condition("sm", "AgentConnected") == ("True", "Connected"), 15, "the agent to count")
         for server in self.servers:
             self.assertEqual(server.status()["kubernetes"][0]["replicas"], ["replica-1", "replica-2"])
-        # Who is not ready is of no use to anybody, unless it is the writer itself.
-        writer = wait_until(self.writer, 15, "a writer")
-        if writer is self.servers[0]:
-            self.tell_replicas("replica-2")
-            wait_until(lambda: self.condition("sm", "AgentConnected") == ("False", "NoAgent"), 10, "it not to count")
-            self.tell_replicas()
-            wait_until(lambda: self.condition("sm", "AgentConnected") == ("True", "Connected"), 10, "the agent to count again")
+        self.tell_replicas("replica-2")
+        wait_until(lambda: self.condition("sm", "AgentConnected") == ("False", "NoAgent"), 10, "it not to count")
+        self.tell_replicas()
+        wait_until(lambda: self.condition("sm", "AgentConnected") == ("True", "Connected"), 10, "the agent to count again")
         self.pair.agent.stop()
         wait_until(lambda: self.condition("sm", "AgentConnected") == ("False", "NoAgent"), 10, "it to be gone")
 
     def test_another_one_writes_once_the_writer_is_killed(self):
         self.start()
-        writer = wait_until(self.writer, 15, "a writer")
-        self.assertFalse(self.other(writer).status()["kubernetes"][0]["writes_status"])
+        writer, other = self.servers
+        self.assertFalse(other.status()["kubernetes"][0]["writes_status"])
         writer.kill()
         killed = time.monotonic()
         self.apply("sm", "one.test:80")
@@ -95,13 +90,12 @@ class Replicas(ClusterCase):
         # It comes back, and there are not two of them.
         writer.start().wait_until_ready()
         time.sleep(3)
-        self.assertIs(self.writer(), self.other(writer))
+        self.assertIs(self.writer(), other)
         self.assertFalse(writer.status()["kubernetes"][0]["writes_status"])
 
     def test_a_writer_that_stops_lets_go_at_once(self):
         self.start()
-        writer = wait_until(self.writer, 15, "a writer")
-        self.assertEqual(writer.stop(), 0)
+        self.assertEqual(self.servers[0].stop(), 0)
         self.apply("sm", "one.test:80")
         wait_until(lambda: self.condition("sm", "Accepted"), 6, "the other one to write")
 
