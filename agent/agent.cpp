@@ -93,7 +93,7 @@ Result<void> AgentService::start() {
 /// A server that stays where it was, for the same identity, keeps its tunnels and takes a renewed certificate; one that
 /// changed is another server: its old tunnels live on until their streams have ended.
 void AgentService::take_links(const AgentPlan& plan) {
-  std::map<std::string, std::unique_ptr<ServerLink>> kept;
+  std::map<std::string, std::unique_ptr<ServerLinks>> kept;
   for (std::size_t i = 0; i < plan.config_.servers.size(); ++i) {
     const Server& server = plan.config_.servers[i];
     const auto found = links_.find(server.name);
@@ -102,43 +102,38 @@ void AgentService::take_links(const AgentPlan& plan) {
       kept[server.name] = std::move(found->second);
       continue;
     }
-    auto link = std::make_unique<ServerLink>(link_surroundings_, server, plan.tls_[i]);
+    auto links = std::make_unique<ServerLinks>(link_surroundings_, server, plan.tls_[i]);
     for (const auto& [name, older] : links_) {
-      if (older && older->server().address == server.address) link->succeed(*older);
+      if (older && older->server().address == server.address) links->succeed(*older);
     }
     for (const auto& older : retired_) {
-      if (older->server().address == server.address) link->succeed(*older);
+      if (older->server().address == server.address) links->succeed(*older);
     }
-    link->start();
-    kept[server.name] = std::move(link);
+    links->start();
+    kept[server.name] = std::move(links);
   }
   links_.swap(kept);
-  for (auto& [name, link] : kept) {
-    if (link) retire(std::move(link));
+  for (auto& [name, links] : kept) {
+    if (links) retire(std::move(links));
   }
+  std::vector<CountedServer> counted;
+  for (const auto& [name, links] : links_) counted.push_back({name, links->counts()});
+  counted_.publish(std::make_shared<const std::vector<CountedServer>>(std::move(counted)));
 }
 
 /// Make before break: where another link takes its place, that one stands first.
-void AgentService::retire(std::unique_ptr<ServerLink> link) {
-  ServerLink* leaving = link.get();  // It stays until a later reload, or the end, finds it over.
-  retired_.push_back(std::move(link));
+void AgentService::retire(std::unique_ptr<ServerLinks> links) {
+  ServerLinks* leaving = links.get();  // They stay until a later reload, or the end, finds them over.
+  retired_.push_back(std::move(links));
   const auto waits = [this, name = leaving->server().name](DataPlane& plane) {
     if (plane.worker().index() != 0) return false;  // Links are known at home only.
     const auto successor = links_.find(name);
     return successor != links_.end() && successor->second->tunnels_up() == 0;
   };
-  around_.planes.when_idle(waits, std::chrono::steady_clock::now() + succeed_time_max,
-                           [this, leaving] { end(*leaving); });
-}
-
-void AgentService::end(ServerLink& link) {
-  link.drain();
-  link.close_when_empty();
-  ServerLink* leaving = &link;
-  const auto busy = [ids = link.status().tunnels](DataPlane& plane) {
-    return std::ranges::any_of(ids, [&plane](TunnelId id) { return plane.find_tunnel(id) != nullptr; });
-  };
-  around_.planes.when_idle(busy, std::chrono::steady_clock::time_point::max(), [leaving] { leaving->stop(); });
+  around_.planes.when_idle(waits, std::chrono::steady_clock::now() + succeed_time_max, [leaving] {
+    leaving->drain();
+    leaving->close_when_empty();
+  });
 }
 
 Result<void> AgentService::reload(std::unique_ptr<Plan> plan) {
@@ -233,13 +228,19 @@ void AgentService::status(std::function<void(boost::json::object)> done) {
   auto owners = std::make_shared<std::map<TunnelId, std::string>>();
   auto servers = std::make_shared<boost::json::array>();
   for (const auto& [name, link] : links_) {
-    const ServerLink::Status status = link->status();
+    const ServerLinks::Status status = link->status();
     for (const TunnelId id : status.tunnels) owners->emplace(id, name);
+    boost::json::array replicas;
+    for (const ServerLinks::Replica& replica : status.replicas) {
+      replicas.push_back(
+          {{"name", replica.name}, {"tunnels_up", replica.tunnels_up}, {"last_error", replica.last_error}});
+    }
     servers->push_back({{"name", name},
                         {"address", to_string(link->server().address)},
                         {"tunnels_wanted", link->tunnels_wanted()},
                         {"tunnels_up", link->tunnels_up()},
-                        {"last_error", status.last_error}});
+                        {"last_error", status.last_error},
+                        {"replicas", std::move(replicas)}});
   }
   gather_tunnels(
       around_.planes,
@@ -266,6 +267,13 @@ Readiness AgentService::readiness() {
   return {true, ""};
 }
 
-void AgentService::collect(MetricsPage&) {}
+void AgentService::collect(MetricsPage& page) {
+  for (const CountedServer& server : *counted_.get()) {
+    page.gauge("culvert_replicas_known", "Replicas of the server that the agent knows.", {{"server", server.name}},
+               server.replicas->known);
+    page.gauge("culvert_replicas_reached", "Replicas of the server to which a tunnel is up.", {{"server", server.name}},
+               server.replicas->reached);
+  }
+}
 
 }  // namespace culvert::agent

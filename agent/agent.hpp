@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "agent/config.hpp"
-#include "agent/server_link.hpp"
+#include "agent/server_links.hpp"
 #include "agent/system_mappings.hpp"
 #include "common/program/program.hpp"
 #include "common/tunnel/local_ports.hpp"
@@ -48,8 +48,7 @@ class AgentService final : public Service {
 
  private:
   void take_links(const AgentPlan& plan);
-  void retire(std::unique_ptr<ServerLink> link);
-  void end(ServerLink& link);
+  void retire(std::unique_ptr<ServerLinks> links);
   void check_loaded_targets();
 
   Surroundings around_;
@@ -59,8 +58,13 @@ class AgentService final : public Service {
   std::vector<std::unique_ptr<BackEndPool>> pools_;
   Snapshot<SystemMappings> mappings_;
   LinkSurroundings link_surroundings_;
-  std::map<std::string, std::unique_ptr<ServerLink>> links_;  ///< By the server's name.
-  std::vector<std::unique_ptr<ServerLink>> retired_;          ///< Their last tunnels are ending.
+  std::map<std::string, std::unique_ptr<ServerLinks>> links_;  ///< By the server's name.
+  std::vector<std::unique_ptr<ServerLinks>> retired_;          ///< Their last tunnels are ending.
+  struct CountedServer {
+    std::string name;
+    std::shared_ptr<const ReplicaCounts> replicas;
+  };
+  Snapshot<std::vector<CountedServer>> counted_{std::make_shared<const std::vector<CountedServer>>()};
   LocalPorts ports_;
   TargetCheck target_check_;
   std::map<std::string, Error> unreachable_;  ///< By the mapping's server and virtual address, when it was loaded.

@@ -10,7 +10,6 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/core.h>
 
-#include "agent/http_exchange.hpp"
 #include "common/admin/defect.hpp"
 #include "common/config/secret_file.hpp"
 #include "common/net/connect_proxy.hpp"
@@ -25,11 +24,23 @@ namespace {
 constexpr std::chrono::seconds dial_time_max{10};
 constexpr std::chrono::milliseconds empty_poll_interval{200};
 constexpr std::chrono::seconds widen_pause{1};
+constexpr std::string_view wrong_replica_code = "tunnel.wrong_replica";
+
+// SPEC 8.5: how soon after wrong_replica.
+constexpr std::chrono::milliseconds miss_pause_min{10};
+constexpr std::chrono::milliseconds miss_pause_max{50};
+constexpr std::chrono::seconds lost_pause_min{30};
+constexpr std::chrono::seconds lost_pause_max{35};
 
 std::function<double()> chance() {
   return [source = std::minstd_rand(std::random_device{}())]() mutable {
     return std::uniform_real_distribution<>(0, 1)(source);
   };
+}
+
+std::chrono::milliseconds between(std::chrono::milliseconds least, std::chrono::milliseconds most) {
+  return least +
+         std::chrono::milliseconds(static_cast<std::int64_t>(static_cast<double>((most - least).count()) * chance()()));
 }
 
 /// On the tunnel's worker: who was asked to leave closes, once its streams have ended.
@@ -45,11 +56,14 @@ void close_when_empty(DataPlane& plane, TunnelId id) {
 
 }  // namespace
 
-ServerLink::ServerLink(const LinkSurroundings& surroundings, Server server, TlsContext tls)
+ServerLink::ServerLink(const LinkSurroundings& surroundings, Server server, TlsContext tls, std::string replica,
+                       std::function<void()> on_news)
     : around_(surroundings),
       server_(std::move(server)),
       tls_(std::move(tls)),
       dialer_(around_.planes.home().context().get_executor()),
+      replica_(std::move(replica)),
+      on_news_(std::move(on_news)),
       wanted_(server_.tunnels_min),
       changed_(around_.planes.home().context().get_executor()),
       keepers_(around_.planes.home().context().get_executor(), report_defect(around_.log, "link " + server_.name)) {}
@@ -57,9 +71,10 @@ ServerLink::ServerLink(const LinkSurroundings& surroundings, Server server, TlsC
 ServerLink::~ServerLink() = default;
 
 void ServerLink::succeed(const ServerLink& older) {
-  epoch_ = std::max(epoch_, older.epoch_);
-  first_slot_ = std::max(first_slot_, older.first_slot_);
-  for (const auto& [id, known] : older.tunnels_) first_slot_ = std::max(first_slot_, known.slot + 1);
+  if (older.epoch_ < epoch_) return;
+  if (older.epoch_ > epoch_) foreign_slots_.clear();
+  epoch_ = older.epoch_;
+  for (const auto& [id, known] : older.tunnels_) foreign_slots_.insert(known.slot);
 }
 
 void ServerLink::start() {
@@ -67,23 +82,30 @@ void ServerLink::start() {
 }
 
 void ServerLink::spawn_keepers() {
-  for (; keeping_ < wanted_ && !draining_; ++keeping_) keepers_.spawn(keep());
+  for (; keeping_ < keepers_wanted() && !draining_; ++keeping_) keepers_.spawn(keep());
+}
+
+/// The first tunnel tells which replica the others are to reach, and whether it is there at all.
+std::uint32_t ServerLink::keepers_wanted() const {
+  return tunnels_up() == 0 ? 1 : wanted_;
 }
 
 /// One keeper's life: dial, live, dial again, while as many are wanted.
 boost::asio::awaitable<void> ServerLink::keep() {
   Backoff backoff(chance());
+  std::chrono::milliseconds delay{0};
   while (!draining_) {
-    if (keeping_ > wanted_) {
+    if (keeping_ > keepers_wanted()) {
       --keeping_;
       co_return;
     }
+    if (delay.count() > 0) co_await pause(delay);
     auto dialed = co_await reach();
     if (draining_) co_return;
     Result<TunnelId> begun = dialed ? begin(std::move(*dialed)) : std::unexpected(dialed.error());
     if (!begun) {
       note_failure(begun.error());
-      co_await pause(backoff.next_delay(std::chrono::steady_clock::now()));
+      delay = backoff.next_delay(std::chrono::steady_clock::now());
       continue;
     }
     bool was_up = false;
@@ -93,10 +115,11 @@ boost::asio::awaitable<void> ServerLink::keep() {
     }
     if (const auto it = tunnels_.find(*begun); it != tunnels_.end()) {
       // Make before break: the old one lives on until its streams have ended.
-      co_await pause(std::chrono::milliseconds(
-          static_cast<std::int64_t>(static_cast<double>(it->second.leave_within.count()) * chance()())));
+      delay = between(std::chrono::milliseconds(0), it->second.leave_within);
+    } else if (missed_.erase(*begun) > 0) {
+      delay = has_given_up_ ? between(lost_pause_min, lost_pause_max) : between(miss_pause_min, miss_pause_max);
     } else {
-      co_await pause(backoff.next_delay(std::chrono::steady_clock::now()));
+      delay = backoff.next_delay(std::chrono::steady_clock::now());
     }
   }
 }
@@ -150,6 +173,7 @@ Result<TunnelId> ServerLink::begin(DialedSocket dialed) {
   setup.session.hello.instance = around_.instance;
   setup.session.hello.epoch = epoch_;
   setup.session.hello.slot = known.slot;
+  setup.session.hello.wanted_replica = replica_;
   setup.session.hello.software = "culvert-agent " CULVERT_VERSION;
   tunnels_[id] = known;
   DataPlane& plane = around_.planes.plane(known.plane);
@@ -161,8 +185,10 @@ Result<TunnelId> ServerLink::begin(DialedSocket dialed) {
 
 /// The same slot would evict the tunnel that has it (SPEC 8.1), also one that drains.
 std::uint32_t ServerLink::free_slot() const {
-  std::uint32_t slot = first_slot_;
-  while (std::ranges::any_of(tunnels_, [slot](const auto& tunnel) { return tunnel.second.slot == slot; })) ++slot;
+  std::set<std::uint32_t> taken = foreign_slots_;
+  for (const auto& [id, known] : tunnels_) taken.insert(known.slot);
+  std::uint32_t slot = 0;
+  while (taken.contains(slot)) ++slot;
   return slot;
 }
 
@@ -170,15 +196,19 @@ std::uint32_t ServerLink::free_slot() const {
 void ServerLink::note_failure(const Error& error) {
   last_error_ = fmt::format("{}: {}", error.code, error.text);
   if (error.code == std::exchange(last_code_, error.code)) return;
-  around_.log.warn("server.unreachable", {{"server", server_.name}, {"code", error.code}, {"text", error.text}});
+  around_.log.warn("server.unreachable",
+                   {{"server", server_.name}, {"replica", replica_}, {"code", error.code}, {"text", error.text}});
 }
 
-bool ServerLink::is_for(const Server& server, const TlsContext& tls) const {
-  Server same = server;
-  same.credentials = server_.credentials;
-  const auto& ours = tls_.own_certificate();
-  const auto& theirs = tls.own_certificate();
-  return same == server_ && ours && theirs && ours->names == theirs->names;
+/// Another replica answered. It is a matter of chance who does, so one line tells when that went wrong often enough.
+void ServerLink::note_miss(const Error& error) {
+  last_error_ = fmt::format("{}: {}", error.code, error.text);
+  if (++misses_ < quick_tries_max_ || std::exchange(has_given_up_, true)) return;
+  around_.log.warn("replica.unreachable",
+                   {{"server", server_.name},
+                    {"replica", replica_},
+                    {"tries", misses_},
+                    {"hint", "other replicas answer each time; it is tried again now and then"}});
 }
 
 void ServerLink::change(const Server& server, const TlsContext& tls) {
@@ -197,86 +227,44 @@ ServerLink::Status ServerLink::status() const {
   return status;
 }
 
-// ---- on a tunnel's worker
+// ---- news of tunnels, at home
 
-Result<void> ServerLink::on_secured(Tunnel& tunnel) {
-  return check_tunnel_protocol(tunnel.tls().native());
-}
-
-void ServerLink::on_greeted(Tunnel&, const protocol::Hello&) {}
-
-void ServerLink::on_welcomed(Tunnel& tunnel, const protocol::Welcome&) {
-  around_.directory.add(server_.name, {tunnel.id(), tunnel.plane().worker().index(), tunnel.load()});
-  around_.planes.home().post([this, id = tunnel.id(), peer = tunnel.peer(),
-                              round_trips = RoundTrips{tunnel.tcp_round_trip(), tunnel.tls_round_trip()}] {
-    welcomed(id, peer, round_trips);
-  });
-}
-
-void ServerLink::on_congested(Tunnel&) {
-  around_.planes.home().post([this] { widen(); });
-}
-
-void ServerLink::on_opened(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open) {
-  if (open.kind == protocol::Open::Kind::http) return open_exchange(tunnel, stream, open);
-  if (open.kind != protocol::Open::Kind::host)
-    return tunnel.reject(stream, {Reason::kind_unknown, false, "an agent leads to virtual hosts only"});
-  auto target = around_.mappings.get()->find(server_.name, open.name, open.port);
-  if (!target) return refuse(tunnel, stream, open, target.error());
-  around_.acceptors[tunnel.plane().worker().index()]->dial(tunnel, stream, std::move(*target), quota_, around_.limits);
-}
-
-void ServerLink::open_exchange(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open) {
-  auto target = around_.mappings.get()->find_http(server_.name, open.name, open.port);
-  if (!target) return refuse(tunnel, stream, open, target.error());
-  auto place = Quota::take(quota_.streams, around_.limits.streams_per_link_max);
-  if (!place) return tunnel.reject(stream, {Reason::overloaded, true, "too many streams of this peer"});
-  const std::size_t worker = tunnel.plane().worker().index();
-  HttpExchange::start({tunnel.plane(), *around_.acceptors[worker], *around_.pools[worker], around_.log}, tunnel, stream,
-                      open, std::move(*target), std::move(place));
-}
-
-void ServerLink::refuse(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open,
-                        SystemMappings::Refusal why) {
-  using Refusal = SystemMappings::Refusal;
-  if (why == Refusal::speaks_http)
-    return tunnel.reject(stream, {Reason::speaks_http, false, "this virtual host speaks HTTP: use http://"});
-  const bool full = why == Refusal::full;
-  around_.log.limited(
-      Log::Level::warn, full ? "mapping.full" : "mapping.not_exposed",
-      {{"server", server_.name},
-       {"virtual_host", open.name},
-       {"port", open.port},
-       {"hint", full ? "all of its connections_max are open" : "no system_mapping of this server exposes it"}});
-  if (full) return tunnel.reject(stream, {Reason::overloaded, false, "all connections of the mapping are open"});
-  tunnel.reject(stream, {Reason::not_exposed, false, "the agent does not expose this virtual host"});
-}
-
-void ServerLink::on_draining(Tunnel& tunnel, std::chrono::milliseconds delay) {
-  around_.directory.remove(server_.name, tunnel.id());
-  around_.planes.home().post([this, id = tunnel.id(), delay] { draining(id, delay); });
-}
-
-void ServerLink::on_closed(Tunnel& tunnel, const Error& why) {
-  around_.directory.remove(server_.name, tunnel.id());
-  around_.planes.home().post([this, id = tunnel.id(), why] { closed(id, why); });
-}
-
-// ---- the same news, at home
-
-void ServerLink::welcomed(TunnelId id, const std::string& peer, RoundTrips round_trips) {
-  const auto found = tunnels_.find(id);
+void ServerLink::welcomed(const Arrival& arrival) {
+  const auto found = tunnels_.find(arrival.id);
   if (found == tunnels_.end()) return;
-  found->second.up = was_up_ = true;
+  Known& known = found->second;
+  if (arrival.replica != replica_ && (!replica_.empty() || tunnels_up() > 0)) {
+    return at(arrival.id, known, [](Tunnel& tunnel) { tunnel.close(Reason::wrong_replica, "not the wanted replica"); });
+  }
+  replica_ = arrival.replica;
+  replicas_ = arrival.replicas.empty() ? std::vector{replica_} : arrival.replicas;
+  known.up = was_up_ = true;
+  misses_ = 0;
+  has_given_up_ = false;
   last_code_.clear();
   last_error_.clear();
-  around_.log.info("tunnel.up", {{"server", server_.name}, {"peer", peer}, {"tunnel", id}});
-  changed_.notify();
+  around_.log.info("tunnel.up",
+                   {{"server", server_.name}, {"replica", replica_}, {"peer", arrival.peer}, {"tunnel", arrival.id}});
   // A handshake of TLS also takes what a busy machine takes, so it counts only where TCP ends before the server.
-  const auto round_trip = found->second.through_proxy ? round_trips.tls : round_trips.tcp;
-  if (round_trip < server_.far_round_trip) return;
-  wanted_ = server_.tunnels_max;
+  const auto round_trip = known.through_proxy ? arrival.tls_round_trip : arrival.tcp_round_trip;
+  if (round_trip >= server_.far_round_trip) wanted_ = server_.tunnels_max;
   spawn_keepers();
+  tell_news();
+}
+
+void ServerLink::hear_replicas() {
+  {
+    const std::lock_guard lock(told_mutex_);
+    replicas_ = *std::exchange(told_, std::nullopt);
+  }
+  if (replicas_.empty()) replicas_.emplace_back();  // A server without a name.
+  tell_news();
+}
+
+/// To the keepers and to the owner.
+void ServerLink::tell_news() {
+  changed_.notify();
+  if (!draining_) on_news_();
 }
 
 /// One more. Every tunnel of the link may say that it is congested, so not more than one within a second.
@@ -285,7 +273,7 @@ void ServerLink::widen() {
   if (draining_ || wanted_ >= server_.tunnels_max || now - widened_ < widen_pause) return;
   widened_ = now;
   ++wanted_;
-  around_.log.info("link.widened", {{"server", server_.name}, {"tunnels", wanted_}});
+  around_.log.info("link.widened", {{"server", server_.name}, {"replica", replica_}, {"tunnels", wanted_}});
   spawn_keepers();
 }
 
@@ -293,8 +281,9 @@ void ServerLink::draining(TunnelId id, std::chrono::milliseconds delay) {
   const auto found = tunnels_.find(id);
   if (found == tunnels_.end() || std::exchange(found->second.leaving, true)) return;
   found->second.leave_within = delay;
-  around_.log.info("tunnel.draining", {{"server", server_.name}, {"tunnel", id}, {"delay_ms", delay.count()}});
-  changed_.notify();
+  around_.log.info("tunnel.draining",
+                   {{"server", server_.name}, {"replica", replica_}, {"tunnel", id}, {"delay_ms", delay.count()}});
+  tell_news();
   DataPlane& plane = around_.planes.plane(found->second.plane);
   plane.worker().post([&plane, id] { agent::close_when_empty(plane, id); });
 }
@@ -307,12 +296,16 @@ void ServerLink::closed(TunnelId id, const Error& why) {
   tunnels_.erase(found);
   if (was_up) {
     last_error_ = left ? "" : fmt::format("{}: {}", why.code, why.text);
-    const LogFields fields{{"server", server_.name}, {"tunnel", id}, {"code", why.code}, {"text", why.text}};
+    const LogFields fields{
+        {"server", server_.name}, {"replica", replica_}, {"tunnel", id}, {"code", why.code}, {"text", why.text}};
     if (left) {
       around_.log.info("tunnel.down", fields);
     } else {
       around_.log.warn("tunnel.down", fields);
     }
+  } else if (why.code == wrong_replica_code) {
+    missed_.insert(id);
+    note_miss(why);
   } else {
     note_failure(why);
   }
@@ -320,19 +313,25 @@ void ServerLink::closed(TunnelId id, const Error& why) {
   // drains has streams, and one that is being dialled has said the old epoch already.
   if (tunnels_.empty() && std::exchange(was_up_, false)) {
     ++epoch_;
+    foreign_slots_.clear();
     wanted_ = server_.tunnels_min;  // The next way may be another one.
   }
-  changed_.notify();
+  tell_news();
+}
+
+/// Runs `task` on the tunnel's worker, if it lives until then.
+void ServerLink::at(TunnelId id, const Known& known, std::function<void(Tunnel&)> task) {
+  DataPlane& plane = around_.planes.plane(known.plane);
+  plane.worker().post([&plane, id, task = std::move(task)] {
+    if (Tunnel* tunnel = plane.find_tunnel(id)) task(*tunnel);
+  });
 }
 
 void ServerLink::drain() {
   if (std::exchange(draining_, true)) return;
   for (const auto& [id, known] : tunnels_) {
     around_.directory.remove(server_.name, id);
-    DataPlane& plane = around_.planes.plane(known.plane);
-    plane.worker().post([&plane, id] {
-      if (Tunnel* tunnel = plane.find_tunnel(id)) tunnel->drain(Reason::shutdown, std::chrono::milliseconds(0));
-    });
+    at(id, known, [](Tunnel& tunnel) { tunnel.drain(Reason::shutdown, std::chrono::milliseconds(0)); });
   }
   keepers_.request_stop();
 }
@@ -345,13 +344,9 @@ void ServerLink::close_when_empty() {
 }
 
 void ServerLink::stop() {
-  stopped_ = true;
   drain();
   for (const auto& [id, known] : tunnels_) {
-    DataPlane& plane = around_.planes.plane(known.plane);
-    plane.worker().post([&plane, id] {
-      if (Tunnel* tunnel = plane.find_tunnel(id)) tunnel->close(Reason::shutdown, "the agent stops");
-    });
+    at(id, known, [](Tunnel& tunnel) { tunnel.close(Reason::shutdown, "the agent stops"); });
   }
 }
 

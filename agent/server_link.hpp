@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -39,12 +42,15 @@ struct LinkSurroundings {
   StreamAcceptor::Limits limits;
 };
 
-/// The agent's link to one server: keeps so many tunnels up, for ever, and decides what the server's streams may reach.
-/// Owned at home, where its coroutines run; as a TunnelOwner it is called on each tunnel's worker and passes the news
-/// home.
+/// The agent's link to one replica of a server: keeps so many tunnels up, for ever, and decides what the server's
+/// streams may reach. Owned at home, where its coroutines run; as a TunnelOwner it is called on each tunnel's worker
+/// and passes the news home.
 class ServerLink final : public TunnelOwner {
  public:
-  ServerLink(const LinkSurroundings& surroundings, Server server, TlsContext tls);
+  /// `replica`: its name. Empty: whoever answers, whose name is then this link's; or a server without a name.
+  /// `on_news` is called when tunnels came or went, or the replica told of others; not after drain().
+  ServerLink(const LinkSurroundings& surroundings, Server server, TlsContext tls, std::string replica,
+             std::function<void()> on_news);
   ~ServerLink();
 
   /// Before start(): this link takes the place of `older` in the same process, whose tunnels live on for a while. To
@@ -53,9 +59,8 @@ class ServerLink final : public TunnelOwner {
   void start();
   /// A new certificate, for the tunnels from now on.
   void change(const Server& server, const TlsContext& tls);
-  /// Whether these settings mean this link: the same server, dialled in the same way as the same identity. The files of
-  /// the certificate may be others.
-  bool is_for(const Server& server, const TlsContext& tls) const;
+  /// How many times in a row other replicas may answer before it is dialled only now and then.
+  void set_quick_tries_max(std::uint32_t tries) { quick_tries_max_ = tries; }
   /// Dials no more and tells the server to open nothing new.
   void drain();
   /// After drain(): each tunnel closes once its streams have ended. Its own worker decides, so that a stream which the
@@ -63,9 +68,12 @@ class ServerLink final : public TunnelOwner {
   void close_when_empty();
   /// After drain(): closes the tunnels and ends the coroutines. Wait until is_over() before it ends.
   void stop();
-  bool is_over() const { return stopped_ && keepers_.size() == 0 && tunnels_.empty(); }
+  bool is_over() const { return draining_ && keepers_.size() == 0 && tunnels_.empty(); }
 
-  const Server& server() const { return server_; }
+  const std::string& replica() const { return replica_; }
+  /// All replicas of the server, as this one told last.
+  const std::vector<std::string>& replicas() const { return replicas_; }
+  bool has_given_up() const { return has_given_up_; }
   std::uint32_t tunnels_wanted() const { return wanted_; }
   std::size_t tunnels_up() const;
   struct Status {
@@ -91,6 +99,7 @@ class ServerLink final : public TunnelOwner {
   void on_welcomed(Tunnel& tunnel, const protocol::Welcome& welcome) override;
   void on_opened(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open) override;
   void on_congested(Tunnel& tunnel) override;
+  void on_replicas(Tunnel& tunnel, const std::vector<std::string>& names) override;
   void on_draining(Tunnel& tunnel, std::chrono::milliseconds delay) override;
   void on_closed(Tunnel& tunnel, const Error& why) override;
 
@@ -101,16 +110,25 @@ class ServerLink final : public TunnelOwner {
   boost::asio::awaitable<Result<DialedSocket>> reach();
   bool is_behind_proxy() const;
   void spawn_keepers();
+  std::uint32_t keepers_wanted() const;
   Result<TunnelId> begin(DialedSocket dialed);
   std::uint32_t free_slot() const;
   void note_failure(const Error& error);
+  void note_miss(const Error& error);
 
-  /// How far away the server is, by two measures (Tunnel).
-  struct RoundTrips {
-    std::chrono::microseconds tcp;
-    std::chrono::microseconds tls;
+  /// A tunnel that was welcomed, by whom, and how far away that is by two measures (Tunnel).
+  struct Arrival {
+    TunnelId id;
+    std::string peer;
+    std::chrono::microseconds tcp_round_trip;
+    std::chrono::microseconds tls_round_trip;
+    std::string replica;
+    std::vector<std::string> replicas;
   };
-  void welcomed(TunnelId id, const std::string& peer, RoundTrips round_trips);
+  void welcomed(const Arrival& arrival);
+  void hear_replicas();
+  void tell_news();
+  void at(TunnelId id, const Known& known, std::function<void(Tunnel&)> task);
   void widen();
   void draining(TunnelId id, std::chrono::milliseconds delay);
   void closed(TunnelId id, const Error& why);
@@ -120,10 +138,19 @@ class ServerLink final : public TunnelOwner {
   const LinkQuota quota_;
   TlsContext tls_;
   Dialer dialer_;
+  std::string replica_;
+  std::function<void()> on_news_;
+  std::vector<std::string> replicas_;
+  std::mutex told_mutex_;
+  std::optional<std::vector<std::string>> told_;  ///< By REPLICAS, on its way home.
+  std::uint32_t misses_ = 0;                      ///< In a row: another replica answered.
+  std::uint32_t quick_tries_max_ = 3;
+  bool has_given_up_ = false;  ///< After so many, for now.
+  std::set<TunnelId> missed_;  ///< Tunnels that ended so; each one's keeper takes it out.
   std::map<TunnelId, Known> tunnels_;
   std::uint64_t epoch_ = 1;
-  std::uint32_t first_slot_ = 0;
-  bool was_up_ = false;  ///< In this epoch.
+  std::set<std::uint32_t> foreign_slots_;  ///< Of links in this epoch that this one has succeeded.
+  bool was_up_ = false;                    ///< In this epoch.
   std::size_t next_plane_ = 0;
   std::uint32_t wanted_;       ///< Tunnels: tunnels_min, more where it is far or congested, until the link is lost.
   std::uint32_t keeping_ = 0;  ///< Keepers at work.
@@ -131,7 +158,6 @@ class ServerLink final : public TunnelOwner {
   std::string last_error_;
   std::string last_code_;
   bool draining_ = false;
-  bool stopped_ = false;
   Event changed_;
   TaskGroup keepers_;
 };

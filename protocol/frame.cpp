@@ -25,7 +25,8 @@ std::optional<Shape> shape_of(std::uint8_t type) {
   switch (static_cast<FrameType>(type)) {
     case FrameType::hello:
     case FrameType::welcome: return Shape{false, 0, 1, greeting_payload_bytes_max};
-    case FrameType::goaway: return Shape{false, 0, 1, any};
+    case FrameType::goaway:
+    case FrameType::replicas: return Shape{false, 0, 1, any};
     case FrameType::ping: return Shape{false, flag_pong, 8, 8};
     case FrameType::widen: return Shape{false, 0, 0, 0};
     case FrameType::open:

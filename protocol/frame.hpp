@@ -22,6 +22,7 @@ enum class FrameType : std::uint8_t {
   goaway = 0x03,
   ping = 0x04,
   widen = 0x05,
+  replicas = 0x06,
   open = 0x10,
   accept = 0x11,
   reject = 0x12,

@@ -33,6 +33,7 @@ inline constexpr std::size_t text_bytes_max = 256;
 inline constexpr std::size_t capabilities_max = 32;
 inline constexpr std::size_t capability_bytes_max = 32;
 inline constexpr std::size_t instance_bytes = 16;
+inline constexpr std::size_t replicas_max = 64;
 
 // SPEC 6: streams.
 inline constexpr std::uint32_t stream_id_max = 0x7fff'ffff;

@@ -85,6 +85,11 @@ std::vector<std::string> owned(const MessageReader::Strings& views) {
   return {views.begin(), views.end()};
 }
 
+/// An empty name means "any" in HELLO.
+bool are_replicas(const std::vector<std::string>& names) {
+  return std::ranges::none_of(names, &std::string::empty);
+}
+
 /// Names go into logs and look-ups: visible ASCII only.
 bool is_name(std::string_view name) {
   return !name.empty() && std::ranges::all_of(name, [](char c) { return c > ' ' && c <= '~'; });
@@ -126,11 +131,12 @@ std::expected<Hello, Reason> decode_hello(std::span<const std::byte> payload) {
 }
 
 std::vector<std::byte> encode(const Welcome& message) {
-  return MessageWriter(5)
+  return MessageWriter(6)
       .put("v", std::uint64_t{message.version})
       .put("caps", message.capabilities)
       .put("instance", std::span<const std::byte>(message.instance))
       .put("replica", std::string_view(message.replica))
+      .put("replicas", message.replicas)
       .put("software", std::string_view(message.software))
       .take();
 }
@@ -143,9 +149,10 @@ std::expected<Welcome, Reason> decode_welcome(std::span<const std::byte> payload
       .capabilities = owned(reader->strings("caps", capabilities_max, capability_bytes_max)),
       .instance = instance_of(reader->binary("instance", instance_bytes)),
       .replica = std::string(reader->string("replica", name_bytes_max, "")),
+      .replicas = owned(reader->strings("replicas", replicas_max, name_bytes_max)),
       .software = std::string(reader->string("software", name_bytes_max, "")),
   };
-  if (reader->bad()) return std::unexpected(Reason::protocol);
+  if (reader->bad() || !are_replicas(message.replicas)) return std::unexpected(Reason::protocol);
   return message;
 }
 
@@ -273,6 +280,18 @@ std::expected<Goaway, Reason> decode_goaway(std::span<const std::byte> payload) 
       .text = std::string(reader->string("text", text_bytes_max, "")),
   };
   if (reader->bad() || kind == 0) return std::unexpected(Reason::protocol);
+  return message;
+}
+
+std::vector<std::byte> encode(const Replicas& message) {
+  return MessageWriter(1).put("replicas", message.names).take();
+}
+
+std::expected<Replicas, Reason> decode_replicas(std::span<const std::byte> payload) {
+  auto reader = MessageReader::read(payload);
+  if (!reader) return std::unexpected(reader.error());
+  Replicas message{.names = owned(reader->strings("replicas", replicas_max, name_bytes_max))};
+  if (reader->bad() || !are_replicas(message.names)) return std::unexpected(Reason::protocol);
   return message;
 }
 

@@ -39,8 +39,9 @@ struct Hello {
 struct Welcome {
   std::uint32_t version = 1;
   std::vector<std::string> capabilities;
-  InstanceId instance{};  ///< Random, one per server process.
-  std::string replica;    ///< The name of this server process among its replicas.
+  InstanceId instance{};              ///< Random, one per server process.
+  std::string replica;                ///< The name of this server process among its replicas.
+  std::vector<std::string> replicas;  ///< Of all that are ready, as in Replicas.
   std::string software;
   friend bool operator==(const Welcome&, const Welcome&) = default;
 };
@@ -79,6 +80,12 @@ struct Goaway {
   friend bool operator==(const Goaway&, const Goaway&) = default;
 };
 
+/// SPEC 5.8: the server processes that are ready, whole each time. Empty: this one has no name, and there is no other.
+struct Replicas {
+  std::vector<std::string> names;  ///< None is empty.
+  friend bool operator==(const Replicas&, const Replicas&) = default;
+};
+
 /// SPEC 5.7: one head of an HTTP exchange. A view in both directions: what it points to must outlive it. What the parts
 /// may contain is the HTTP layer's matter, which checks each that comes; here only their sizes are.
 struct Head {
@@ -112,11 +119,13 @@ std::vector<std::byte> encode(const Welcome& message);
 std::vector<std::byte> encode(const Open& message);
 std::vector<std::byte> encode(const Reject& message);
 std::vector<std::byte> encode(const Goaway& message);
+std::vector<std::byte> encode(const Replicas& message);
 
 std::expected<Hello, Reason> decode_hello(std::span<const std::byte> payload);
 std::expected<Welcome, Reason> decode_welcome(std::span<const std::byte> payload);
 std::expected<Open, Reason> decode_open(std::span<const std::byte> payload);
 std::expected<Reject, Reason> decode_reject(std::span<const std::byte> payload);
 std::expected<Goaway, Reason> decode_goaway(std::span<const std::byte> payload);
+std::expected<Replicas, Reason> decode_replicas(std::span<const std::byte> payload);
 
 }  // namespace culvert::protocol

@@ -34,8 +34,16 @@ Session::~Session() = default;
 void Session::welcome(const Welcome& message) {
   check(options_.role == Role::server && hello_seen_ && !greeted_, "welcome() answers one HELLO");
   if (ended_) return;
-  tunnel_frames_.push_back(whole_frame(FrameType::welcome, encode(message)));
+  std::vector<std::byte> encoded = encode(message);
+  const bool fits = encoded.size() <= greeting_payload_bytes_max;
+  if (!fits) {
+    Welcome rest = message;
+    rest.replicas.clear();
+    encoded = encode(rest);
+  }
+  tunnel_frames_.push_back(whole_frame(FrameType::welcome, encoded));
   become_greeted();
+  if (!fits) tell_replicas(message.replicas);
 }
 
 /// Windows grow by the round trip, so the first PING measures it before the first stream needs it.
@@ -50,6 +58,12 @@ void Session::ask_to_widen() {
   if (ended_ || !greeted_ || (widen_seen_ && now_ - *widen_seen_ < widen_interval)) return;
   widen_seen_ = now_;
   widen_owed_ = true;
+}
+
+void Session::tell_replicas(std::vector<std::string> names) {
+  check(options_.role == Role::server, "only servers have replicas");
+  if (ended_ || !greeted_) return;
+  replicas_owed_ = whole_frame(FrameType::replicas, encode(Replicas{std::move(names)}));
 }
 
 void Session::drain(Reason reason, std::chrono::milliseconds delay) {

@@ -102,6 +102,10 @@ struct WindowWanted {
 };
 /// Agent: the server's sending is limited by congestion; one more tunnel in the link would help (SPEC 8.4).
 struct WidenWanted {};
+/// Agent: the server processes that are ready now (SPEC 5.8).
+struct ReplicasChanged {
+  std::vector<std::string> names;
+};
 /// The peer will take no new streams; leave within `delay`.
 struct PeerDraining {
   Reason reason = Reason::none;
@@ -115,7 +119,7 @@ struct Ended {
 };
 
 using Event = std::variant<Greeted, Welcomed, Opened, Accepted, Rejected, Data, HeadCame, Finished, WasReset, Stopped,
-                           Forgotten, WindowWanted, WidenWanted, PeerDraining, Ended>;
+                           Forgotten, WindowWanted, WidenWanted, ReplicasChanged, PeerDraining, Ended>;
 
 // ---- Output
 
@@ -181,10 +185,12 @@ class Session {
   Time deadline() const;
 
   // ---- the tunnel
-  /// Server, once, after Greeted.
+  /// Server, once, after Greeted. A list of replicas that is too long for a greeting goes out behind it.
   void welcome(const Welcome& message);
   /// Server: asks for one more tunnel in the link. At most once per widen_interval.
   void ask_to_widen();
+  /// Server, after welcome(): the replicas that are ready now. Only the latest list goes out.
+  void tell_replicas(std::vector<std::string> names);
   /// Asks the peer to open nothing more here. Streams live on.
   void drain(Reason reason, std::chrono::milliseconds delay);
   /// Ends the tunnel: GOAWAY(final), then nothing. Ended is the last event.
@@ -265,6 +271,7 @@ class Session {
   void receive_goaway(std::span<const std::byte> payload);
   void receive_ping(const FrameReader::Part& part);
   void receive_widen();
+  void receive_replicas(std::span<const std::byte> payload);
   void receive_open(const FrameReader::Part& part);
   void receive_stream_frame(Stream& stream, const FrameReader::Part& part);
   bool receive_data(const FrameReader::Part& part);
@@ -305,6 +312,7 @@ class Session {
 
   Queue<std::vector<std::byte>> tunnel_frames_;  ///< HELLO, WELCOME, GOAWAY(draining), whole.
   std::optional<std::vector<std::byte>> final_;  ///< GOAWAY(final): nothing follows it.
+  std::optional<std::vector<std::byte>> replicas_owed_;
   std::optional<Time> ping_owed_;
   std::optional<std::uint64_t> pong_owed_;
   bool widen_owed_ = false;

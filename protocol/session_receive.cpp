@@ -69,8 +69,11 @@ void Session::receive_tunnel_frame(const FrameReader::Part& part) {
   if (type == FrameType::hello && first) return receive_hello(part.payload);
   if (type == FrameType::welcome && first) return receive_welcome(part.payload);
   if (type == FrameType::ping && greeted_) return receive_ping(part);
-  if (type == FrameType::widen && greeted_ && options_.role == Role::agent) return receive_widen();
-  breach("a greeting from the wrong side, or a PING before it");
+  if (options_.role == Role::agent && greeted_) {
+    if (type == FrameType::widen) return receive_widen();
+    if (type == FrameType::replicas) return receive_replicas(part.payload);
+  }
+  breach("a frame from the wrong side, or a PING before the greeting");
 }
 
 void Session::receive_hello(std::span<const std::byte> payload) {
@@ -131,6 +134,12 @@ void Session::receive_widen() {
   if (widen_seen_ && now_ - *widen_seen_ < widen_interval) return;
   widen_seen_ = now_;
   events_.push_back(WidenWanted{});
+}
+
+void Session::receive_replicas(std::span<const std::byte> payload) {
+  auto replicas = decode_replicas(payload);
+  if (!replicas) return breach("a malformed REPLICAS");
+  events_.push_back(ReplicasChanged{std::move(replicas->names)});
 }
 
 /// The stream that a frame is for; nullptr when it is gone (counted) or the tunnel has just ended (breach).
@@ -226,6 +235,7 @@ void Session::receive_stream_frame(Stream& stream, const FrameReader::Part& part
     case goaway:
     case ping:
     case widen:
+    case replicas:
     case open:
     case data:
     case head: break;

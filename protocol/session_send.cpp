@@ -20,24 +20,26 @@ std::size_t write_number(std::span<std::byte> room, FrameType type, std::uint8_t
 
 constexpr std::size_t number_frame_bytes = frame_header_bytes + sizeof(std::uint64_t);
 
+/// False: the room behind what is `used` is too small for the frame.
+bool write_whole(const std::vector<std::byte>& frame, std::span<std::byte> room, std::size_t& used) {
+  if (frame.size() > room.size() - used) return false;
+  std::ranges::copy(frame, room.begin() + static_cast<std::ptrdiff_t>(used));
+  used += frame.size();
+  return true;
+}
+
 }  // namespace
 
 /// Frames of the tunnel, then CREDIT and STOP of all streams. Stops where the room ends.
 std::size_t Session::write_control(std::span<std::byte> room) {
   std::size_t used = 0;
-  while (!tunnel_frames_.empty() && tunnel_frames_.front().size() <= room.size() - used) {
-    std::ranges::copy(tunnel_frames_.front(), room.begin() + static_cast<std::ptrdiff_t>(used));
-    used += tunnel_frames_.front().size();
-    tunnel_frames_.pop_front();
-  }
+  while (!tunnel_frames_.empty() && write_whole(tunnel_frames_.front(), room, used)) tunnel_frames_.pop_front();
   if (final_) {
-    if (!tunnel_frames_.empty() || final_->size() > room.size() - used) return used;
-    std::ranges::copy(*final_, room.begin() + static_cast<std::ptrdiff_t>(used));
-    used += final_->size();
-    final_.reset();
+    if (tunnel_frames_.empty() && write_whole(*final_, room, used)) final_.reset();
     return used;
   }
   if (ended_ || !tunnel_frames_.empty()) return used;
+  if (replicas_owed_ && write_whole(*replicas_owed_, room, used)) replicas_owed_.reset();
   if (const auto stamp = pong_owed_; stamp && room.size() - used >= number_frame_bytes) {
     used += write_number(room.subspan(used), FrameType::ping, flag_pong, 0, *stamp);
     pong_owed_.reset();
@@ -118,7 +120,7 @@ Outgoing Session::next_outgoing(std::span<std::byte> room) {
   }
   if (!tunnel_frames_.empty() || final_) return {.kind = Outgoing::Kind::full};
   if (ended_) return {};
-  if (!urgent_.empty()) return {.kind = Outgoing::Kind::full};
+  if (!urgent_.empty() || replicas_owed_) return {.kind = Outgoing::Kind::full};
 
   Stream* stream = scheduler_.next();
   if (stream == nullptr) return {};

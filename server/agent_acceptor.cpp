@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/agent_acceptor.hpp"
 
+#include <algorithm>
 #include <random>
 #include <utility>
 
@@ -118,7 +119,7 @@ void AgentAcceptor::on_greeted(Tunnel& tunnel, const protocol::Hello& hello) {
     return tunnel.close(Reason::version, fmt::format("this server speaks version 1, the agent {} to {}",
                                                      hello.version_min, hello.version_max));
   }
-  if (!hello.wanted_replica.empty())
+  if (!hello.wanted_replica.empty() && hello.wanted_replica != replicas_.get()->own)
     return tunnel.close(Reason::wrong_replica, "this server is not the wanted replica");
   const std::size_t plane = tunnel.plane().worker().index();
   const AgentIdentity& identity = locals_[plane].known.at(tunnel.id()).identity;
@@ -149,10 +150,12 @@ void AgentAcceptor::join(const AgentIdentity& identity, const protocol::Hello& h
     known->second.listed = true;
     // Who greets while we drain has come too late to be asked to leave.
     if (leaving_) return tunnel->close(Reason::shutdown, "the server stops");
+    const auto replicas = replicas_.get();
     tunnel->welcome({.version = 1,
                      .capabilities = {},
                      .instance = instance_,
-                     .replica = {},
+                     .replica = replicas->own,
+                     .replicas = replicas->all,
                      .software = "culvert-server " CULVERT_VERSION});
     known->second.quota = quota;
     directory_.add(key_of(identity.account, identity.location), {place.id, place.plane, tunnel->load()});
@@ -235,6 +238,25 @@ void AgentAcceptor::change(const std::shared_ptr<const TunnelPolicy>& policy) {
     }
     for (const TunnelId id : denied) {
       if (Tunnel* tunnel = plane.find_tunnel(id)) tunnel->close(Reason::denied, "this identity is on the deny list");
+    }
+  });
+}
+
+void AgentAcceptor::set_replicas(std::string own, std::vector<std::string> all) {
+  std::erase(all, own);
+  std::ranges::sort(all);
+  all.erase(std::ranges::unique(all).begin(), all.end());
+  if (all.size() >= protocol::replicas_max) all.resize(protocol::replicas_max - 1);
+  all.push_back(own);
+  if (own.empty()) all.clear();
+  auto fresh = std::make_shared<const Replicas>(Replicas{std::move(own), std::move(all)});
+  if (*fresh == *replicas_.get()) return;
+  replicas_.publish(fresh);
+  // Who is welcomed from now on hears it then.
+  planes_.on_each([this, fresh](DataPlane& plane) {
+    for (const auto& [id, known] : locals_[plane.worker().index()].known) {
+      Tunnel* tunnel = known.listed ? plane.find_tunnel(id) : nullptr;
+      if (tunnel != nullptr) tunnel->tell_replicas(fresh->all);
     }
   });
 }

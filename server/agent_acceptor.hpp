@@ -43,6 +43,10 @@ class AgentAcceptor final : public TunnelOwner {
   Result<void> listen(const Endpoint& address);
   /// For new tunnels and streams at once; live tunnels of denied identities end now.
   void change(const std::shared_ptr<const TunnelPolicy>& policy);
+  /// This process's name among the server's replicas, and those that are ready, as every agent is told from now on; at
+  /// most protocol::replicas_max, `own` among them in any case. Empty `own`: it has no name, and tells of nobody. At
+  /// home.
+  void set_replicas(std::string own, std::vector<std::string> all);
   /// Accepts no more agents and asks those who are here to leave within `delay`.
   void drain(std::chrono::milliseconds delay);
   /// Closes every tunnel and ends the dials; `done` at home when all is over.
@@ -64,6 +68,7 @@ class AgentAcceptor final : public TunnelOwner {
   void on_welcomed(Tunnel& tunnel, const protocol::Welcome& welcome) override;
   void on_opened(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open) override;
   void on_congested(Tunnel& tunnel) override;
+  void on_replicas(Tunnel&, const std::vector<std::string>&) override {}
   void on_draining(Tunnel& tunnel, std::chrono::milliseconds delay) override;
   void on_closed(Tunnel& tunnel, const Error& why) override;
 
@@ -76,6 +81,11 @@ class AgentAcceptor final : public TunnelOwner {
     bool listed = false;
     LinkQuota quota;  ///< The link's, once it is listed.
   };
+  struct Replicas {
+    std::string own;
+    std::vector<std::string> all;  ///< In an order that does not depend on how they came; none twice.
+    friend bool operator==(const Replicas&, const Replicas&) = default;
+  };
   /// One worker's part.
   struct Local {
     std::unique_ptr<StreamAcceptor> streams;
@@ -86,6 +96,7 @@ class AgentAcceptor final : public TunnelOwner {
   TunnelDirectory& directory_;
   Log& log_;
   Snapshot<TunnelPolicy> policy_;
+  Snapshot<Replicas> replicas_{std::make_shared<const Replicas>()};
   protocol::InstanceId instance_;
   std::vector<Local> locals_;
   AgentDirectory agents_;  ///< At home.

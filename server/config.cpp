@@ -10,6 +10,7 @@
 
 #include "common/config/settings_reader.hpp"
 #include "common/config/toml_reader.hpp"
+#include "protocol/limits.hpp"
 #include "server/caller_reader.hpp"
 #include "server/kubernetes/settings_reader.hpp"
 
@@ -72,6 +73,17 @@ Result<std::string> parse_agent_id(std::string_view text, std::string_view trust
   return std::string(text);
 }
 
+void read_replicas(const TomlTable& table, TunnelSettings& tunnel) {
+  tunnel.replica = table.parsed("replica", parse_name).value_or("");
+  const auto replicas = table.parsed_list("replicas", parse_name);
+  if (!replicas) return;
+  tunnel.replicas = *replicas;
+  if (tunnel.replicas.size() > protocol::replicas_max)
+    table.fault("replicas", fmt::format("has more than {} names, which no agent would take", protocol::replicas_max));
+  if (std::ranges::find(tunnel.replicas, tunnel.replica) == tunnel.replicas.end())
+    table.fault("replicas", "must have the name of this server, key replica, among the others");
+}
+
 TunnelSettings read_tunnel(const TomlTable& root) {
   const TomlTable table = root.table("tunnel");
   TunnelSettings tunnel;
@@ -81,6 +93,7 @@ TunnelSettings read_tunnel(const TomlTable& root) {
   tunnel.credentials = read_credentials(table, "client_ca");
   tunnel.trust_domain = table.parsed("trust_domain", parse_trust_domain).value_or("");
   tunnel.congestion_control = read_congestion_control(table);
+  read_replicas(table, tunnel);
   return tunnel;
 }
 

@@ -19,6 +19,8 @@ struct TunnelSettings {
   CredentialFiles credentials;             ///< `ca` is key client_ca: it signs agents.
   std::string trust_domain;                ///< Of the agents' SPIFFE ids.
   std::string congestion_control = "bbr";  ///< "" = as the system has it; in the file "system".
+  std::string replica;                     ///< This process among its replicas; "": it is the only one.
+  std::vector<std::string> replicas;       ///< All of them.
   friend bool operator==(const TunnelSettings&, const TunnelSettings&) = default;
 };
 

@@ -154,6 +154,7 @@ void ServerService::close_doors() {
 Result<void> ServerService::start() {
   auto staged = stage(*plan_);
   if (!staged) return std::unexpected(staged.error());
+  agents_.set_replicas(plan_->config_.tunnel.replica, plan_->config_.tunnel.replicas);
   if (auto listening = agents_.listen(plan_->config_.tunnel.listen); !listening) return listening;
   commit(std::move(*staged));
   follow_cluster();
@@ -221,6 +222,7 @@ Result<void> ServerService::reload(std::unique_ptr<Plan> plan) {
   }
   commit(std::move(*staged));
   plan_ = std::move(fresh);
+  agents_.set_replicas(plan_->config_.tunnel.replica, plan_->config_.tunnel.replicas);
   follow_cluster();
   publish_policy();
   publish_ports();

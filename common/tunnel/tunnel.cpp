@@ -159,6 +159,11 @@ void Tunnel::ask_to_widen() {
   touch();
 }
 
+void Tunnel::tell_replicas(std::vector<std::string> names) {
+  session_.tell_replicas(std::move(names));
+  touch();
+}
+
 void Tunnel::drain(Reason reason, std::chrono::milliseconds delay) {
   session_.drain(reason, delay);
   touch();

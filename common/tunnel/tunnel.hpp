@@ -37,6 +37,8 @@ class TunnelOwner {
   virtual void on_opened(Tunnel& tunnel, protocol::StreamId stream, const protocol::Open& open) = 0;
   /// Congestion limits what one of the two sides sends here: another tunnel in the link would help.
   virtual void on_congested(Tunnel& tunnel) = 0;
+  /// Agent: the server's replicas that are ready now.
+  virtual void on_replicas(Tunnel& tunnel, const std::vector<std::string>& names) = 0;
   /// No new streams here from now on: the peer said so, or ids ran out.
   virtual void on_draining(Tunnel& tunnel, std::chrono::milliseconds delay) = 0;
   /// The last call: why it ended. Every stream on it has ended.
@@ -107,6 +109,8 @@ class Tunnel final : public Pollable, public TurnEnd {
   void drain(protocol::Reason reason, std::chrono::milliseconds delay);
   /// Server: asks the agent for another tunnel beside this one.
   void ask_to_widen();
+  /// Server: tells the agent which replicas are ready now.
+  void tell_replicas(std::vector<std::string> names);
   /// Ends it: GOAWAY(final), close_notify, close. Its streams are reset at once.
   void close(protocol::Reason reason, std::string text);
   bool may_open() const { return state_ == State::running && session_.may_open(); }

@@ -164,6 +164,7 @@ void Tunnel::handle(protocol::Event& event) {
                  [this](protocol::Forgotten& forgotten) { end_stream(forgotten); },
                  [this](protocol::WindowWanted& wanted) { grow_window(wanted); },
                  [this](protocol::WidenWanted&) { owner_.on_congested(*this); },
+                 [this](protocol::ReplicasChanged& changed) { owner_.on_replicas(*this, changed.names); },
                  [this](protocol::PeerDraining& draining) { owner_.on_draining(*this, draining.delay); },
                  [this](protocol::Ended& ended) {
                    const char* who = ended.by_peer ? "the peer closed" : "we closed";

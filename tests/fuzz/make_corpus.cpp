@@ -60,6 +60,7 @@ void converse(Corpus& corpus, bool bare) {
   pair.server.session.reject(refused, {Reason::not_exposed, false, "no"});
   pair.pass(std::chrono::seconds(5));
   (void)pair.agent.open("left");
+  pair.server.session.tell_replicas({"q", "r"});
   pair.server.session.drain(Reason::shutdown, std::chrono::seconds(1));
   pair.pump();
   pair.server.session.close(Reason::shutdown, "bye");
@@ -70,7 +71,8 @@ void converse(Corpus& corpus, bool bare) {
 
 void messages(Corpus& corpus) {
   corpus.add("message_decode", encode(Hello{.capabilities = {"http", "x"}, .epoch = 1ull << 40, .software = "s"}));
-  corpus.add("message_decode", encode(Welcome{.capabilities = {"http"}, .replica = "r"}));
+  corpus.add("message_decode", encode(Welcome{.capabilities = {"http"}, .replica = "r", .replicas = {"q", "r"}}));
+  corpus.add("message_decode", encode(Replicas{{"q", "r"}}));
   corpus.add("message_decode", encode(Open{.name = "web", .credit = window_bytes_start}));
   corpus.add("message_decode", encode(Open{.kind = Open::Kind::host, .name = "erp", .port = 443, .credit = 16'384}));
   corpus.add("message_decode", encode(Reject{Reason::overloaded, true, "caf\xc3\xa9"}));

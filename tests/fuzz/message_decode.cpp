@@ -23,6 +23,7 @@ void message_decode(std::span<const std::byte> input) {
   survives(input, protocol::decode_open);
   survives(input, protocol::decode_reject);
   survives(input, protocol::decode_goaway);
+  survives(input, protocol::decode_replicas);
   survives(input, protocol::decode_head);
 }
 

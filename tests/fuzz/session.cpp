@@ -31,7 +31,7 @@ std::vector<std::byte> greeting_for(Role role) {
 /// A driver that makes any call at any time, and keeps the books that the session must agree with.
 class Driver {
  public:
-  Driver(Role role, std::uint32_t seed) : session_({.role = role, .streams_max = 50}, now_), seed_(seed) {}
+  Driver(Role role, std::uint32_t seed) : role_(role), session_({.role = role, .streams_max = 50}, now_), seed_(seed) {}
 
   void feed(std::span<const std::byte> bytes) {
     session_.feed(bytes, now_);
@@ -40,7 +40,7 @@ class Driver {
   /// `call` chooses; nonsense ids included.
   void call(std::uint32_t chosen) {
     const StreamId id = pick();
-    switch (chosen % 12) {
+    switch (chosen % 13) {
       case 0:
         if (const auto opened = session_.open({.name = "fuzz", .credit = window_bytes_start}, nullptr)) {
           streams_[*opened] = {.window = window_bytes_start, .answered = true};
@@ -60,6 +60,9 @@ class Driver {
       case 9: session_.drain(Reason::shutdown, std::chrono::seconds(1)); break;
       case 10:
         if (random() % 64 == 0) session_.close(Reason::shutdown, "fuzz");
+        break;
+      case 12:
+        if (role_ == Role::server) session_.tell_replicas({"q", "r"});
         break;
       default: send(); break;
     }
@@ -149,6 +152,7 @@ class Driver {
   }
 
   Time now_{1};
+  Role role_;
   Session session_;
   std::uint32_t seed_;
   std::map<StreamId, Known> streams_;

@@ -26,7 +26,7 @@ Hello some_hello() {
 TEST(Messages, each_survives_the_way_there) {
   EXPECT_EQ(decode_hello(encode(some_hello())), some_hello());
   EXPECT_EQ(decode_hello(encode(Hello{})), Hello{});
-  const Welcome welcome{.version = 1, .capabilities = {"a"}, .replica = "r", .software = "s"};
+  const Welcome welcome{.version = 1, .capabilities = {"a"}, .replica = "r", .replicas = {"q", "r"}, .software = "s"};
   EXPECT_EQ(decode_welcome(encode(welcome)), welcome);
   Open open{.kind = Open::Kind::host,
             .name = "erp",
@@ -40,6 +40,22 @@ TEST(Messages, each_survives_the_way_there) {
   EXPECT_EQ(decode_reject(encode(reject)), reject);
   const Goaway goaway{Goaway::Kind::final, Reason::shutdown, stream_id_max, std::chrono::milliseconds(5), "bye"};
   EXPECT_EQ(decode_goaway(encode(goaway)), goaway);
+  EXPECT_EQ(decode_replicas(encode(Replicas{{"q", "r"}})), (Replicas{{"q", "r"}}));
+  EXPECT_EQ(decode_replicas(encode(Replicas{})), Replicas{});
+}
+
+TEST(Messages, a_list_of_replicas_has_its_limits_wherever_it_stands) {
+  const auto passes = [](const std::vector<std::string>& names) {
+    const bool alone = decode_replicas(encode(Replicas{names})).has_value();
+    EXPECT_EQ(decode_welcome(encode(Welcome{.replicas = names})).has_value(), alone);
+    return alone;
+  };
+  const std::string longest(name_bytes_max, 'r');
+  EXPECT_TRUE(passes(std::vector(replicas_max, longest)));
+  EXPECT_FALSE(passes(std::vector(replicas_max + 1, longest)));
+  EXPECT_FALSE(passes({longest + "r"}));
+  EXPECT_FALSE(passes({"a", ""}));
+  EXPECT_FALSE(decode_replicas(bytes_of("\x81\xa8replicas\xa1x")));
 }
 
 TEST(Messages, hello_refuses_one_above_each_limit) {

@@ -76,6 +76,20 @@ TEST(Hostile, a_server_that_keeps_asking_for_tunnels_is_heard_once_per_interval)
   EXPECT_EQ(agent.events(), Lines{"widen wanted"});
 }
 
+TEST(Hostile, replicas_come_from_a_server_after_its_greeting_only) {
+  const Bytes list = frame(replicas, 0, encode(Replicas{{"a"}}));
+  LoneSide server(Role::server);
+  server.receive(list);
+  EXPECT_EQ(server.events(), Lines{"ended protocol"});
+  const Time now{1};
+  Side greeting({.role = Role::agent}, now);
+  greeting.receive(list);
+  EXPECT_EQ(greeting.end_reason(), Reason::protocol);
+  LoneSide agent(Role::agent);
+  agent.receive(frame(replicas, 0, bytes_of("\x81\xa8replicas\x91\xa0")));
+  EXPECT_EQ(agent.end_reason(), Reason::protocol);
+}
+
 TEST(Hostile, wrong_ids_end_the_tunnel) {
   const auto reason_after = [](const Bytes& input, const std::function<void(Side&)>& prepare = {}) {
     LoneSide server(Role::server);

@@ -349,6 +349,42 @@ TEST_F(SessionTest, a_server_asks_for_another_tunnel_at_most_once_per_interval) 
   EXPECT_EQ(agent.events(), (Lines{"widen wanted", "widen wanted"}));
 }
 
+TEST_F(SessionTest, an_agent_hears_of_replicas_and_of_the_latest_list_only) {
+  agent.clear_events();
+  server.session.tell_replicas({"a"});
+  server.session.tell_replicas({"a", "b"});
+  pair.pump();
+  EXPECT_EQ(agent.events(), Lines{"replicas a b"});
+  server.session.tell_replicas({});
+  pair.pump();
+  EXPECT_EQ(agent.events(), (Lines{"replicas a b", "replicas"}));
+}
+
+TEST_F(SessionTest, a_list_of_replicas_waits_for_room_and_holds_nothing_up_after_the_end) {
+  server.session.tell_replicas({std::string(200, 'r')});
+  Bytes room(100);
+  EXPECT_EQ(server.session.next_outgoing(room).kind, Outgoing::Kind::full);
+  server.session.close(Reason::shutdown, "");
+  (void)server.send();
+  EXPECT_EQ(server.session.next_outgoing(room).kind, Outgoing::Kind::nothing);
+}
+
+TEST(Greeting, a_list_of_replicas_that_is_too_long_for_it_follows) {
+  for (const std::size_t length : {std::size_t{50}, name_bytes_max}) {
+    const Time now{1};
+    Side agent({.role = Role::agent}, now);
+    Side server({.role = Role::server}, now);
+    server.welcomes = false;
+    server.receive(hello_frame());
+    const std::vector<std::string> names(replicas_max, std::string(length, 'r'));
+    server.session.welcome({.replicas = names});
+    agent.receive(server.send());
+    std::string list;
+    for (const std::string& name : names) list += " " + name;
+    EXPECT_EQ(agent.events(), length == 50 ? Lines{"welcomed" + list} : (Lines{"welcomed", "replicas" + list}));
+  }
+}
+
 TEST_F(SessionTest, drain_asks_for_no_new_streams_and_lets_the_old_ones_live) {
   const StreamId id = open_stream();
   server.session.drain(Reason::shutdown, 5s);

@@ -86,6 +86,7 @@ TEST(Spec, the_limits_are_the_codes) {
       {"capabilities_max", limit(capabilities_max)},
       {"capability_bytes_max", limit(capability_bytes_max)},
       {"instance_bytes", limit(instance_bytes)},
+      {"replicas_max", limit(replicas_max)},
       {"stream_id_max", limit(stream_id_max)},
       {"streams_max", limit(streams_max)},
       {"optimistic_bytes_max", limit(optimistic_bytes_max)},

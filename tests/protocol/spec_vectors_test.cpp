@@ -107,7 +107,8 @@ const std::map<std::string, FrameType> frame_types{
     {"PING", FrameType::ping},     {"OPEN", FrameType::open},       {"ACCEPT", FrameType::accept},
     {"REJECT", FrameType::reject}, {"DATA", FrameType::data},       {"CREDIT", FrameType::credit},
     {"WIDEN", FrameType::widen},   {"HEAD", FrameType::head},       {"FIN", FrameType::fin},
-    {"RESET", FrameType::reset},   {"STOP", FrameType::stop}};
+    {"RESET", FrameType::reset},   {"STOP", FrameType::stop},
+    {"REPLICAS", FrameType::replicas}};
 
 Bytes payload_of(FrameType type, VectorBlock& block, std::span<const std::byte> wire) {
   switch (type) {
@@ -126,6 +127,7 @@ Bytes payload_of(FrameType type, VectorBlock& block, std::span<const std::byte> 
                              .capabilities = block.strings("caps"),
                              .instance = block.instance(),
                              .replica = block.text("replica"),
+                             .replicas = block.strings("replicas"),
                              .software = block.text("software")},
                      &decode_welcome, wire);
     case FrameType::goaway:
@@ -165,6 +167,7 @@ Bytes payload_of(FrameType type, VectorBlock& block, std::span<const std::byte> 
       EXPECT_TRUE(decoded && encode(*decoded) == Bytes(wire.begin(), wire.end()));
       return encode(head);
     }
+    case FrameType::replicas: return checked(Replicas{block.strings("replicas")}, &decode_replicas, wire);
     case FrameType::widen:
     case FrameType::fin: return {};
   }
@@ -206,7 +209,7 @@ TEST(Spec, vectors_mean_what_the_document_says) {
   }
   const std::set<std::string> expected{"HELLO0", "WELCOME0", "GOAWAY01", "GOAWAY02", "PING0",   "PING1", "OPEN01",
                                        "OPEN02", "ACCEPT0",  "REJECT0",  "DATA0",    "CREDIT0", "FIN0",  "FIN1",
-                                       "RESET0", "STOP0",    "WIDEN0",   "OPEN03",   "HEAD03"};
+                                       "RESET0", "STOP0",    "WIDEN0",   "OPEN03",   "HEAD03", "REPLICAS0"};
   EXPECT_EQ(seen, expected);
 }
 
@@ -220,7 +223,7 @@ class Conversation {
     return hello;
   }
   static Welcome welcome() {
-    Welcome welcome{.capabilities = {}, .replica = "culvert-server-0", .software = "culvert-server 0.1.0"};
+    Welcome welcome{.capabilities = {}, .replica = "culvert-server-0", .replicas = {"culvert-server-0"}, .software = "culvert-server 0.1.0"};
     for (std::size_t i = 0; i < welcome.instance.size(); ++i) welcome.instance[i] = static_cast<std::byte>(0x10 + i);
     return welcome;
   }
@@ -305,6 +308,8 @@ void converse(Conversation& talk) {
   talk.say("", server);
   server.ask_to_widen();
   talk.say("widen", server);
+  server.tell_replicas({"culvert-server-0", "culvert-server-1"});
+  talk.say("replicas", server);
   (void)server.open({.kind = Open::Kind::http, .name = "erp", .port = 80, .credit = 262'144, .dial_time_max = 5s},
                     nullptr);
   talk.say("open_http", server);

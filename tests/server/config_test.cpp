@@ -19,6 +19,8 @@ constexpr std::string_view smallest =
     "[tunnel]\ncertificate = 'cert.pem'\nprivate_key = 'key.pem'\nclient_ca = 'ca.pem'\ntrust_domain = 'example.org'\n";
 
 constexpr std::string_view full = R"([tunnel]
+replica = "a"
+replicas = ["b", "a"]
 congestion_control = "system"
 listen = "0.0.0.0:8042"
 certificate = "cert.pem"
@@ -104,6 +106,8 @@ TEST(ServerConfig, takes_every_key) {
   const auto config = load_config(files.write(full));
   ASSERT_TRUE(config) << config.error().text;
   EXPECT_EQ(config->tunnel.congestion_control, "");
+  EXPECT_EQ(config->tunnel.replica, "a");
+  EXPECT_EQ(config->tunnel.replicas, (std::vector<std::string>{"b", "a"}));
   ASSERT_EQ(config->service_mappings.size(), 2u);
   EXPECT_EQ(config->service_mappings[0],
             (ServiceMapping{"7a1c", "myservice", {"echoserver.test", 80}, {"plant-1", ""}}));
@@ -204,6 +208,9 @@ TEST(ServerConfig, tells_what_is_wrong_with_line_key_and_remedy) {
            Row{"listen = 'example.org:8042'",
                "config.toml:6: tunnel.listen: \"example.org:8042\": a listener needs one of"},
            Row{"listn = ':1'", "config.toml:6: tunnel.listn: unknown key; did you mean \"listen\"?"},
+           Row{"replica = 'a/b'", "config.toml:6: tunnel.replica: must be 1 to 255 letters"},
+           Row{"replica = 'a'\nreplicas = ['b']", "config.toml:7: tunnel.replicas: must have the name of this server"},
+           Row{"replicas = ['b']", "config.toml:6: tunnel.replicas: must have the name of this server"},
            Row{"[[service_mapping]]\nservice_id = 's'\ninternal_address = 'a:1'",
                "config.toml:6: service_mapping.account: is missing"},
            Row{"[[service_mapping]]\naccount = 'a/b'\nservice_id = 's'\ninternal_address = 'a:1'",

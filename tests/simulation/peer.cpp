@@ -172,6 +172,8 @@ void Peer::act() {
     say("drain");
     session_.drain(Reason::shutdown, std::chrono::seconds(1));
   }
+  if (role_ == Role::server && session_.is_greeted() && replicas_ < protocol::replicas_max && random_.below(200) == 0)
+    session_.tell_replicas(std::vector<std::string>(++replicas_, std::string(random_.below(255) + 1, 'r')));
   // By id: what is done to one may end another.
   std::vector<StreamId> ids;
   for (const auto& [id, it] : conversations_) ids.push_back(id);
@@ -393,6 +395,11 @@ void Peer::handle(const protocol::Event& event) {
                  },
                  [&](const protocol::HeadCame& head) { handle_head(head); },
                  [&](const protocol::WidenWanted&) { say("peer wants more tunnels"); },
+                 [&](const protocol::ReplicasChanged& changed) {
+                   // Whole, and never older than the last: the server makes each list longer by one.
+                   require(changed.names.size() > replicas_, "an old list of replicas");
+                   replicas_ = changed.names.size();
+                 },
                  [&](const protocol::PeerDraining&) { say("peer is draining"); },
                  [&](const protocol::Ended& ended) {
                    ended_ = true;

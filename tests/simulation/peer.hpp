@@ -122,6 +122,7 @@ class Peer {
   const bool verbose_;
   std::map<StreamId, Conversation> conversations_;
   std::uint64_t budget_;
+  std::size_t replicas_ = 0;   ///< In the list that was told last.
   std::uint64_t granted_ = 0;  ///< Sum of the windows, by our own count.
   unsigned mischief_;          ///< Percent of acts that harm.
   Bytes room_ = Bytes(protocol::head_payload_bytes_max + 100);

@@ -26,6 +26,12 @@ std::string word(Reason reason) {
   return std::string(to_string(reason));
 }
 
+std::string listed(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += " " + name;
+  return text;
+}
+
 SessionOptions with_role(SessionOptions options, Role role) {
   options.role = role;
   return options;
@@ -147,7 +153,7 @@ void Side::note(const Event& event) {
             events_.emplace_back("greeted");
             if (welcomes) session.welcome(Welcome{});
           },
-          [&](const Welcomed&) { events_.emplace_back("welcomed"); },
+          [&](const Welcomed& welcomed) { events_.push_back("welcomed" + listed(welcomed.welcome.replicas)); },
           [&](const Opened& opened) {
             line("opened", opened.stream, opened.open.name);
             if (accepts) session.accept(opened.stream, window_bytes_start);
@@ -182,6 +188,7 @@ void Side::note(const Event& event) {
             growth_bytes_max -= session.grow_window(wanted.stream, std::min(wanted.more_bytes, growth_bytes_max));
           },
           [&](const WidenWanted&) { events_.push_back("widen wanted"); },
+          [&](const ReplicasChanged& changed) { events_.push_back("replicas" + listed(changed.names)); },
           [&](const PeerDraining& draining) { events_.push_back("draining " + word(draining.reason)); },
           [&](const Ended& ended) {
             events_.push_back("ended " + word(ended.reason) + (ended.by_peer ? " by peer" : ""));

@@ -67,6 +67,7 @@ class Side final : public TunnelOwner {
     opened(tunnel, stream, open);
   }
   void on_congested(Tunnel& tunnel) override { congested.put(tunnel.id()); }
+  void on_replicas(Tunnel&, const std::vector<std::string>&) override {}
   void on_draining(Tunnel& tunnel, std::chrono::milliseconds delay) override;
   void on_closed(Tunnel& tunnel, const Error& why) override;
 };
