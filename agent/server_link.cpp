@@ -27,10 +27,11 @@ constexpr std::chrono::seconds widen_pause{1};
 constexpr std::string_view wrong_replica_code = "tunnel.wrong_replica";
 
 // SPEC 8.5: how soon after wrong_replica.
-constexpr std::chrono::milliseconds miss_pause_min{10};
-constexpr std::chrono::milliseconds miss_pause_max{50};
-constexpr std::chrono::seconds lost_pause_min{30};
-constexpr std::chrono::seconds lost_pause_max{35};
+constexpr std::chrono::milliseconds quick_pause_min{10};
+constexpr std::chrono::milliseconds quick_pause_max{50};
+constexpr std::chrono::milliseconds slow_pause_first{120};
+constexpr int slow_pause_growth = 4;
+constexpr std::chrono::milliseconds lost_pause{30'000};
 
 std::function<double()> chance() {
   return [source = std::minstd_rand(std::random_device{}())]() mutable {
@@ -117,7 +118,7 @@ boost::asio::awaitable<void> ServerLink::keep() {
       // Make before break: the old one lives on until its streams have ended.
       delay = between(std::chrono::milliseconds(0), it->second.leave_within);
     } else if (missed_.erase(*begun) > 0) {
-      delay = has_given_up_ ? between(lost_pause_min, lost_pause_max) : between(miss_pause_min, miss_pause_max);
+      delay = has_given_up() ? between(slow_pause(), slow_pause() * 5 / 4) : between(quick_pause_min, quick_pause_max);
     } else {
       delay = backoff.next_delay(std::chrono::steady_clock::now());
     }
@@ -200,15 +201,22 @@ void ServerLink::note_failure(const Error& error) {
                    {{"server", server_.name}, {"replica", replica_}, {"code", error.code}, {"text", error.text}});
 }
 
-/// Another replica answered. It is a matter of chance who does, so one line tells when that went wrong often enough.
+/// After the quick tries, each four times as long as the one before.
+std::chrono::milliseconds ServerLink::slow_pause() const {
+  std::chrono::milliseconds time = slow_pause_first;
+  for (std::uint32_t i = quick_tries_max_; i < misses_ && time < lost_pause; ++i) time *= slow_pause_growth;
+  return std::min(time, lost_pause);
+}
+
+/// Another replica answered. It is a matter of chance who does, so one line tells once that went wrong often enough.
 void ServerLink::note_miss(const Error& error) {
   last_error_ = fmt::format("{}: {}", error.code, error.text);
-  if (++misses_ < quick_tries_max_ || std::exchange(has_given_up_, true)) return;
-  around_.log.warn("replica.unreachable",
-                   {{"server", server_.name},
-                    {"replica", replica_},
-                    {"tries", misses_},
-                    {"hint", "other replicas answer each time; it is tried again now and then"}});
+  ++misses_;
+  if (slow_pause() < lost_pause || std::exchange(lost_told_, true)) return;
+  around_.log.warn("replica.unreachable", {{"server", server_.name},
+                                           {"replica", replica_},
+                                           {"tries", misses_},
+                                           {"hint", "other replicas answer each time; it is tried every 30 s"}});
 }
 
 void ServerLink::change(const Server& server, const TlsContext& tls) {
@@ -240,7 +248,7 @@ void ServerLink::welcomed(const Arrival& arrival) {
   replicas_ = arrival.replicas.empty() ? std::vector{replica_} : arrival.replicas;
   known.up = was_up_ = true;
   misses_ = 0;
-  has_given_up_ = false;
+  lost_told_ = false;
   last_code_.clear();
   last_error_.clear();
   around_.log.info("tunnel.up",

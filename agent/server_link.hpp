@@ -59,7 +59,7 @@ class ServerLink final : public TunnelOwner {
   void start();
   /// A new certificate, for the tunnels from now on.
   void change(const Server& server, const TlsContext& tls);
-  /// How many times in a row other replicas may answer before it is dialled only now and then.
+  /// How many times in a row other replicas may answer before it is dialled less and less often.
   void set_quick_tries_max(std::uint32_t tries) { quick_tries_max_ = tries; }
   /// Dials no more and tells the server to open nothing new.
   void drain();
@@ -73,7 +73,8 @@ class ServerLink final : public TunnelOwner {
   const std::string& replica() const { return replica_; }
   /// All replicas of the server, as this one told last.
   const std::vector<std::string>& replicas() const { return replicas_; }
-  bool has_given_up() const { return has_given_up_; }
+  /// Other replicas answered so often that it may be gone.
+  bool has_given_up() const { return misses_ >= quick_tries_max_; }
   std::uint32_t tunnels_wanted() const { return wanted_; }
   std::size_t tunnels_up() const;
   struct Status {
@@ -115,6 +116,7 @@ class ServerLink final : public TunnelOwner {
   std::uint32_t free_slot() const;
   void note_failure(const Error& error);
   void note_miss(const Error& error);
+  std::chrono::milliseconds slow_pause() const;
 
   /// A tunnel that was welcomed, by whom, and how far away that is by two measures (Tunnel).
   struct Arrival {
@@ -145,7 +147,7 @@ class ServerLink final : public TunnelOwner {
   std::optional<std::vector<std::string>> told_;  ///< By REPLICAS, on its way home.
   std::uint32_t misses_ = 0;                      ///< In a row: another replica answered.
   std::uint32_t quick_tries_max_ = 3;
-  bool has_given_up_ = false;  ///< After so many, for now.
+  bool lost_told_ = false;     ///< In the log.
   std::set<TunnelId> missed_;  ///< Tunnels that ended so; each one's keeper takes it out.
   std::map<TunnelId, Known> tunnels_;
   std::uint64_t epoch_ = 1;

@@ -61,7 +61,7 @@ void ServerLinks::start() {
   if (links_.size() > 1) std::erase_if(links_, [](const auto& link) { return link->replica().empty(); });
   if (links_.empty()) make("");
   for (const auto& link : links_) link->start();
-  note_news();
+  counts_->known = static_cast<std::uint32_t>(links_.size());
   tasks_.spawn(follow());
 }
 

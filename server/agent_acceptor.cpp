@@ -222,11 +222,17 @@ void AgentAcceptor::on_closed(Tunnel& tunnel, const Error& why) {
     directory_.remove(key_of(gone.identity.account, gone.identity.location), tunnel.id());
     planes_.home().post([this, id = tunnel.id()] { agents_.leave(id); });
   }
-  log_.info("tunnel.down", {{"agent", gone.identity.spiffe_id},
-                            {"peer", tunnel.peer()},
-                            {"tunnel", tunnel.id()},
-                            {"code", why.code},
-                            {"text", why.text}});
+  const LogFields fields{{"agent", gone.identity.spiffe_id},
+                         {"peer", tunnel.peer()},
+                         {"tunnel", tunnel.id()},
+                         {"code", why.code},
+                         {"text", why.text}};
+  // An agent that looks for a replica meets the others, again and again.
+  if (gone.listed || why.code != "tunnel.wrong_replica") {
+    log_.info("tunnel.down", fields);
+  } else {
+    log_.debug("tunnel.down", fields);
+  }
 }
 
 void AgentAcceptor::change(const std::shared_ptr<const TunnelPolicy>& policy) {

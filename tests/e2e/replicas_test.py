@@ -14,7 +14,7 @@ from conversations import closes, echoes
 from culvert import Agent, Case, Server, wait_until
 
 REQUESTS = 500
-LOST_PAUSE_SECONDS = 40  # After three misses per replica, one try in 30 to 35 s.
+LOST_PAUSE_SECONDS = 45  # In the end one try in 30 to 37 s.
 
 
 class Balancer:
@@ -150,18 +150,14 @@ class Replicas(ReplicaCase):
         with self.conversation("b") as speaks, Load(self, self.listeners["b"]) as load:
             a.kill()
             self.wait_for(a=0, b=2)
-            self.agent.wait_for_output("warn replica.unreachable")
-            tries = self.balancer.accepted
             time.sleep(3)
-            self.assertLessEqual(self.balancer.accepted - tries, 2, "it is dialled once in 30 s now")
-            self.assertEqual(self.agent.output().count("warn replica.unreachable"), 1)
             self.assertTrue(self.agent.is_ready())
             speaks(b"meanwhile")
             a.start().wait_until_ready()
             self.wait_for(LOST_PAUSE_SECONDS, a=2, b=2)
             echoes(self, self.listeners["a"])
         self.assertEqual(load.failures, [])
-        self.assertGreater(load.answered, 100)
+        self.assertGreater(load.answered, 50)
 
     def test_one_that_is_replaced_by_another_name_is_forgotten(self):
         a, b = self.server("a", ["a", "b"]), self.server("b", ["a", "b"])
@@ -259,10 +255,12 @@ class Names(ReplicaCase):
         self.server("a", ["a", "nobody"])
         self.agent.start().wait_until_ready()
         self.wait_for(a=2, nobody=0)
-        self.agent.wait_for_output("replica=nobody tries=6")
+        self.agent.wait_for_output("warn replica.unreachable", 30)
         accepted = self.balancer.accepted
-        time.sleep(5)
-        self.assertLessEqual(self.balancer.accepted - accepted, 1)
+        self.assertLess(accepted, 20, "it took few tries")
+        time.sleep(10)
+        self.assertEqual(self.balancer.accepted, accepted, "it is dialled once in 30 s now")
+        self.assertEqual(self.agent.output().count("warn"), 1)
         self.assertTrue(self.agent.is_ready())
         metrics = self.agent.metrics()
         self.assertEqual((metrics["culvert_replicas_known"], metrics["culvert_replicas_reached"]), (2, 1))

@@ -107,8 +107,7 @@ const std::map<std::string, FrameType> frame_types{
     {"PING", FrameType::ping},     {"OPEN", FrameType::open},       {"ACCEPT", FrameType::accept},
     {"REJECT", FrameType::reject}, {"DATA", FrameType::data},       {"CREDIT", FrameType::credit},
     {"WIDEN", FrameType::widen},   {"HEAD", FrameType::head},       {"FIN", FrameType::fin},
-    {"RESET", FrameType::reset},   {"STOP", FrameType::stop},
-    {"REPLICAS", FrameType::replicas}};
+    {"RESET", FrameType::reset},   {"STOP", FrameType::stop},       {"REPLICAS", FrameType::replicas}};
 
 Bytes payload_of(FrameType type, VectorBlock& block, std::span<const std::byte> wire) {
   switch (type) {
@@ -207,9 +206,9 @@ TEST(Spec, vectors_mean_what_the_document_says) {
     EXPECT_EQ(to_hex(written), to_hex(bytes));
     EXPECT_TRUE(block.empty()) << "a field that says nothing about the bytes";
   }
-  const std::set<std::string> expected{"HELLO0", "WELCOME0", "GOAWAY01", "GOAWAY02", "PING0",   "PING1", "OPEN01",
-                                       "OPEN02", "ACCEPT0",  "REJECT0",  "DATA0",    "CREDIT0", "FIN0",  "FIN1",
-                                       "RESET0", "STOP0",    "WIDEN0",   "OPEN03",   "HEAD03", "REPLICAS0"};
+  const std::set<std::string> expected{"HELLO0", "WELCOME0", "GOAWAY01", "GOAWAY02", "PING0",   "PING1",    "OPEN01",
+                                       "OPEN02", "ACCEPT0",  "REJECT0",  "DATA0",    "CREDIT0", "FIN0",     "FIN1",
+                                       "RESET0", "STOP0",    "WIDEN0",   "OPEN03",   "HEAD03",  "REPLICAS0"};
   EXPECT_EQ(seen, expected);
 }
 
@@ -223,7 +222,10 @@ class Conversation {
     return hello;
   }
   static Welcome welcome() {
-    Welcome welcome{.capabilities = {}, .replica = "culvert-server-0", .replicas = {"culvert-server-0"}, .software = "culvert-server 0.1.0"};
+    Welcome welcome{.capabilities = {},
+                    .replica = "culvert-server-0",
+                    .replicas = {"culvert-server-0"},
+                    .software = "culvert-server 0.1.0"};
     for (std::size_t i = 0; i < welcome.instance.size(); ++i) welcome.instance[i] = static_cast<std::byte>(0x10 + i);
     return welcome;
   }
