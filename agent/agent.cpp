@@ -232,6 +232,7 @@ void AgentService::status(std::function<void(boost::json::object)> done) {
     for (const TunnelId id : status.tunnels) owners->emplace(id, name);
     boost::json::array replicas;
     for (const ServerLinks::Replica& replica : status.replicas) {
+      if (replica.name.empty()) continue;
       replicas.push_back(
           {{"name", replica.name}, {"tunnels_up", replica.tunnels_up}, {"last_error", replica.last_error}});
     }

@@ -261,10 +261,8 @@ void ServerLink::welcomed(const Arrival& arrival) {
 }
 
 void ServerLink::hear_replicas() {
-  {
-    const std::lock_guard lock(told_mutex_);
-    replicas_ = *std::exchange(told_, std::nullopt);
-  }
+  telling_ = false;
+  replicas_ = *told_.get();
   if (replicas_.empty()) replicas_.emplace_back();  // A server without a name.
   tell_news();
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -143,9 +143,9 @@ class ServerLink final : public TunnelOwner {
   std::string replica_;
   std::function<void()> on_news_;
   std::vector<std::string> replicas_;
-  std::mutex told_mutex_;
-  std::optional<std::vector<std::string>> told_;  ///< By REPLICAS, on its way home.
-  std::uint32_t misses_ = 0;                      ///< In a row: another replica answered.
+  Snapshot<std::vector<std::string>> told_{nullptr};  ///< By REPLICAS.
+  std::atomic<bool> telling_{false};                  ///< It is on its way home.
+  std::uint32_t misses_ = 0;                          ///< In a row: another replica answered.
   std::uint32_t quick_tries_max_ = 3;
   bool lost_told_ = false;     ///< In the log.
   std::set<TunnelId> missed_;  ///< Tunnels that ended so; each one's keeper takes it out.

@@ -25,9 +25,8 @@ void ServerLink::on_welcomed(Tunnel& tunnel, const protocol::Welcome& welcome) {
 
 /// However many lists a server sends, one waits for home.
 void ServerLink::on_replicas(Tunnel&, const std::vector<std::string>& names) {
-  const std::lock_guard lock(told_mutex_);
-  if (!told_) around_.planes.home().post([this] { hear_replicas(); });
-  told_ = names;
+  told_.publish(std::make_shared<const std::vector<std::string>>(names));
+  if (!telling_.exchange(true)) around_.planes.home().post([this] { hear_replicas(); });
 }
 
 void ServerLink::on_congested(Tunnel&) {

@@ -105,8 +105,11 @@ class ReplicaCase(Case):
         server.reload()
 
     def reached(self):
-        """Name -> tunnels that are up."""
+        """Name -> tunnels that are up; a replica without a name is none."""
         return {replica["name"]: replica["tunnels_up"] for replica in self.agent.status()["servers"][0]["replicas"]}
+
+    def tunnels_up(self):
+        return self.agent.status()["servers"][0]["tunnels_up"]
 
     def wait_for(self, seconds=10, **replicas):
         with contextlib.suppress(AssertionError):
@@ -221,7 +224,8 @@ class Names(ReplicaCase):
     def test_a_server_that_gets_a_name_keeps_its_streams(self):
         server = self.server("a", None)
         self.agent.start().wait_until_ready()
-        wait_until(lambda: self.reached() == {"": 2}, what="two tunnels")
+        wait_until(lambda: self.tunnels_up() == 2, what="two tunnels")
+        self.wait_for()
         with self.conversation("a"):
             server.tables["tunnel"].update(replica="a", replicas=["a"])
             server.reload()
@@ -229,7 +233,8 @@ class Names(ReplicaCase):
             with self.conversation("a"):
                 del server.tables["tunnel"]["replica"], server.tables["tunnel"]["replicas"]
                 server.reload()
-                wait_until(lambda: self.reached() == {"": 2}, what="two tunnels without a name")
+                self.wait_for()
+                wait_until(lambda: self.tunnels_up() == 2, what="two tunnels without a name")
                 echoes(self, self.listeners["a"])
 
     def test_streams_to_every_replica_outlive_a_changed_server(self):
