@@ -10,7 +10,7 @@ import time
 
 import certificates
 from backends import echo_port, receive_exactly, serve
-from conversations import closes, echoes
+from conversations import echoes
 from culvert import Agent, Case, Server, wait_until
 
 REQUESTS = 500
@@ -94,7 +94,12 @@ class ReplicaCase(Case):
         if replicas is not None:
             server.tables["tunnel"].update(replica=name, replicas=replicas)
         self.listeners[name] = server.listener("erp:443")
-        server.service("who", serve(self, lambda client: client.sendall(name.encode())))
+
+        def tell_name(client):
+            client.sendall(name.encode())
+            client.recv(1)
+
+        server.service("who", serve(self, tell_name))
         server.service("echo", self.echo)
         self.balancer.ports.append(server.port)
         return server.start().wait_until_ready() if starts else server
@@ -140,7 +145,9 @@ class Replicas(ReplicaCase):
         for port in self.listeners.values():
             for _ in range(REQUESTS):
                 echoes(self, port)
-        self.assertEqual({closes(channel) for _ in range(100)}, {b"a", b"b", b"c"})
+        with contextlib.ExitStack() as together:
+            clients = [together.enter_context(socket.create_connection(("127.0.0.1", channel), timeout=20)) for _ in range(24)]
+            self.assertEqual({receive_exactly(client, 1) for client in clients}, {b"a", b"b", b"c"})
         metrics = self.agent.metrics()
         self.assertEqual((metrics["culvert_replicas_known"], metrics["culvert_replicas_reached"]), (3, 3))
         server = self.agent.status()["servers"][0]
