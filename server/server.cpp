@@ -154,7 +154,7 @@ void ServerService::close_doors() {
 Result<void> ServerService::start() {
   auto staged = stage(*plan_);
   if (!staged) return std::unexpected(staged.error());
-  agents_.set_replicas(plan_->config_.tunnel.replica, plan_->config_.tunnel.replicas);
+  publish_replicas();
   if (auto listening = agents_.listen(plan_->config_.tunnel.listen); !listening) return listening;
   commit(std::move(*staged));
   follow_cluster();
@@ -181,7 +181,10 @@ void ServerService::follow_cluster() {
     cluster_ports_ = std::move(ports);
     publish_ports();
   };
-  hooks.publish_replicas = [](const std::vector<std::string>&) {};
+  hooks.publish_replicas = [this](std::vector<std::string> names) {
+    cluster_replicas_ = std::move(names);
+    publish_replicas();
+  };
   hooks.agents = [this] { return directory_.keys(); };
   hooks.publish_numbers = [this](const ClusterNumbers& numbers) {
     cluster_numbers_.publish(std::make_shared<const ClusterNumbers>(numbers));
@@ -193,6 +196,7 @@ void ServerService::follow_cluster() {
 void ServerService::forget_cluster() {
   cluster_mappings_.clear();
   cluster_ports_.clear();
+  cluster_replicas_.clear();
   cluster_numbers_.publish(std::make_shared<const ClusterNumbers>());
   was_synced_ = false;
 }
@@ -202,6 +206,13 @@ void ServerService::publish_ports() {
   if (leaving_) return;
   on_premise_ports_.change(settings ? cluster_ports_ : std::vector<OnPremisePort>(),
                            settings ? settings->port : ListenSettings());
+}
+
+/// Who we are and who else, as the cluster says or else the file.
+void ServerService::publish_replicas() {
+  const std::optional<KubernetesSettings>& cluster = plan_->config_.kubernetes;
+  if (cluster && !cluster->replicas_service.empty()) return agents_.set_replicas(cluster->identity, cluster_replicas_);
+  agents_.set_replicas(plan_->config_.tunnel.replica, plan_->config_.tunnel.replicas);
 }
 
 /// What the file says, and behind it what the cluster says.
@@ -222,7 +233,7 @@ Result<void> ServerService::reload(std::unique_ptr<Plan> plan) {
   }
   commit(std::move(*staged));
   plan_ = std::move(fresh);
-  agents_.set_replicas(plan_->config_.tunnel.replica, plan_->config_.tunnel.replicas);
+  publish_replicas();
   follow_cluster();
   publish_policy();
   publish_ports();

@@ -62,6 +62,7 @@ class ServerService final : public Service {
   void follow_cluster();
   void forget_cluster();
   void publish_policy();
+  void publish_replicas();
   void publish_ports();
 
   Surroundings around_;
@@ -78,6 +79,7 @@ class ServerService final : public Service {
   std::vector<std::unique_ptr<Cluster>> retired_;  ///< Of earlier configurations, ending.
   std::vector<ServiceMapping> cluster_mappings_;
   std::vector<OnPremisePort> cluster_ports_;
+  std::vector<std::string> cluster_replicas_;
   OnPremisePorts on_premise_ports_;
   Snapshot<ClusterNumbers> cluster_numbers_;
   bool leaving_ = false;
