@@ -55,9 +55,10 @@ class LyingServer:
         context.num_tickets = 0
         self.context, self.listening = context, socket.create_server(("127.0.0.1", port))
         case.addCleanup(self.listening.close)
-        self.case, self.tunnel, self.ids = case, None, itertools.count(2, 2)
+        self.case, self.tunnel, self.ids, self.hello = case, None, itertools.count(2, 2), None
 
-    def accept(self):
+    def accept(self, **welcome):
+        """`welcome`: more of its keys. What the agent said stands in `hello`."""
         self.listening.settimeout(20)
         plain, _ = self.listening.accept()
         plain.settimeout(20)
@@ -65,8 +66,9 @@ class LyingServer:
         self.case.addCleanup(self.tunnel.close)
         kind, _, payload = self.receive()
         assert kind == HELLO, kind
-        assert msgpack.unpackb(payload)["v_min"] == 1
-        self.send(frame(WELCOME, 0, msgpack.packb({"v": 1, "instance": os.urandom(16)})))
+        self.hello = msgpack.unpackb(payload)
+        assert self.hello["v_min"] == 1
+        self.send(frame(WELCOME, 0, msgpack.packb({"v": 1, "instance": os.urandom(16), **welcome})))
         return self
 
     def send(self, data):

@@ -8,12 +8,16 @@ import socket
 import threading
 import time
 
+import msgpack
+
 import certificates
 from backends import echo_port, receive_exactly, serve
 from conversations import echoes
 from culvert import Agent, Case, Server, wait_until
+from lying_server import GOAWAY, LyingServer
 
 REQUESTS = 500
+WRONG_REPLICA = 5
 LOST_PAUSE_SECONDS = 45  # In the end one try in 30 to 37 s.
 
 
@@ -223,6 +227,20 @@ class Replicas(ReplicaCase):
         self.assertGreater(through_any.answered, 100)
         self.assertNotIn("stale_epoch", self.agent.output())
         self.assertNotIn("tunnel.replaced", self.agent.output())
+
+
+class LyingNames(Case):
+    def test_a_server_of_another_name_than_the_wanted_is_left(self):
+        pair = self.pair(tunnels=2)
+        server = LyingServer(self, pair.server.port, pair.server_credentials)
+        pair.agent.start()
+        server.accept(replica="a")
+        server.accept(replica="b")
+        self.assertEqual(server.hello["replica"], "a")
+        deadline = time.monotonic() + 5
+        while (frame := server.receive())[0] != GOAWAY:
+            self.assertLess(time.monotonic(), deadline, "the agent stays")
+        self.assertEqual(msgpack.unpackb(frame[2])["reason"], WRONG_REPLICA)
 
 
 class Names(ReplicaCase):

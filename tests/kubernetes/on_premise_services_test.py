@@ -166,6 +166,8 @@ class OnPremiseServices(ClusterCase):
         self.pair.agent.tables["system_mapping"][0]["server"] = "first"
         second.start().wait_until_ready()
         self.pair.start()
+        names = lambda: {replica["name"] for replica in self.pair.agent.status()["servers"][0]["replicas"]}
+        wait_until(lambda: names() == {"replica-1", "replica-2"}, 10, "the agent to hear of both")
         self.publish("erp")
         self.wait_for("erp")
         port = self.object("erp")["status"]["port"]
