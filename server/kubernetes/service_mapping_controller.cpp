@@ -27,6 +27,7 @@ constexpr int debounce_factor = 10;    ///< and while such lists change all the 
 constexpr auto target_interval = 30s;  ///< How often a target is looked up again.
 constexpr auto status_interval = 1s;
 constexpr auto lookup_time_max = 5s;
+constexpr auto first_table_time_max = 2s;
 constexpr int lookup_lanes = 16;
 
 using Clock = std::chrono::steady_clock;
@@ -72,12 +73,18 @@ void ServiceMappingController::note_change() {
 
 asio::awaitable<void> ServiceMappingController::keep_table() {
   std::chrono::milliseconds pause = debounce;
+  std::optional<Clock::time_point> patient_until;
   for (;;) {
     while (!has_changed_) co_await changed_.wait();
     co_await wait(pause);
     has_changed_ = false;
     const auto began = Clock::now();
     plan();
+    if (!published_ && is_half_known() && began < patient_until.value_or(began + first_table_time_max)) {
+      if (!patient_until) patient_until = began + first_table_time_max;
+      note_change();
+      continue;
+    }
     publish();
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began);
     pause = std::max<std::chrono::milliseconds>(debounce, debounce_factor * took);
@@ -105,6 +112,16 @@ void ServiceMappingController::plan() {
   writer_.keep_only([this](const std::string& key) { return planned_.contains(key); });
   std::erase_if(settled_, [&](const auto& entry) { return !planned_.contains(entry.first); });
   if (!to_look_up_.empty()) changed_.notify();
+}
+
+/// Whether a table made now would lack ports or endpoints that are being looked up. The first one waits for them a
+/// while, because after a reload it takes the place of one that has them.
+bool ServiceMappingController::is_half_known() const {
+  return std::ranges::any_of(planned_, [this](const auto& entry) {
+    const auto& [key, planned] = entry;
+    return planned.is_accepted() && (settings_.endpoint_slices || planned.mapping.internal_address.port == 0) &&
+           !targets_.at(mappings_.objects().at(key).internal_address).was_looked_up;
+  });
 }
 
 void ServiceMappingController::publish() {
@@ -152,6 +169,7 @@ asio::awaitable<void> ServiceMappingController::look_up_all() {
     if (found == targets_.end()) continue;
     // While it cannot be asked, a named port is what it was.
     if (target.port == 0) target.port = found->second.port;
+    target.was_looked_up = is_synced();
     const bool is_other = target.port != found->second.port || target.endpoints != found->second.endpoints;
     found->second = std::move(target);
     if (is_other) note_change();

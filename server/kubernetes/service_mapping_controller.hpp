@@ -47,6 +47,7 @@ class ServiceMappingController {
     std::vector<Endpoint> endpoints;  ///< By EndpointSlices.
     bool is_resolved = false;
     std::string why_not = "it was not looked up yet";
+    bool was_looked_up = false;
   };
   boost::asio::awaitable<void> keep_table();
   boost::asio::awaitable<void> keep_targets();
@@ -57,6 +58,7 @@ class ServiceMappingController {
   boost::asio::awaitable<void> write_status(std::string key);
   std::optional<MappingFacts> facts_of(const ServiceMappingObject& object, const PlannedMapping& planned) const;
   void plan();
+  bool is_half_known() const;
   void publish();
   void note_change();
   void look_up_again(const std::string& service);

@@ -110,18 +110,24 @@ class ServiceMappings(ClusterCase):
         self.cluster.set_name("moving.test", *self.cluster.names["two.test"])
         self.says(self.channel, "two", 2)
 
-    def test_a_reload_of_how_to_reach_the_cluster_loses_nothing(self):
+    def test_a_reload_loses_no_mapping(self):
+        server = self.pair.server
         self.start()
-        self.apply("sm", "one.test:80")
+        self.apply("sm", "one.test:http")
         self.says(self.channel, "one")
         self.wait_for_status("sm")
         with Load(self, self.channel, "one"):
-            self.pair.server.tables["kubernetes"]["external_address"] = "tunnel.example.com:443"
-            self.pair.server.reload()
+            for slices in (False, True):
+                server.tables["kubernetes"]["endpoint_slices"] = slices
+                server.reload()
+                wait_until(lambda: server.status()["kubernetes"][0]["synced"], 10, "the cluster to be known again")
+                time.sleep(1)
+            server.tables["kubernetes"]["external_address"] = "tunnel.example.com:443"
+            server.reload()
             wait_until(lambda: self.mapping("sm")["status"]["endpoint"] == "tcp://tunnel.example.com:443/web", 15, "the other endpoint")
             # Nor while nobody answers there.
-            self.pair.server.tables["kubernetes"]["api_server"] = f"https://127.0.0.1:{free_port()}"
-            self.pair.server.reload()
+            server.tables["kubernetes"]["api_server"] = f"https://127.0.0.1:{free_port()}"
+            server.reload()
             time.sleep(2)
 
     def test_a_named_port_is_that_of_the_service(self):
