@@ -226,12 +226,12 @@ asio::awaitable<void> ServiceMappingController::keep_status() {
   }
 }
 
-/// Nothing: it was planned before the object changed, and the next round knows more.
+/// Nothing: it was planned before the object changed, or not looked up yet, and the next round knows more.
 std::optional<MappingFacts> ServiceMappingController::facts_of(const ServiceMappingObject& object,
                                                                const PlannedMapping& planned) const {
   if (!planned.is_accepted()) return MappingFacts{};
   const auto target = targets_.find(object.internal_address);
-  if (target == targets_.end()) return std::nullopt;
+  if (target == targets_.end() || !target->second.was_looked_up) return std::nullopt;
   const bool has_agent = std::ranges::any_of(planned.mapping.locations, [&](const std::string& location) {
     return hooks_.has_agent(planned.mapping.account, location);
   });

@@ -46,7 +46,7 @@ class ServiceMappingController {
     std::uint16_t port = 0;           ///< Of a named one.
     std::vector<Endpoint> endpoints;  ///< By EndpointSlices.
     bool is_resolved = false;
-    std::string why_not = "it was not looked up yet";
+    std::string why_not;
     bool was_looked_up = false;
   };
   boost::asio::awaitable<void> keep_table();

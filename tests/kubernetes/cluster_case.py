@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / "tests/e2e"))
 from culvert import ACCOUNT, Case, Pair  # noqa: E402
 
 REPLICAS = "culvert-replicas"  # the headless Service of the servers
+COLLECTION = "/apis/connectivityproxy.sap.com/v1/servicemappings"
 
 
 def mapping(name, address, service, **spec):
@@ -39,7 +40,7 @@ class ClusterCase(Case):
 
     def setUp(self):
         super().setUp()
-        self.addCleanup(self.api.kubectl, "delete", MAPPINGS, "--all")
+        self.addCleanup(self.api.kubectl, "delete", "--raw", COLLECTION)
         self.pair = Pair(self)
         self.token = self.folder / "token"
         self.write_token(self.api.token("culvert-server", NAMESPACE))

@@ -14,11 +14,10 @@ import audit
 import cache
 from api_server import wait_until
 from cluster import NAMESPACE
-from cluster_case import ClusterCase, mapping
+from cluster_case import COLLECTION, ClusterCase, mapping
 from load import Load
 
-OBJECTS, TARGETS, LANES = 5000, 100, 8
-COLLECTION = "/apis/connectivityproxy.sap.com/v1/servicemappings"
+OBJECTS, TARGETS, LANES = 5000, 1000, 8
 LABEL = "culvert-test=many"
 IN_FORCE_SECONDS_MAX = 10      # from the last object's creation on
 STATUS_SECONDS_MAX = 180       # the same
@@ -35,8 +34,8 @@ class ManyObjects(ClusterCase):
     def setUp(self):
         super().setUp()
         self.server = self.pair.server
-        for number in range(TARGETS):
-            self.cluster.set_name(f"service-{number}.many", self.cluster.names["one.test"][0])
+        self.cluster.names |= {f"service-{number}.many": self.cluster.names["one.test"] for number in range(TARGETS)}
+        self.cluster.set_name()
         # At both ends of the list, and between.
         self.channels = {number: self.pair.agent.channel(self.server.port, f"service-{number}") for number in (0, 2500, OBJECTS - 1)}
         self.last, self.log_begin = time.monotonic(), 0
@@ -61,13 +60,14 @@ class ManyObjects(ClusterCase):
                 content["metadata"]["labels"] = dict([LABEL.split("=")])
                 ask("POST", COLLECTION, content)
 
-    def without_status(self):
-        """How many say nothing of themselves, or not that all is well, but for `AgentConnected`, which may change."""
-        def is_told(item):
-            conditions = {each["type"]: each["status"] for each in item.get("status", {}).get("conditions", [])}
-            return [conditions.get(kind) for kind in ("Accepted", "TargetResolved", "AgentConnected", "Ready")] == ["True"] * 4
+    def conditions(self):
+        """Of each object: type -> condition."""
         with self.connection() as ask:
-            return sum(not is_told(item) for item in ask("GET", COLLECTION)["items"])
+            return [{each["type"]: each for each in item.get("status", {}).get("conditions", [])}
+                    for item in ask("GET", COLLECTION)["items"]]
+
+    def all_is_well(self):
+        return all(len(each) == 4 and all(condition["status"] == "True" for condition in each.values()) for each in self.conditions())
 
     # --- the server -------------------------------------------------------------------------------------------------------
 
@@ -104,7 +104,7 @@ class ManyObjects(ClusterCase):
         self.assert_all_in_force(IN_FORCE_SECONDS_MAX)
         self.note("in force")
         with Load(self, self.channels[2500], "one"):
-            wait_until(lambda: self.without_status() == 0, STATUS_SECONDS_MAX, "all to have a status", every=2)
+            wait_until(self.all_is_well, STATUS_SECONDS_MAX, "all to have a status", every=2)
             self.note("all have a status")
             self.assertLess(self.memory() - before, MEMORY_MAX)
             self.assert_silence()
@@ -124,6 +124,7 @@ class ManyObjects(ClusterCase):
         self.assertLess(self.cpu_seconds() - cpu, IDLE_CPU_SECONDS_MAX)
 
     def restart(self):
+        resolved = [each["TargetResolved"] for each in self.conditions()]
         self.server.stop()
         since = audit.position(self.api)
         self.last, self.log_begin = time.monotonic(), len(self.server.output())
@@ -132,6 +133,10 @@ class ManyObjects(ClusterCase):
         self.note("in force after a restart")
         self.pair.agent.wait_until_ready()
         self.assert_all_in_force(5)
+        # What was not looked up yet is not said to be missing.
+        wait_until(self.all_is_well, STATUS_SECONDS_MAX, "all to be well again", every=2)
+        flipped = [each for before, each in zip(resolved, self.conditions(), strict=True) if each["TargetResolved"] != before]
+        self.assertEqual(flipped[:1], [], f"{len(flipped)} targets were said to be missing")
         written = [request.right for request in audit.requests_of(self.api, f"{NAMESPACE}:culvert-server", since)
                    if request.right.verb == "patch"]
         self.notes.append(f"{len(written)} statuses were written for a restart")
