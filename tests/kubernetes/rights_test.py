@@ -22,14 +22,11 @@ class Rights(ClusterCase):
     def setUp(self):
         super().setUp()
         self.addCleanup(self.api.kubectl, "delete", ON_PREMISE_SERVICES, "--all", "--all-namespaces")
-        self.replicas(0)
+        self.replicate(self.pair.server, "server-0", "10.9.9.0")
         tables = self.pair.server.tables
-        tables["kubernetes"] |= {"identity": "server-0", "account": "acme", "replicas_service": "replicas", "endpoint_slices": True}
-        tables["on_premise_services"] = {}
-
-    def replicas(self, *numbers):
-        """These are ready, says the cluster."""
-        self.cluster.service("replicas", NAMESPACE, 8042, *((f"10.9.9.{number}", f"server-{number}") for number in numbers))
+        tables["kubernetes"] |= {"account": "acme", "endpoint_slices": True}
+        # Outside of where free_port() looks.
+        tables["on_premise_services"] = {"listen": "127.0.0.1:11000-11009"}
 
     # --- the walk ---------------------------------------------------------------------------------------------------------
 
@@ -54,7 +51,8 @@ class Rights(ClusterCase):
 
     def lead_it_to_another_replica(self):
         self.assertEqual(self.addresses_of("erp-culvert"), ["10.9.9.0"])
-        self.replicas(0, 1)
+        self.replica_addresses["server-1"] = "10.9.9.1"
+        self.tell_replicas()
         wait_until(lambda: self.addresses_of("erp-culvert") == ["10.9.9.0", "10.9.9.1"], 10, "the Service to have two endpoints")
 
     def tell_of_a_taken_name(self):
