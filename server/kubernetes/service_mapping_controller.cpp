@@ -80,8 +80,8 @@ asio::awaitable<void> ServiceMappingController::keep_table() {
     has_changed_ = false;
     const auto began = Clock::now();
     plan();
-    if (!published_ && is_half_known() && began < patient_until.value_or(began + first_table_time_max)) {
-      if (!patient_until) patient_until = began + first_table_time_max;
+    if (!patient_until) patient_until = began + first_table_time_max;
+    if (!published_ && is_half_known() && began < *patient_until) {
       note_change();
       continue;
     }
