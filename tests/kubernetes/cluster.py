@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 
-from api_server import ROOT, ApiServer, end, wait_until
+from api_server import ApiServer, end, wait_until
+from chart import CRDS, apply_rights
 
 HERE = pathlib.Path(__file__).resolve().parent
 NAMESPACE = "culvert"  # of the server
@@ -46,7 +47,8 @@ class Cluster:
 
     def install(self):
         """What an operator installs before the server: definitions, its account, its rights."""
-        self.api.kubectl("apply", f"--filename={ROOT}/packaging/helm/culvert/crds", f"--filename={ROOT}/packaging/kubernetes/rbac.yaml")
+        self.api.kubectl("apply", f"--filename={CRDS}")
+        apply_rights(self.api)
         self.api.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{MAPPINGS}")
 
     # --- the network ------------------------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 
 {{ $heading }}
 {{- range $key := keys $table | sortAlpha }}{{ $value := get $table $key }}
-{{- if not (or (kindIs "invalid" $value) (and (kindIs "slice" $value) (kindIs "map" (first $value)))) }}
+{{- if not (or (kindIs "invalid" $value) (and (kindIs "slice" $value) (or (empty $value) (kindIs "map" (first $value))))) }}
 {{ $key }} = {{ include "culvert.toml.value" $value }}
 {{- end }}{{ end }}
 {{- range $key := keys $table | sortAlpha }}{{ $value := get $table $key }}
@@ -114,7 +114,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- range $config.service_mapping }}{{ include "culvert.toml.table" (list "[[service_mapping]]" . "") }}{{ end }}
 {{ end }}
 
-{{/* Fails with a reason where the values cannot work together, or where the cluster has somebody else's CRD. */}}
+{{/* Fails with a reason where the values cannot work together. */}}
 {{- define "culvert.check" -}}
 {{- if eq .Values.image.tag "latest" -}}
 {{- fail "image.tag is latest, which tells nobody what runs: name a version, or a digest" -}}
@@ -142,13 +142,5 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 {{- if and .Values.tls.certManager.enabled (not .Values.tls.certManager.issuerRef.name) -}}
 {{- fail "tls.certManager.issuerRef.name is missing" -}}
-{{- end -}}
-{{- if and .Values.config.kubernetes (not .Values.crds.adopt) -}}
-{{- with lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "servicemappings.connectivityproxy.sap.com" -}}
-{{- if ne "culvert" (dig "metadata" "labels" "app.kubernetes.io/part-of" "" .) -}}
-{{- $owner := dig "metadata" "annotations" "meta.helm.sh/release-name" (dig "metadata" "labels" "app.kubernetes.io/managed-by" "somebody else" .) . -}}
-{{- fail (printf "the CRD servicemappings.connectivityproxy.sap.com is there already and belongs to %s; two servers that obey the same objects contradict each other. Once the other one is gone, or if that is meant, set crds.adopt=true" $owner) -}}
-{{- end -}}
-{{- end -}}
 {{- end -}}
 {{- end }}
