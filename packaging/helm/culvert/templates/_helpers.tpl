@@ -48,11 +48,6 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 {{- end }}
 
-{{/* "20100-20499" of OnPremiseServices. */}}
-{{- define "culvert.onPremisePorts" -}}
-{{ .Values.config.on_premise_services.ports | default "20100-20499" }}
-{{- end }}
-
 {{/* Peers of a NetworkPolicy: the pods of these namespaces. */}}
 {{- define "culvert.podsOf" -}}
 {{- if has "*" . -}}
@@ -101,7 +96,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
       "replicas_service" (printf "%s-replicas" (include "culvert.fullname" .))) $config.kubernetes) -}}
 {{- end -}}
 {{- if $config.on_premise_services -}}
-{{- $_ := set $config "on_premise_services" (merge (dict "address" $at "ports" (include "culvert.onPremisePorts" .)) $config.on_premise_services) -}}
+{{- $_ := set $config "on_premise_services" (merge (dict "listen" (printf "%s:%s" $at .Values.onPremisePorts)) $config.on_premise_services) -}}
 {{- end -}}
 {{- if $config.http_proxy -}}{{- $_ := set $config.http_proxy "listen" (printf "%s:20003" $at) -}}{{- end -}}
 {{- if $config.socks5_proxy -}}{{- $_ := set $config.socks5_proxy "listen" (printf "%s:20004" $at) -}}{{- end -}}
