@@ -163,7 +163,7 @@ class RenderingTest(unittest.TestCase):
             *OPEN, "--set", "bindAddress=[::]", "--set", "external.port=8443", "--set", "drainSeconds=120", "--set", "config.log.level=debug",
             "--set-json", 'config.http_proxy.issuer=[{"issuer":"a \\"b\\" <&>\\n","subjects":["x","y"],"jwks_url":"https://c","account":"acme"}]',
             "--set-json", 'config.service_mapping=[{"account":"acme","service_id":"web","internal_address":"web.shop.svc:80","locations":["","p"]}]',
-            "--set", "config.http_proxy.connections_max=100000", "--set-string", r"dropIns.more\.toml=[deny]")
+            "--set", "config.http_proxy.connections_max=100000", "--set-string", "extraConfig=[deny]")
         toml = manifest_rules.server_toml(objects)
         self.assertEqual(toml["tunnel"], {"listen": "[::]:8042", "certificate": "tls/tls.crt", "private_key": "tls/tls.key", "client_ca": "tls/ca.crt",
                                           "trust_domain": "culvert.local"})
@@ -175,7 +175,7 @@ class RenderingTest(unittest.TestCase):
         self.assertEqual(toml["service_mapping"], [{"account": "acme", "service_id": "web", "internal_address": "web.shop.svc:80", "locations": ["", "p"]}])
         self.assertEqual(toml["on_premise_services"], {"listen": "[::]:20100-20499", "allow_from": ["10.0.0.0/8"]})
         self.assertEqual((toml["limits"]["drain_time"], toml["log"]["level"]), ("120s", "debug"))
-        self.assertEqual(chart.named(objects, "ConfigMap", "connectivity-proxy-server")["data"]["more.toml"], "[deny]")
+        self.assertIn("\n[deny]", chart.named(objects, "ConfigMap", "connectivity-proxy-server")["data"]["extra.toml"])
         self.assertEqual(chart.named(objects, "Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"], 140)
 
     def test_what_is_closed_is_not_there(self):
