@@ -51,6 +51,9 @@ def named(objects, kind, name=None):
 
 
 def apply_rights(api, *arguments):
-    """Gives the ServiceAccount culvert/culvert-server of this API server exactly the rights that the chart gives it."""
-    items = [each for each in render(*arguments) if each["kind"] in RIGHTS]
+    """Gives the ServiceAccount culvert/culvert-server of this API server exactly the rights that the chart gives it; makes the namespaces
+    that they are in."""
+    rights = [each for each in render(*arguments) if each["kind"] in RIGHTS]
+    spaces = {each["metadata"]["namespace"] for each in rights if "namespace" in each["metadata"]}
+    items = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted(spaces)] + rights
     api.kubectl("apply", "--filename=-", input={"apiVersion": "v1", "kind": "List", "items": items})
