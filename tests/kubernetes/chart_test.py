@@ -19,7 +19,7 @@ MAPPINGS, OWN_SERVICES = "servicemappings.connectivityproxy.sap.com", "onpremise
 PLAIN = ROOT / "packaging/kubernetes/culvert.yaml"
 # Everything opened at once.
 OPEN = ["--values", chart.CHART / "values/compatibility.yaml", "--set", "config.on_premise_services.allow_from={10.0.0.0/8}"]
-STUBS = [("monitoring.coreos.com", "v1", "ServiceMonitor"), ("cert-manager.io", "v1", "Certificate"),
+STUBS = [("monitoring.coreos.com", "v1", "ServiceMonitor"), ("cert-manager.io", "v1", "Certificate"), ("cert-manager.io", "v1", "Issuer"),
          ("networking.istio.io", "v1beta1", "Gateway"), ("networking.istio.io", "v1beta1", "VirtualService"),
          ("security.istio.io", "v1beta1", "PeerAuthentication"), ("security.istio.io", "v1beta1", "AuthorizationPolicy")]
 # What of [tables] of docs/configure.md the chart itself decides.
@@ -348,7 +348,8 @@ class InstallingTest(unittest.TestCase):
         self.assertEqual(self.get(MAPPINGS, "sm")["spec"]["serviceId"], "myservice")
         self.helm("upgrade", "culvert", chart.CHART, "--reset-values")
 
-    def test_each_value_set_installs(self):
+    def make_stubs(self):
+        """Of foreign definitions: whatever is written is taken."""
         for group, version, kind in STUBS:
             plural = (kind[:-1] + "ies" if kind.endswith("y") else kind + "s").lower()
             self.kubectl("create", "--filename=-", input={
@@ -357,10 +358,28 @@ class InstallingTest(unittest.TestCase):
                          "versions": [{"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": {
                              "type": "object", "x-kubernetes-preserve-unknown-fields": True}}}]}})
             self.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{plural}.{group}")
+
+    def test_each_value_set_installs(self):
+        self.make_stubs()
         for path in chart.VALUE_SETS:
             with self.subTest(values=path.stem):
                 self.helm("install", "culvert", chart.CHART, "--values", path)
                 self.helm("uninstall", "culvert")
+
+    def test_the_manuals_examples_are_taken(self):
+        self.make_stubs()
+        self.kubectl("apply", f"--filename={chart.CRDS}")
+        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{MAPPINGS}", f"crd/{OWN_SERVICES}")
+        examples = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/kubernetes.md").read_text(), re.M | re.S)
+        values = [text for text in examples if text.startswith("# Values of the chart.")]
+        self.assertEqual((len(values), len(examples)), (2, 7))
+        with tempfile.TemporaryDirectory() as folder:
+            for text in values:
+                path = pathlib.Path(folder) / "values.yaml"
+                path.write_text(text)
+                self.assertEqual(manifest_rules.findings(chart.render("--values", path)), [])
+        for text in set(examples) - set(values):
+            self.kubectl("apply", "--filename=-", input=text)
 
     def test_the_plain_manifest_is_taken(self):
         # This API server is older than the manifest says; of all its kinds that matters for one.
