@@ -171,8 +171,10 @@ class ChartServer(ClusterCase):
                 needed = [each for each in objects if each["kind"] in ("ServiceAccount", "ConfigMap")]
                 self.cluster.apply(*needed)
                 self.make_pod(deployment)
-                self.checks()
-                self.pod.close()
+                try:
+                    self.checks()
+                finally:
+                    self.pod.close()
                 self.api.kubectl("delete", "--filename=-", input={"apiVersion": "v1", "kind": "List", "items": needed})
 
 

@@ -163,14 +163,14 @@ class RenderingTest(unittest.TestCase):
             *OPEN, "--set", "bindAddress=[::]", "--set", "external.port=8443", "--set", "drainSeconds=120", "--set", "config.log.level=debug",
             "--set-json", 'config.http_proxy.issuer=[{"issuer":"a \\"b\\" <&>\\n","subjects":["x","y"],"jwks_url":"https://c","account":"acme"}]',
             "--set-json", 'config.service_mapping=[{"account":"acme","service_id":"web","internal_address":"web.shop.svc:80","locations":["","p"]}]',
-            "--set", "config.http_proxy.connections_max=100000", "--set-string", "extraConfig=[deny]")
+            "--set-json", "config.http_proxy.connections_max=1000000", "--set-string", "extraConfig=[deny]")
         toml = manifest_rules.server_toml(objects)
         self.assertEqual(toml["tunnel"], {"listen": "[::]:8042", "certificate": "tls/tls.crt", "private_key": "tls/tls.key", "client_ca": "tls/ca.crt",
                                           "trust_domain": "culvert.local"})
         self.assertEqual(toml["kubernetes"], {"account": "acme", "allow_address_targets": False, "external_address": "tunnel.example.com:8443",
                                               "replicas_service": "connectivity-proxy-replicas"})
         self.assertEqual(toml["http_proxy"]["listen"], "[::]:20003")
-        self.assertEqual(toml["http_proxy"]["connections_max"], 100000)
+        self.assertEqual(toml["http_proxy"]["connections_max"], 1000000)
         self.assertEqual(toml["http_proxy"]["issuer"], [{"issuer": 'a "b" <&>\n', "subjects": ["x", "y"], "jwks_url": "https://c", "account": "acme"}])
         self.assertEqual(toml["service_mapping"], [{"account": "acme", "service_id": "web", "internal_address": "web.shop.svc:80", "locations": ["", "p"]}])
         self.assertEqual(toml["on_premise_services"], {"listen": "[::]:20100-20499", "allow_from": ["10.0.0.0/8"]})
