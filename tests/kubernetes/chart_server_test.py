@@ -53,7 +53,8 @@ class ChartServer(ClusterCase):
     def write_secret(self, credentials, name="culvert-tls"):
         self.api.kubectl("apply", "--filename=-", input=self.api.kubectl(
             "create", "secret", "generic", name, f"--namespace={NAMESPACE}", "--dry-run=client", "--output=yaml",
-            f"--from-file=tls.crt={credentials.certificate}", f"--from-file=tls.key={credentials.private_key}", f"--from-file=ca.crt={credentials.ca}"))
+            f"--from-file=tls.crt={credentials.certificate}", f"--from-file=tls.key={credentials.private_key}",
+            f"--from-file=ca.crt={credentials.ca}"))
 
     def make_pod(self, deployment=None):
         deployment = deployment or json.loads(

@@ -58,33 +58,42 @@ class RulesTest(unittest.TestCase):
         good = chart.render(*OPEN)
         pod = ["spec", "template", "spec"]
         server = [*pod, "containers", 0]
+        context, template = [*pod, "securityContext"], ["spec", "template", "metadata"]
+        elsewhere = {"matchLabels": {"app": "x"}}
         broken = {
-            "resources": [("Deployment", [*server, "resources", "limits"], None), ("Deployment", [*server, "resources", "requests"], {"cpu": 1})],
-            "probes": [("Deployment", [*server, "livenessProbe"], None), ("Deployment", [*server, "readinessProbe", "httpGet", "path"], "/healthz"),
+            "resources": [("Deployment", [*server, "resources", "limits"], None),
+                          ("Deployment", [*server, "resources", "requests"], {"cpu": 1})],
+            "probes": [("Deployment", [*server, "livenessProbe"], None),
+                       ("Deployment", [*server, "readinessProbe", "httpGet", "path"], "/healthz"),
                        ("Deployment", [*server, "startupProbe", "httpGet", "port"], "tunnels")],
-            "pod_security": [("Deployment", [*pod, "securityContext", "runAsNonRoot"], False), ("Deployment", [*pod, "securityContext", "runAsUser"], 0),
-                             ("Deployment", [*pod, "securityContext", "seccompProfile"], None), ("Deployment", [*pod, "hostNetwork"], True),
+            "pod_security": [("Deployment", [*context, "runAsNonRoot"], False), ("Deployment", [*context, "runAsUser"], 0),
+                             ("Deployment", [*context, "seccompProfile"], None), ("Deployment", [*pod, "hostNetwork"], True),
                              ("Deployment", [*server, "securityContext", "readOnlyRootFilesystem"], False),
                              ("Deployment", [*server, "securityContext", "capabilities"], {"drop": ["ALL"], "add": ["NET_ADMIN"]}),
                              ("Deployment", [*server, "ports", 0, "hostPort"], 8042),
                              ("Deployment", [*pod, "volumes", 1], {"name": "run", "hostPath": {"path": "/run"}})],
-            "images": [("Deployment", [*server, "image"], "culvert-server:latest"), ("Deployment", [*server, "image"], "localhost:5000/culvert-server")],
+            "images": [("Deployment", [*server, "image"], "culvert-server:latest"),
+                       ("Deployment", [*server, "image"], "localhost:5000/culvert-server")],
             "rights": [("ClusterRole", ["rules", 0, "verbs"], ["*"]), ("Role", ["rules", 0, "resources"], ["secrets"]),
-                       ("ClusterRole", ["rules", 0, "verbs"], ["delete"]), ("ClusterRole", ["rules", 0], {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["patch"]}),
+                       ("ClusterRole", ["rules", 0, "verbs"], ["delete"]),
+                       ("ClusterRole", ["rules", 0], {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["patch"]}),
                        ("ClusterRoleBinding", ["subjects", 0, "name"], "default"), ("RoleBinding", ["roleRef", "name"], "admin")],
             "tokens": [("ServiceAccount", ["automountServiceAccountToken"], None), ("Deployment", [*pod, "serviceAccountName"], None),
                        ("Deployment", [*pod, "automountServiceAccountToken"], False)],
-            "network_policies": [("NetworkPolicy", ["spec", "policyTypes"], ["Ingress"]), ("NetworkPolicy", ["spec", "podSelector"], {"matchLabels": {"app": "x"}}),
+            "network_policies": [("NetworkPolicy", ["spec", "policyTypes"], ["Ingress"]), ("NetworkPolicy", ["spec", "podSelector"], elsewhere),
                                  ("NetworkPolicy", ["metadata", "namespace"], "other"), ("NetworkPolicy", ["spec", "ingress", 1, "from"], []),
-                                 ("NetworkPolicy", ["spec", "ingress", 1, "from"], None), ("NetworkPolicy", ["spec", "ingress", 0, "ports"], None),
+                                 ("NetworkPolicy", ["spec", "ingress", 1, "from"], None),
+                                 ("NetworkPolicy", ["spec", "ingress", 0, "ports"], None),
                                  ("NetworkPolicy", ["spec", "egress", 2, "to"], None)],
-            "disruption_budgets": [("PodDisruptionBudget", ["spec", "maxUnavailable"], 0), ("PodDisruptionBudget", ["spec", "selector", "matchLabels"], {"app": "x"})],
-            "spread": [("Deployment", [*pod, "topologySpreadConstraints"], None), ("Deployment", [*pod, "topologySpreadConstraints", 0, "labelSelector"], None)],
+            "disruption_budgets": [("PodDisruptionBudget", ["spec", "maxUnavailable"], 0),
+                                   ("PodDisruptionBudget", ["spec", "selector"], elsewhere)],
+            "spread": [("Deployment", [*pod, "topologySpreadConstraints"], None),
+                       ("Deployment", [*pod, "topologySpreadConstraints", 0, "labelSelector"], None)],
             "services": [("Service", ["spec", "selector"], {"app": "x"}), ("Service", ["spec", "ports", 0, "appProtocol"], None),
                          ("Service", ["spec", "ports", 0, "targetPort"], "tunnels")],
-            "mesh": [("Deployment", ["spec", "template", "metadata", "annotations"], {})],
+            "mesh": [("Deployment", [*template, "annotations"], {})],
             "rollout": [("Deployment", ["spec", "strategy"], None), ("Deployment", [*pod, "terminationGracePeriodSeconds"], 30),
-                        ("Deployment", ["spec", "template", "metadata", "annotations", "checksum/config"], "0"), ("Deployment", ["metadata", "name"], "x" * 47)],
+                        ("Deployment", [*template, "annotations", "checksum/config"], "0"), ("Deployment", ["metadata", "name"], "x" * 47)],
             "secrets": [("Deployment", [*server, "env"], [{"name": "TOKEN", "value": "x"}])],
         }
         self.assertEqual(set(broken), {rule.__name__ for rule in manifest_rules.RULES})
@@ -134,7 +143,7 @@ class RenderingTest(unittest.TestCase):
         self.refused("config.http_proxy is open to nobody", "--set", "config.http_proxy.account=acme")
         self.refused("config.socks5_proxy is open to nobody", "--set", "config.socks5_proxy.unauthenticated_account=acme")
         self.refused("config.on_premise_services is open to nobody", "--set", "config.on_premise_services.accounts={acme}")
-        self.refused("needs config.kubernetes", "--set", "config.on_premise_services.allow_from={10.0.0.0/8}", "--set", "config.kubernetes=null")
+        self.refused("needs config.kubernetes", "--set", "config.kubernetes=null", "--set", "config.on_premise_services.allow_from={10.0.0.0/8}")
         self.refused("external.host is missing", "--set", "ingress.enabled=true")
         self.refused("external.host is missing", "--set", "istio.gateway.enabled=true")
         self.refused("issuerRef.name is missing", "--set", "tls.certManager.enabled=true")
@@ -156,23 +165,25 @@ class RenderingTest(unittest.TestCase):
             known = {key for key, value in place["properties"].items() if not ("items" in value and "properties" in value["items"])}
             self.assertEqual(known, keys - own - ({"issuer"} if not rest else set()), heading)
             seen.add(heading)
-        self.assertGreaterEqual(seen, {"tunnel", "kubernetes", "on_premise_services", "http_proxy", "http_proxy.issuer", "socks5_proxy", "metrics", "limits", "deny"})
+        self.assertGreaterEqual(seen, {*schema, "http_proxy.issuer", "socks5_proxy.consumer"})
 
     def test_server_toml_says_what_the_values_say(self):
+        issuer = {"issuer": 'a "b" <&>\n', "subjects": ["x", "y"], "jwks_url": "https://c", "account": "acme"}
+        mapping = {"account": "acme", "service_id": "web", "internal_address": "web.shop.svc:80", "locations": ["", "p"]}
         objects = chart.render(
             *OPEN, "--set", "bindAddress=[::]", "--set", "external.port=8443", "--set", "drainSeconds=120", "--set", "config.log.level=debug",
-            "--set-json", 'config.http_proxy.issuer=[{"issuer":"a \\"b\\" <&>\\n","subjects":["x","y"],"jwks_url":"https://c","account":"acme"}]',
-            "--set-json", 'config.service_mapping=[{"account":"acme","service_id":"web","internal_address":"web.shop.svc:80","locations":["","p"]}]',
+            "--set-json", f"config.http_proxy.issuer={json.dumps([issuer])}",
+            "--set-json", f"config.service_mapping={json.dumps([mapping])}",
             "--set-json", "config.http_proxy.connections_max=1000000", "--set-string", "extraConfig=[deny]")
         toml = manifest_rules.server_toml(objects)
-        self.assertEqual(toml["tunnel"], {"listen": "[::]:8042", "certificate": "tls/tls.crt", "private_key": "tls/tls.key", "client_ca": "tls/ca.crt",
-                                          "trust_domain": "culvert.local"})
+        self.assertEqual(toml["tunnel"], {"listen": "[::]:8042", "certificate": "tls/tls.crt", "private_key": "tls/tls.key",
+                                          "client_ca": "tls/ca.crt", "trust_domain": "culvert.local"})
         self.assertEqual(toml["kubernetes"], {"account": "acme", "allow_address_targets": False, "external_address": "tunnel.example.com:8443",
                                               "replicas_service": "connectivity-proxy-replicas"})
         self.assertEqual(toml["http_proxy"]["listen"], "[::]:20003")
         self.assertEqual(toml["http_proxy"]["connections_max"], 1000000)
-        self.assertEqual(toml["http_proxy"]["issuer"], [{"issuer": 'a "b" <&>\n', "subjects": ["x", "y"], "jwks_url": "https://c", "account": "acme"}])
-        self.assertEqual(toml["service_mapping"], [{"account": "acme", "service_id": "web", "internal_address": "web.shop.svc:80", "locations": ["", "p"]}])
+        self.assertEqual(toml["http_proxy"]["issuer"], [issuer])
+        self.assertEqual(toml["service_mapping"], [mapping])
         self.assertEqual(toml["on_premise_services"], {"listen": "[::]:20100-20499", "allow_from": ["10.0.0.0/8"]})
         self.assertEqual((toml["limits"]["drain_time"], toml["log"]["level"]), ("120s", "debug"))
         self.assertIn("\n[deny]", chart.named(objects, "ConfigMap", "connectivity-proxy-server")["data"]["extra.toml"])
@@ -242,7 +253,8 @@ class RenderingTest(unittest.TestCase):
     def test_the_plain_manifest_is_up_to_date(self):
         with tempfile.TemporaryDirectory() as folder:
             fresh = pathlib.Path(folder) / "culvert.yaml"
-            subprocess.run([ROOT / "packaging/kubernetes/render", fresh], check=True, env={"HELM": str(chart.helm()), "PATH": "/usr/bin:/bin", "HOME": folder})
+            environment = {"HELM": str(chart.helm()), "PATH": "/usr/bin:/bin", "HOME": folder}
+            subprocess.run([ROOT / "packaging/kubernetes/render", fresh], check=True, env=environment)
             self.assertEqual(PLAIN.read_text(), fresh.read_text(), "run packaging/kubernetes/render")
 
 

@@ -21,9 +21,17 @@ from culvert import Program, Server  # noqa: E402
 
 USER = 65532
 ACCOUNT_FOLDER = "/run/secrets/kubernetes.io"  # by which /var/run is known, too
+# Arguments: the pod's name, its resolv.conf, the account's folder, the program and where it shall be, the command.
 ENTER = f"""
-hostname "$1" && shift && mount --bind "$1" /etc/resolv.conf && mount -t tmpfs none /run && mkdir -p /run/culvert {ACCOUNT_FOLDER} && chown {USER} /run/culvert &&
-ln -s "$2" {ACCOUNT_FOLDER}/serviceaccount && mount --bind "$3" "$4" && shift 4 &&
+set -e
+hostname "$1"
+mount --bind "$2" /etc/resolv.conf
+mount -t tmpfs none /run
+mkdir -p /run/culvert {ACCOUNT_FOLDER}
+chown {USER} /run/culvert
+ln -s "$3" {ACCOUNT_FOLDER}/serviceaccount
+mount --bind "$4" "$5"
+shift 5
 exec setpriv --reuid={USER} --regid={USER} --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all -- "$@"
 """
 
@@ -117,8 +125,9 @@ class Pod:
 
     def command(self, *arguments):
         """The server with these arguments, in the pod."""
-        return ["ip", "netns", "exec", self.space, "env", "-i", "KUBERNETES_SERVICE_HOST=127.0.0.1", "KUBERNETES_SERVICE_PORT=6443",
-                "unshare", "--mount", "--uts", "sh", "-c", ENTER, "sh", self.name, self.cluster.resolv_conf, self.account, Server.binary(), self.binary,
+        environment = ["KUBERNETES_SERVICE_HOST=127.0.0.1", "KUBERNETES_SERVICE_PORT=6443"]
+        return ["ip", "netns", "exec", self.space, "env", "-i", *environment, "unshare", "--mount", "--uts", "sh", "-c", ENTER, "sh",
+                self.name, self.cluster.resolv_conf, self.account, Server.binary(), self.binary,
                 self.binary, *arguments, "--config", self.volume / "server.toml"]
 
     def check(self):

@@ -59,7 +59,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 {{- end }}
 
-{{/* A value as TOML writes it. Numbers of values.yaml come as floats, and the server has only whole ones. */}}
+{{/* A value as TOML writes it. In Helm 3 numbers of values.yaml come as floats, and the server has only whole ones. */}}
 {{- define "culvert.toml.value" -}}
 {{- if kindIs "slice" . -}}
 [{{ range $i, $each := . }}{{ if $i }}, {{ end }}{{ include "culvert.toml.value" $each }}{{ end }}]
