@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a careful reader looks for in the chart's objects, as rules. Each takes the list of objects and yields what is wrong."""
+"""What a careful reader looks for in the chart's objects, as rules. Each takes the list of objects and yields what is wrong.
+
+helm template culvert packaging/helm/culvert --namespace culvert | python3 tests/kubernetes/manifest_rules.py"""
 
 import re
+import sys
 import tomllib
+
+import yaml
 
 HASH_AND_LETTERS = 17  # what a ReplicaSet and its pods put behind a Deployment's name
 HOST_NAME_MAX = 63
@@ -200,3 +205,9 @@ RULES = [resources, probes, pod_security, images, rights, tokens, network_polici
 
 def findings(objects):
     return [f"{rule.__name__}: {text}" for rule in RULES for text in rule(objects)]
+
+
+if __name__ == "__main__":
+    found = findings([each for each in yaml.safe_load_all(sys.stdin) if each])
+    print("\n".join(found) or "no finding")
+    sys.exit(bool(found))
