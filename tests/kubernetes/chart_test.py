@@ -24,7 +24,8 @@ STUBS = [("monitoring.coreos.com", "v1", "ServiceMonitor"), ("cert-manager.io", 
          ("security.istio.io", "v1beta1", "PeerAuthentication"), ("security.istio.io", "v1beta1", "AuthorizationPolicy")]
 # What of [tables] of docs/configure.md the chart itself decides.
 CHARTS_OWN = {
-    "tunnel": {"listen", "certificate", "private_key", "client_ca"}, "metrics": {"listen"}, "limits": {"drain_time"},
+    "tunnel": {"listen", "certificate", "private_key", "client_ca", "replica", "replicas"},
+    "metrics": {"listen"}, "limits": {"drain_time"},
     "kubernetes": {"api_server", "ca", "token_file", "client_certificate", "client_key", "namespace", "identity", "external_address",
                    "replicas_service"},
     "http_proxy": {"listen"}, "socks5_proxy": {"listen"}, "on_premise_services": {"listen"}}
@@ -144,6 +145,7 @@ class RenderingTest(unittest.TestCase):
         self.refused("config.socks5_proxy is open to nobody", "--set", "config.socks5_proxy.unauthenticated_account=acme")
         self.refused("config.on_premise_services is open to nobody", "--set", "config.on_premise_services.accounts={acme}")
         self.refused("needs config.kubernetes", "--set", "config.kubernetes=null", "--set", "config.on_premise_services.allow_from={10.0.0.0/8}")
+        self.refused("replicas without config.kubernetes", "--set", "replicas=2", "--set", "config.kubernetes=null")
         self.refused("external.host is missing", "--set", "ingress.enabled=true")
         self.refused("external.host is missing", "--set", "istio.gateway.enabled=true")
         self.refused("issuerRef.name is missing", "--set", "tls.certManager.enabled=true")
