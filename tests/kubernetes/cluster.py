@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 
-from api_server import ROOT, ApiServer, end, wait_until
+from api_server import ApiServer, end, wait_until
+from chart import CRDS, apply_rights
 
 HERE = pathlib.Path(__file__).resolve().parent
 NAMESPACE = "culvert"  # of the server
@@ -23,16 +24,18 @@ def run(*command):
 
 
 class Cluster:
-    """Ready at the end of the constructor; close() ends and removes everything. One thread, but for `api`. `arguments` as in ApiServer."""
+    """Ready at the end of the constructor; close() ends and removes everything. One thread, but for `api`. `arguments` as in ApiServer; `values`
+    are those of the chart whose rights the server has, None: nothing of it is installed."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, values=()):
         self.processes, self.space, self.pods, self.names = [], None, 0, {}
         self.api = ApiServer(*arguments)
         try:
             self.make_network()
             self.start_name_server()
-            self.api.kubectl("create", "namespace", NAMESPACE)
-            self.install()
+            self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+            if values is not None:
+                self.install(values)
         except BaseException:
             self.close()
             raise
@@ -44,9 +47,10 @@ class Cluster:
             run("ip", "netns", "del", self.space)
         self.api.close()
 
-    def install(self):
+    def install(self, values):
         """What an operator installs before the server: definitions, its account, its rights."""
-        self.api.kubectl("apply", f"--filename={ROOT}/packaging/helm/culvert/crds", f"--filename={ROOT}/packaging/kubernetes/rbac.yaml")
+        self.api.kubectl("apply", f"--filename={CRDS}")
+        apply_rights(self.api, *values)
         self.api.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{MAPPINGS}")
 
     # --- the network ------------------------------------------------------------------------------------------------------

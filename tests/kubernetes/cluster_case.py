@@ -26,13 +26,14 @@ class ClusterCase(Case):
 
     seconds = 60
     api_arguments = ()
+    chart_values = ()
 
     @classmethod
     def setUpClass(cls):
         cls.notes = []
         # After the verdicts, each of which is a line by itself.
         cls.addClassCleanup(lambda: [print(f"note: {note}", flush=True) for note in cls.notes])
-        cls.cluster = Cluster(*cls.api_arguments)
+        cls.cluster = Cluster(*cls.api_arguments, values=cls.chart_values)
         cls.addClassCleanup(cls.cluster.close)
         cls.api = cls.cluster.api
         for name in ("one", "two"):

@@ -7,9 +7,9 @@ import json
 import unittest
 
 import cache
-from api_server import ROOT, ApiServer, wait_until
+from api_server import ApiServer, wait_until
+from chart import CRDS
 
-CRDS = ROOT / "packaging/helm/culvert/crds"
 MAPPINGS, SERVICES = "servicemappings.connectivityproxy.sap.com", "onpremiseservices.culvert.dev"
 # As existing installations have it, status and all.
 SEED = """

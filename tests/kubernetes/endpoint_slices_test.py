@@ -11,6 +11,8 @@ from cluster_case import ClusterCase, answer_of
 
 
 class EndpointSlices(ClusterCase):
+    chart_values = ["--set", "config.kubernetes.endpoint_slices=true"]
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()

@@ -36,6 +36,8 @@ class Host(http.server.BaseHTTPRequestHandler):
 
 
 class OnPremiseServices(ClusterCase):
+    chart_values = ["--set", "config.on_premise_services.allow_from={10.0.0.0/8}"]
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()

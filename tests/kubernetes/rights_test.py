@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server's rights, in both directions: whatever it asks for is allowed, and whatever is allowed it asks for. A walk through all that
-it does is a list of steps; a new function of the server adds one."""
+"""The server's rights as the chart gives them, with each of its options, in both directions: whatever it asks for is allowed, and whatever
+is allowed it asks for. A walk through all that it does is a list of steps; a new function of the server adds one."""
 
 import json
 import unittest
@@ -17,16 +17,13 @@ ACCOUNT = f"{NAMESPACE}:culvert-server"
 
 
 class Rights(ClusterCase):
+    """By the chart's defaults."""
     api_arguments = audit.ARGUMENTS
 
     def setUp(self):
         super().setUp()
-        self.addCleanup(self.api.kubectl, "delete", ON_PREMISE_SERVICES, "--all", "--all-namespaces")
         self.replicate(self.pair.server, "server-0", "10.9.9.0")
-        tables = self.pair.server.tables
-        tables["kubernetes"] |= {"account": "acme", "endpoint_slices": True}
-        # Outside of where free_port() looks.
-        tables["on_premise_services"] = {"listen": "127.0.0.1:11000-11009"}
+        self.pair.server.tables["kubernetes"]["account"] = "acme"
 
     # --- the walk ---------------------------------------------------------------------------------------------------------
 
@@ -43,60 +40,17 @@ class Rights(ClusterCase):
         self.apply("bad", "10.0.0.1:80", "other")
         wait_until(lambda: self.condition("bad", "Accepted") == ("False", "BadInternalAddress"), 10, "it to be refused")
 
-    def lead_a_service_on_premise(self):
-        self.apply_on_premise("erp", 443)
-        wait_until(lambda: self.on_premise_status("erp").get("port"), 15, "a port")
-        self.apply_on_premise("erp", 8443)
-        wait_until(lambda: self.port_of("erp") == "8443", 15, "the Service's port to change")
-
-    def lead_it_to_another_replica(self):
-        self.assertEqual(self.addresses_of("erp-culvert"), ["10.9.9.0"])
-        self.replica_addresses["server-1"] = "10.9.9.1"
-        self.tell_replicas()
-        wait_until(lambda: self.addresses_of("erp-culvert") == ["10.9.9.0", "10.9.9.1"], 10, "the Service to have two endpoints")
-
-    def tell_of_a_taken_name(self):
-        self.cluster.service("taken", "shop", 80, self.cluster.names["one.test"][0])
-        self.apply_on_premise("taken", 443)
-        wait_until(lambda: self.events("shop"), 15, "an event")
-
     def hold_the_lease(self):
         before = self.lease()
         wait_until(lambda: self.lease() != before, 10, "it to be renewed", every=0.5)
 
-    def find_by_name(self):
-        """Without EndpointSlices, a named port is asked for."""
-        self.pair.server.tables["kubernetes"]["endpoint_slices"] = False
-        self.pair.server.reload()
-        self.apply("named", "one.test:http", "named")
-        wait_until(lambda: self.condition("named", "TargetResolved") == ("True", "Resolved"), 15, "it to be resolved")
-
-    STEPS = (follow_the_cluster, say_what_became_of_a_mapping, tell_of_a_bad_mapping, lead_a_service_on_premise,
-             lead_it_to_another_replica, tell_of_a_taken_name, hold_the_lease, find_by_name)
+    STEPS = (follow_the_cluster, say_what_became_of_a_mapping, tell_of_a_bad_mapping, hold_the_lease)
 
     # --- what is there ----------------------------------------------------------------------------------------------------
-
-    def apply_on_premise(self, name, port):
-        self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}},
-                           {"apiVersion": "culvert.dev/v1alpha1", "kind": "OnPremiseService",
-                            "metadata": {"name": name, "namespace": "shop"}, "spec": {"virtualHost": "erp", "virtualPort": 443, "port": port}})
-
-    def on_premise_status(self, name):
-        return json.loads(self.api.kubectl("get", ON_PREMISE_SERVICES, name, "--namespace=shop", "--output=json")).get("status", {})
-
-    def port_of(self, service):
-        return self.api.kubectl("get", "service", service, "--namespace=shop", "--output=jsonpath={.spec.ports[0].port}")
-
-    def addresses_of(self, name):
-        slices = json.loads(self.api.kubectl("get", "endpointslices", name, "--namespace=shop", "--output=json"))
-        return sorted(address for endpoint in slices["endpoints"] for address in endpoint["addresses"])
 
     def held_agents(self):
         tables = json.loads(self.api.kubectl("get", "configmaps", f"--namespace={NAMESPACE}", "--output=json"))["items"]
         return next((each.get("data") for each in tables if each["metadata"]["name"] == "culvert-agents"), None)
-
-    def events(self, namespace):
-        return json.loads(self.api.kubectl("get", "events", f"--namespace={namespace}", "--output=json"))["items"]
 
     def lease(self):
         return self.api.kubectl("get", "lease", "culvert-server", f"--namespace={NAMESPACE}", "--output=jsonpath={.spec.renewTime}")
@@ -124,6 +78,71 @@ class Rights(ClusterCase):
         for right in rights:
             self.assertNotIn("*", (right.verb, right.group, right.resource), right)
             self.assertNotIn(right.resource, ("secrets", "pods/exec", "serviceaccounts/token"), right)
+
+
+class RightsWithEndpointSlices(Rights):
+    chart_values = ["--set", "config.kubernetes.endpoint_slices=true"]
+
+    def setUp(self):
+        super().setUp()
+        self.pair.server.tables["kubernetes"]["endpoint_slices"] = True
+
+
+class RightsWithOnPremiseServices(Rights):
+    chart_values = ["--set", "config.on_premise_services.allow_from={10.0.0.0/8}"]
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self.api.kubectl, "delete", ON_PREMISE_SERVICES, "--all", "--all-namespaces")
+        # Outside of where free_port() looks.
+        self.pair.server.tables["on_premise_services"] = {"listen": "127.0.0.1:11000-11009"}
+
+    def lead_a_service_on_premise(self):
+        self.apply_on_premise("erp", 443)
+        wait_until(lambda: self.on_premise_status("erp").get("port"), 15, "a port")
+        self.apply_on_premise("erp", 8443)
+        wait_until(lambda: self.port_of("erp") == "8443", 15, "the Service's port to change")
+
+    def lead_it_to_another_replica(self):
+        self.assertEqual(self.addresses_of("erp-culvert"), ["10.9.9.0"])
+        self.replica_addresses["server-1"] = "10.9.9.1"
+        self.tell_replicas()
+        wait_until(lambda: self.addresses_of("erp-culvert") == ["10.9.9.0", "10.9.9.1"], 10, "the Service to have two endpoints")
+
+    def tell_of_a_taken_name(self):
+        self.cluster.service("taken", "shop", 80, self.cluster.names["one.test"][0])
+        self.apply_on_premise("taken", 443)
+        wait_until(lambda: self.events("shop"), 15, "an event")
+
+    STEPS = (*Rights.STEPS, lead_a_service_on_premise, lead_it_to_another_replica, tell_of_a_taken_name)
+
+    # --- what is there ----------------------------------------------------------------------------------------------------
+
+    def apply_on_premise(self, name, port):
+        self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}},
+                           {"apiVersion": "culvert.dev/v1alpha1", "kind": "OnPremiseService",
+                            "metadata": {"name": name, "namespace": "shop"}, "spec": {"virtualHost": "erp", "virtualPort": 443, "port": port}})
+
+    def on_premise_status(self, name):
+        return json.loads(self.api.kubectl("get", ON_PREMISE_SERVICES, name, "--namespace=shop", "--output=json")).get("status", {})
+
+    def port_of(self, service):
+        return self.api.kubectl("get", "service", service, "--namespace=shop", "--output=jsonpath={.spec.ports[0].port}")
+
+    def addresses_of(self, name):
+        slices = json.loads(self.api.kubectl("get", "endpointslices", name, "--namespace=shop", "--output=json"))
+        return sorted(address for endpoint in slices["endpoints"] for address in endpoint["addresses"])
+
+    def events(self, namespace):
+        return json.loads(self.api.kubectl("get", "events", f"--namespace={namespace}", "--output=json"))["items"]
+
+
+class RightsInListedNamespaces(RightsWithOnPremiseServices):
+    chart_values = [*RightsWithOnPremiseServices.chart_values, "--set", "config.on_premise_services.namespaces={shop}"]
+
+    def setUp(self):
+        super().setUp()
+        self.pair.server.tables["on_premise_services"]["namespaces"] = ["shop"]
 
 
 if __name__ == "__main__":

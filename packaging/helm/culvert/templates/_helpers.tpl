@@ -1,0 +1,144 @@
+{{/* SPDX-License-Identifier: Apache-2.0 */}}
+
+{{/* Short enough for the pods' names, with a ReplicaSet's hash and five letters behind them, to be host names: 63. */}}
+{{- define "culvert.fullname" -}}
+{{- .Values.fullnameOverride | default .Release.Name | trunc 38 | trimSuffix "-" -}}
+{{- end }}
+
+{{- define "culvert.server" -}}
+{{ include "culvert.fullname" . }}-server
+{{- end }}
+
+{{- define "culvert.tunnel" -}}
+{{ .Values.service.tunnel.name | default (printf "%s-tunnel" (include "culvert.fullname" .)) }}
+{{- end }}
+
+{{- define "culvert.tlsSecret" -}}
+{{ .Values.tls.secretName | default (printf "%s-tls" (include "culvert.fullname" .)) }}
+{{- end }}
+
+{{- define "culvert.selector" -}}
+app.kubernetes.io/name: culvert
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: server
+{{- end }}
+
+{{- define "culvert.labels" -}}
+{{ include "culvert.selector" . }}
+app.kubernetes.io/part-of: culvert
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+{{- end }}
+
+{{- define "culvert.image" -}}
+{{- with .Values.image -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end -}}
+{{- end }}
+
+{{- define "culvert.clusterDomain" -}}
+{{ dig "cluster_domain" "cluster.local" (.Values.config.kubernetes | default dict) }}
+{{- end }}
+
+{{/* Where agents dial in, host and port. */}}
+{{- define "culvert.externalAddress" -}}
+{{- if .Values.external.host -}}
+{{ .Values.external.host }}:{{ .Values.external.port }}
+{{- else -}}
+{{ include "culvert.tunnel" . }}.{{ .Release.Namespace }}.svc.{{ include "culvert.clusterDomain" . }}:8042
+{{- end -}}
+{{- end }}
+
+{{/* Peers of a NetworkPolicy: the pods of these namespaces. */}}
+{{- define "culvert.podsOf" -}}
+{{- if has "*" . -}}
+- namespaceSelector: {}
+{{- else -}}
+- namespaceSelector:
+    matchExpressions:
+      - {key: kubernetes.io/metadata.name, operator: In, values: {{ toJson . }}}
+{{- end -}}
+{{- end }}
+
+{{/* A value as TOML writes it. In Helm 3 numbers of values.yaml come as floats, and the server has only whole ones. */}}
+{{- define "culvert.toml.value" -}}
+{{- if kindIs "slice" . -}}
+[{{ range $i, $each := . }}{{ if $i }}, {{ end }}{{ include "culvert.toml.value" $each }}{{ end }}]
+{{- else if or (kindIs "string" .) (kindIs "bool" .) -}}
+{{ toJson . }}
+{{- else -}}
+{{ int64 . }}
+{{- end -}}
+{{- end }}
+
+{{/* A table, given as a list: its heading, its keys, and for its lists of tables what stands before their names. */}}
+{{- define "culvert.toml.table" }}
+{{- $heading := index . 0 }}{{ $table := index . 1 }}{{ $within := index . 2 }}
+
+{{ $heading }}
+{{- range $key := keys $table | sortAlpha }}{{ $value := get $table $key }}
+{{- if not (or (kindIs "invalid" $value) (and (kindIs "slice" $value) (or (empty $value) (kindIs "map" (first $value))))) }}
+{{ $key }} = {{ include "culvert.toml.value" $value }}
+{{- end }}{{ end }}
+{{- range $key := keys $table | sortAlpha }}{{ $value := get $table $key }}
+{{- if kindIs "slice" $value }}{{ range $value }}{{ if kindIs "map" . }}
+{{- include "culvert.toml.table" (list (printf "[[%s.%s]]" $within $key) . "") }}
+{{- end }}{{ end }}{{ end }}{{ end }}
+{{- end }}
+
+{{/* server.toml: .Values.config, and what the chart knows better. */}}
+{{- define "culvert.serverToml" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- $at := .Values.bindAddress -}}
+{{- $_ := set $config "tunnel" (merge (dict "listen" (printf "%s:8042" $at) "certificate" "tls/tls.crt" "private_key" "tls/tls.key"
+      "client_ca" "tls/ca.crt") $config.tunnel) -}}
+{{- if $config.kubernetes -}}
+{{- $_ := set $config "kubernetes" (merge (dict "external_address" (include "culvert.externalAddress" .)
+      "replicas_service" (printf "%s-replicas" (include "culvert.fullname" .))) $config.kubernetes) -}}
+{{- end -}}
+{{- if $config.on_premise_services -}}
+{{- $_ := set $config "on_premise_services" (merge (dict "listen" (printf "%s:%s" $at .Values.onPremisePorts)) $config.on_premise_services) -}}
+{{- end -}}
+{{- if $config.http_proxy -}}{{- $_ := set $config.http_proxy "listen" (printf "%s:20003" $at) -}}{{- end -}}
+{{- if $config.socks5_proxy -}}{{- $_ := set $config.socks5_proxy "listen" (printf "%s:20004" $at) -}}{{- end -}}
+{{- $_ := set $config.metrics "listen" (printf "%s:9494" $at) -}}
+{{- $_ := set $config "limits" (merge (dict "drain_time" (printf "%ds" (int64 .Values.drainSeconds))) ($config.limits | default dict)) -}}
+# Made by the Helm chart; a change here lasts until its next upgrade.
+{{- range $name := list "tunnel" "kubernetes" "on_premise_services" "http_proxy" "socks5_proxy" "metrics" "deny" "log" "limits" }}
+{{- with get $config $name }}{{ include "culvert.toml.table" (list (printf "[%s]" $name) . $name) }}{{ end }}
+{{- end }}
+{{- range $config.service_mapping }}{{ include "culvert.toml.table" (list "[[service_mapping]]" . "") }}{{ end }}
+{{ end }}
+
+{{/* Fails with a reason where the values cannot work together. */}}
+{{- define "culvert.check" -}}
+{{- if eq .Values.image.tag "latest" -}}
+{{- fail "image.tag is latest, which tells nobody what runs: name a version, or a digest" -}}
+{{- end -}}
+{{- if and (gt (int .Values.replicas) 1) (not .Values.config.kubernetes) -}}
+{{- fail "several replicas without config.kubernetes: agents would reach one of them, and know of no other" -}}
+{{- end -}}
+{{- with .Values.config.http_proxy -}}
+{{- if not (or .allow_from .issuer .trust) -}}
+{{- fail "config.http_proxy is open to nobody: say who may use it by allow_from = the networks of your pods, or by an issuer of tokens" -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.config.socks5_proxy -}}
+{{- if not .allow_from -}}
+{{- fail "config.socks5_proxy is open to nobody: say who may connect by allow_from = the networks of your pods" -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.config.on_premise_services -}}
+{{- if not .allow_from -}}
+{{- fail "config.on_premise_services is open to nobody: say who may connect by allow_from = the networks of your pods" -}}
+{{- end -}}
+{{- if not $.Values.config.kubernetes -}}
+{{- fail "config.on_premise_services needs config.kubernetes: the objects are the cluster's" -}}
+{{- end -}}
+{{- end -}}
+{{- if and (or .Values.ingress.enabled .Values.istio.gateway.enabled) (not .Values.external.host) -}}
+{{- fail "external.host is missing: it is the name by which ingress and Gateway know the tunnel" -}}
+{{- end -}}
+{{- if and .Values.tls.certManager.enabled (not .Values.tls.certManager.issuerRef.name) -}}
+{{- fail "tls.certManager.issuerRef.name is missing" -}}
+{{- end -}}
+{{- end }}
