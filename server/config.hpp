@@ -31,7 +31,7 @@ struct ServiceMapping {
   std::string service_id;
   Endpoint internal_address;
   std::vector<std::string> locations{""};  ///< "" is the default location.
-  std::vector<Endpoint> endpoints{};       ///< What stands behind internal_address, where a cluster says so: dialled by
+  std::vector<Endpoint> endpoints;         ///< What stands behind internal_address, where a cluster says so: dialled by
                                            ///< turns in its place.
   friend bool operator==(const ServiceMapping&, const ServiceMapping&) = default;
 };

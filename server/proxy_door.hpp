@@ -15,7 +15,7 @@ namespace culvert::server {
 /// A port for clients that speak HTTP. Its functions are asked for every connection, on any worker.
 struct ProxyDoor {
   struct Rules {
-    std::uint32_t connections_max;
+    std::uint32_t connections_max = 0;
     std::optional<ProxyClient::Inside> inside;  ///< Where all requests go, whatever they say.
   };
   std::string name;  ///< For logs and errors: "http_proxy".

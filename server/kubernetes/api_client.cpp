@@ -144,8 +144,9 @@ asio::awaitable<Result<ApiAnswer>> ApiClient::read_answer(Asked asked, Deadline 
   co_return answer;
 }
 
-asio::awaitable<Result<ApiAnswer>> ApiClient::call_once(const http::RequestHead& request, std::string_view body) {
-  const Deadline deadline = Clock::now() + answer_time_max;
+asio::awaitable<Result<ApiAnswer>> ApiClient::call_once(const http::RequestHead& request, std::string_view body,
+                                                        std::chrono::seconds time_max) {
+  const Deadline deadline = Clock::now() + time_max;
   auto asked = co_await ask(request, body, deadline);
   Result<ApiAnswer> answer = std::unexpected(asked ? Error{} : asked.error());
   if (asked) answer = co_await read_answer(std::move(*asked), deadline);
@@ -154,13 +155,14 @@ asio::awaitable<Result<ApiAnswer>> ApiClient::call_once(const http::RequestHead&
 }
 
 asio::awaitable<Result<ApiAnswer>> ApiClient::call(std::string_view method, std::string_view path,
-                                                   std::optional<json::value> body, std::string_view content_type) {
+                                                   std::optional<json::value> body, std::string_view content_type,
+                                                   std::chrono::seconds time_max) {
   const std::string text = body ? json::serialize(*body) : "";
   for (int tries = 1;; ++tries) {
     co_await take_turn();
     const auto request = request_of(method, path, text.size(), content_type);
     if (!request) co_return std::unexpected(request.error());
-    auto answer = co_await call_once(*request, text);
+    auto answer = co_await call_once(*request, text, time_max);
     if (!answer || answer->status != 429 || tries == patient_tries) co_return answer;
     co_await wait(std::min<std::chrono::seconds>(answer->retry_after.value_or(1s), patience_max));
   }

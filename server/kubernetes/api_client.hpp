@@ -42,11 +42,12 @@ class ApiClient {
   ApiClient(boost::asio::any_io_executor executor, ApiAccess access);
 
   /// Any answer of the server is one, whatever its status; only "429 Too Many Requests" is waited for and asked again,
-  /// three times. At most 50 requests a second go out, after 100 at once. Errors: WebConnection's, and
-  /// "kubernetes.malformed" (no JSON), "kubernetes.no_token".
+  /// three times. `time_max` is that of each question. At most 50 requests a second go out, after 100 at once. Errors:
+  /// WebConnection's, and "kubernetes.malformed" (no JSON), "kubernetes.no_token".
   boost::asio::awaitable<Result<ApiAnswer>> call(std::string_view method, std::string_view path,
                                                  std::optional<boost::json::value> body = std::nullopt,
-                                                 std::string_view content_type = "application/json");
+                                                 std::string_view content_type = "application/json",
+                                                 std::chrono::seconds time_max = std::chrono::seconds(30));
   boost::asio::awaitable<Result<ApiAnswer>> get(std::string_view path) { return call("GET", path); }
 
   /// A watch: gives each line, which is an event, as it comes, until `on_line` says false, the server ends the answer
@@ -68,7 +69,8 @@ class ApiClient {
     std::unique_ptr<WebConnection> connection;
     http::ResponseHead head;
   };
-  boost::asio::awaitable<Result<ApiAnswer>> call_once(const http::RequestHead& request, std::string_view body);
+  boost::asio::awaitable<Result<ApiAnswer>> call_once(const http::RequestHead& request, std::string_view body,
+                                                      std::chrono::seconds time_max);
   boost::asio::awaitable<Result<Asked>> ask(const http::RequestHead& request, std::string_view body, Deadline deadline);
   boost::asio::awaitable<Result<ApiAnswer>> read_answer(Asked asked, Deadline deadline);
   boost::asio::awaitable<Result<std::unique_ptr<WebConnection>>> connect(Deadline deadline);

@@ -15,6 +15,10 @@ namespace culvert::server {
 namespace asio = boost::asio;
 namespace json = boost::json;
 
+namespace {
+constexpr std::chrono::seconds call_time_max{3};
+}
+
 std::string kubernetes_time(bool is_micro) {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
@@ -63,24 +67,29 @@ json::object Lease::record(const json::object& metadata, std::string_view holder
             {"leaseTransitions", transitions}}}};
 }
 
+/// Who does not answer in time must not cost us the Lease: the next try is made on another connection.
+asio::awaitable<Result<ApiAnswer>> Lease::call(std::string_view method, std::string path,
+                                               std::optional<json::value> body) {
+  co_return co_await client_.call(method, path, std::move(body), "application/json", call_time_max);
+}
+
 asio::awaitable<void> Lease::release() {
   leaving_ = true;
   held_ = false;
-  auto found = co_await client_.get(collection_ + "/" + name_);
+  auto found = co_await call("GET", collection_ + "/" + name_);
   if (!found || !found->is_good() || !found->body.is_object()) co_return;
   const json::object& lease = found->body.get_object();
   const json::object& spec = object_at(lease, "spec");
   if (text_at(spec, "holderIdentity") != identity_) co_return;
-  auto let_go =
-      co_await client_.call("PUT", collection_ + "/" + name_,
-                            json::value(record(object_at(lease, "metadata"), "", number_at(spec, "leaseTransitions"),
-                                               text_at(spec, "acquireTime"))));
+  auto let_go = co_await call("PUT", collection_ + "/" + name_,
+                              json::value(record(object_at(lease, "metadata"), "", number_at(spec, "leaseTransitions"),
+                                                 text_at(spec, "acquireTime"))));
   if (let_go && let_go->is_good()) log_.info("lease.lost", {{"lease", name_}, {"as", identity_}});
 }
 
 asio::awaitable<Result<void>> Lease::try_to_hold() {
   const auto now = Clock::now();
-  auto found = co_await client_.get(collection_ + "/" + name_);
+  auto found = co_await call("GET", collection_ + "/" + name_);
   if (!found) co_return std::unexpected(found.error());
   if (found->status == 404) co_return co_await write("POST", {{"name", name_}}, 0, "");
   if (!found->is_good() || !found->body.is_object()) co_return fail("kubernetes.refused", found->complaint());
@@ -106,7 +115,7 @@ asio::awaitable<Result<void>> Lease::write(std::string_view method, const json::
                                            std::int64_t transitions, std::string_view acquired) {
   const auto began = Clock::now();
   const std::string path = method == "POST" ? collection_ : collection_ + "/" + name_;
-  auto written = co_await client_.call(method, path, json::value(record(metadata, identity_, transitions, acquired)));
+  auto written = co_await call(method, path, json::value(record(metadata, identity_, transitions, acquired)));
   if (!written) co_return std::unexpected(written.error());
   held_ = written->is_good() && !leaving_;
   if (held_) renewed_ = began;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 
 #include <boost/asio/awaitable.hpp>
@@ -35,6 +36,8 @@ class Lease {
  private:
   using Clock = std::chrono::steady_clock;
   boost::asio::awaitable<Result<void>> try_to_hold();
+  boost::asio::awaitable<Result<ApiAnswer>> call(std::string_view method, std::string path,
+                                                 std::optional<boost::json::value> body = std::nullopt);
   boost::asio::awaitable<Result<void>> write(std::string_view method, const boost::json::object& metadata,
                                              std::int64_t transitions, std::string_view acquired);
   boost::json::object record(const boost::json::object& metadata, std::string_view holder, std::int64_t transitions,

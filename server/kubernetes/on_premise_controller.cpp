@@ -35,7 +35,7 @@ asio::awaitable<void> wait(std::chrono::milliseconds time) {
 
 }  // namespace
 
-OnPremiseController::OnPremiseController(asio::any_io_executor executor, ApiClient& client, Log& log,
+OnPremiseController::OnPremiseController(const asio::any_io_executor& executor, ApiClient& client, Log& log,
                                          OnPremiseSettings settings, const KubernetesSettings& kubernetes,
                                          const Lease& lease, const Replicas& replicas, Publish publish)
     : client_(client),
@@ -46,7 +46,7 @@ OnPremiseController::OnPremiseController(asio::any_io_executor executor, ApiClie
       replicas_(replicas),
       publish_(std::move(publish)),
       writer_(client, log),
-      changed_(std::move(executor)) {
+      changed_(executor) {
   const std::size_t count = std::max<std::size_t>(settings_.namespaces.size(), 1);
   for (std::size_t i = 0; i < count; ++i) {
     informers_.push_back(std::make_unique<Informer<OnPremiseObject>>(client, log, read_on_premise, [this] {

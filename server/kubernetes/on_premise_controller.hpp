@@ -29,9 +29,9 @@ class OnPremiseController {
   using Publish = std::function<void(std::vector<OnPremisePort>)>;  ///< Other ports than before.
 
   /// Everything outlives it.
-  OnPremiseController(boost::asio::any_io_executor executor, ApiClient& client, Log& log, OnPremiseSettings settings,
-                      const KubernetesSettings& kubernetes, const Lease& lease, const Replicas& replicas,
-                      Publish publish);
+  OnPremiseController(const boost::asio::any_io_executor& executor, ApiClient& client, Log& log,
+                      OnPremiseSettings settings, const KubernetesSettings& kubernetes, const Lease& lease,
+                      const Replicas& replicas, Publish publish);
 
   /// `version` of discovery.k8s.io.
   void start(TaskGroup& tasks, const std::string& version);

@@ -80,6 +80,7 @@ void Replicas::gather() {
     }
   }
   std::vector<Replica> all;
+  all.reserve(ready.size());
   for (const auto& [name, addresses] : ready) all.push_back({name, {addresses.begin(), addresses.end()}});
   if (std::exchange(ready_, all) != all) hooks_.changed();
 }

@@ -39,7 +39,7 @@ asio::awaitable<void> wait(std::chrono::milliseconds time) {
 
 }  // namespace
 
-ServiceMappingController::ServiceMappingController(asio::any_io_executor executor, ApiClient& client, Log& log,
+ServiceMappingController::ServiceMappingController(const asio::any_io_executor& executor, ApiClient& client, Log& log,
                                                    const KubernetesSettings& settings, const Lease& lease, Hooks hooks)
     : client_(client),
       log_(log),

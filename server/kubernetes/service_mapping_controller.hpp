@@ -31,7 +31,7 @@ class ServiceMappingController {
     std::function<void(std::vector<ServiceMapping>)> publish;  ///< Another table than before.
     std::function<bool(const std::string& account, const std::string& location)> has_agent;  ///< Is one connected?
   };
-  ServiceMappingController(boost::asio::any_io_executor executor, ApiClient& client, Log& log,
+  ServiceMappingController(const boost::asio::any_io_executor& executor, ApiClient& client, Log& log,
                            const KubernetesSettings& settings, const Lease& lease, Hooks hooks);
 
   void start(TaskGroup& tasks);

@@ -59,6 +59,7 @@ std::expected<InternalAddress, std::string> parse_internal_address(std::string_v
   const std::size_t colon = text.rfind(':');
   if (colon == text.npos || colon + 1 == text.size()) return refuse("write service.namespace:port");
   std::string_view host = text.substr(0, colon);
+  if (host.ends_with('.')) host.remove_suffix(1);  // As DNS writes a name that is whole.
   const std::string_view port = text.substr(colon + 1);
   InternalAddress address;
   const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), address.port);
@@ -121,7 +122,7 @@ PlannedMapping plan_one(const ServiceMappingObject& object, const KubernetesSett
   }
   auto target = parse_internal_address(object.internal_address, settings);
   if (!target) return refuse("BadInternalAddress", target.error());
-  planned.mapping = {account, *service, {target->host, target->port}, object.locations};
+  planned.mapping = {account, *service, {target->host, target->port}, object.locations, {}};
   planned.target = std::move(*target);
   return refuse("Accepted", "");
 }

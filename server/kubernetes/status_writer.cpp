@@ -19,7 +19,7 @@ constexpr auto echo_time_max = 10s;  ///< In which the informer tells what we wr
 
 }  // namespace
 
-const json::object& StatusWriter::known(const std::string& key, const json::object& seen) {
+json::object StatusWriter::known(const std::string& key, const json::object& seen) {
   const auto ours = written_.find(key);
   if (ours == written_.end()) return seen;
   if (seen != ours->second.status && std::chrono::steady_clock::now() - ours->second.at <= echo_time_max)

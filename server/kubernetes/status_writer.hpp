@@ -32,7 +32,7 @@ class StatusWriter {
   StatusWriter(ApiClient& client, Log& log) : client_(client), log_(log) {}
 
   /// What an object's status is: `seen` is what the informer has.
-  const boost::json::object& known(const std::string& key, const boost::json::object& seen);
+  boost::json::object known(const std::string& key, const boost::json::object& seen);
   /// Puts `status` in the place of `before`, if the object at `path` is still of that `version`. True: it is written.
   boost::asio::awaitable<bool> write(std::string key, std::string path, std::string version, boost::json::object before,
                                      boost::json::object status);

@@ -28,6 +28,10 @@ def answer(connection):
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nerp")
 
 
+def tunnels_up(server):
+    return sum(tunnel["state"] == "up" for tunnel in server.status()["tunnels"])
+
+
 class Replicas(ClusterCase):
     def setUp(self):
         super().setUp()
@@ -55,7 +59,7 @@ class Replicas(ClusterCase):
     def test_each_serves_every_request_by_itself(self):
         self.start()
         for server in self.servers:
-            wait_until(lambda server=server: len(server.status()["tunnels"]) >= 2, 15, f"the agent at {server.name}")
+            wait_until(lambda server=server: tunnels_up(server) >= 2, 15, f"the agent at {server.name}")
             for start in range(0, REQUESTS, 100):
                 client = http.client.HTTPConnection("127.0.0.1", server.proxy_port, timeout=10)
                 for _ in range(start, start + 100):

@@ -110,8 +110,8 @@ TEST(ServerConfig, takes_every_key) {
   EXPECT_EQ(config->tunnel.replicas, (std::vector<std::string>{"b", "a"}));
   ASSERT_EQ(config->service_mappings.size(), 2u);
   EXPECT_EQ(config->service_mappings[0],
-            (ServiceMapping{"7a1c", "myservice", {"echoserver.test", 80}, {"plant-1", ""}}));
-  EXPECT_EQ(config->service_mappings[1], (ServiceMapping{"7a1c", "other", {"fd00::1", 80}, {""}}));
+            (ServiceMapping{"7a1c", "myservice", {"echoserver.test", 80}, {"plant-1", ""}, {}}));
+  EXPECT_EQ(config->service_mappings[1], (ServiceMapping{"7a1c", "other", {"fd00::1", 80}, {""}, {}}));
   ASSERT_EQ(config->virtual_listeners.size(), 2u);
   const VirtualListener& listener = config->virtual_listeners[0];
   EXPECT_EQ(listener.port.listen, (Endpoint{"0.0.0.0", 5443}));

@@ -35,7 +35,8 @@ std::vector<PlannedMapping> plan(std::vector<ServiceMappingObject> objects,
 }
 
 TEST(InternalAddress, is_a_service_in_each_of_its_spellings) {
-  for (const char* text : {"web.shop:80", "web.shop.svc:80", "web.shop.svc.cluster.local:80"}) {
+  for (const char* text :
+       {"web.shop:80", "web.shop.svc:80", "web.shop.svc.cluster.local:80", "web.shop.svc.cluster.local.:80"}) {
     const auto address = parse_internal_address(text, settings());
     ASSERT_TRUE(address) << text << ": " << address.error();
     EXPECT_EQ(*address, (InternalAddress{"web.shop.svc.cluster.local", "shop/web", 80, ""}));
