@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/kubernetes/lease.hpp"
 
-#include <ctime>
 #include <utility>
 
 #include <boost/asio/steady_timer.hpp>
@@ -17,16 +16,6 @@ namespace json = boost::json;
 
 namespace {
 constexpr std::chrono::seconds call_time_max{3};
-}
-
-std::string kubernetes_time(bool is_micro) {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  tm parts{};
-  ::gmtime_r(&now.tv_sec, &parts);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{}Z", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
-                     parts.tm_hour, parts.tm_min, parts.tm_sec,
-                     is_micro ? fmt::format(".{:06}", now.tv_nsec / 1'000) : "");
 }
 
 Lease::Lease(ApiClient& client, Log& log, std::string name_space, std::string name, std::string identity)

@@ -55,7 +55,4 @@ class Lease {
   bool leaving_ = false;
 };
 
-/// The wall clock as Kubernetes writes it: "2026-11-21T10:00:00Z", with six decimals for `is_micro`.
-std::string kubernetes_time(bool is_micro = false);
-
 }  // namespace culvert::server

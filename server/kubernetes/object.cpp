@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/kubernetes/object.hpp"
 
+#include <ctime>
+
+#include <fmt/core.h>
+
 namespace culvert::server {
 
 namespace json = boost::json;
@@ -32,6 +36,16 @@ std::string key_of(const json::object& object) {
   const json::object& metadata = object_at(object, "metadata");
   const std::string where = text_at(metadata, "namespace");
   return where.empty() ? text_at(metadata, "name") : where + "/" + text_at(metadata, "name");
+}
+
+std::string kubernetes_time(bool is_micro) {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  tm parts{};
+  ::gmtime_r(&now.tv_sec, &parts);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{}Z", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
+                     parts.tm_hour, parts.tm_min, parts.tm_sec,
+                     is_micro ? fmt::format(".{:06}", now.tv_nsec / 1'000) : "");
 }
 
 }  // namespace culvert::server

@@ -22,4 +22,7 @@ std::int64_t number_at(const boost::json::object& object, std::string_view name)
 /// "namespace/name", or "name" where it has no namespace.
 std::string key_of(const boost::json::object& object);
 
+/// The wall clock as Kubernetes writes it: "2026-11-21T10:00:00Z", with six decimals for `is_micro`.
+std::string kubernetes_time(bool is_micro = false);
+
 }  // namespace culvert::server

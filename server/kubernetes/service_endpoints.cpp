@@ -75,6 +75,7 @@ void ServiceEndpoints::tell(const std::string& service) {
 void ServiceEndpoints::tell_all() {
   if (!is_synced()) return;
   for (const auto& [service, ports] : services_) changed_(service);
+  changed_("");
 }
 
 ServiceEndpoints::Found ServiceEndpoints::find(const std::string& service, std::uint16_t port,

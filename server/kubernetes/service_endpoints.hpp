@@ -18,8 +18,7 @@ namespace culvert::server {
 /// The cluster's Services and what stands ready behind them, as EndpointSlices tell. At home.
 class ServiceEndpoints {
  public:
-  /// `changed` names the Service, "namespace/name", and is called once all is known for the first time. Both outlive
-  /// it.
+  /// `changed` names the Service, "namespace/name"; "" once all is known for the first time. Both outlive it.
   ServiceEndpoints(ApiClient& client, Log& log, std::function<void(const std::string& service)> changed);
 
   /// `version` of discovery.k8s.io.

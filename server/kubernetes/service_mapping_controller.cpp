@@ -80,6 +80,7 @@ asio::awaitable<void> ServiceMappingController::keep_table() {
     has_changed_ = false;
     const auto began = Clock::now();
     plan();
+    if (!is_synced()) continue;
     if (!patient_until) patient_until = began + first_table_time_max;
     if (!published_ && is_half_known() && began < *patient_until) {
       note_change();
@@ -151,6 +152,7 @@ asio::awaitable<void> ServiceMappingController::keep_targets() {
 }
 
 void ServiceMappingController::look_up_again(const std::string& service) {
+  if (!published_) note_change();  // It may have waited for this.
   const auto found = addresses_.find(service);
   if (found == addresses_.end()) return;
   to_look_up_.insert(to_look_up_.end(), found->second.begin(), found->second.end());

@@ -5,7 +5,7 @@
 
 #include <fmt/core.h>
 
-#include "server/kubernetes/lease.hpp"
+#include "server/kubernetes/object.hpp"
 
 namespace culvert::server {
 

@@ -312,7 +312,7 @@ class InstallingTest(unittest.TestCase):
 
         self.helm("rollback", "culvert", "1")
         self.assertEqual(self.toml(), first)
-        self.assertEqual(self.get("deployment", "culvert-server")["spec"]["replicas"], 1)
+        self.assertEqual(self.get("deployment", "culvert-server")["spec"]["replicas"], 2)
         self.kubectl("get", "service", "culvert", "--namespace=culvert", status=1)
 
         self.helm("uninstall", "culvert")

@@ -110,26 +110,6 @@ class ServiceMappings(ClusterCase):
         self.cluster.set_name("moving.test", *self.cluster.names["two.test"])
         self.says(self.channel, "two", 2)
 
-    def test_a_reload_loses_no_mapping(self):
-        server = self.pair.server
-        self.start()
-        self.apply("sm", "one.test:http")
-        self.says(self.channel, "one")
-        self.wait_for_status("sm")
-        with Load(self, self.channel, "one"):
-            for slices in (False, True):
-                server.tables["kubernetes"]["endpoint_slices"] = slices
-                server.reload()
-                wait_until(lambda: server.status()["kubernetes"][0]["synced"], 10, "the cluster to be known again")
-                time.sleep(1)
-            server.tables["kubernetes"]["external_address"] = "tunnel.example.com:443"
-            server.reload()
-            wait_until(lambda: self.mapping("sm")["status"]["endpoint"] == "tcp://tunnel.example.com:443/web", 15, "the other endpoint")
-            # Nor while nobody answers there.
-            server.tables["kubernetes"]["api_server"] = f"https://127.0.0.1:{free_port()}"
-            server.reload()
-            time.sleep(2)
-
     def test_a_named_port_is_that_of_the_service(self):
         self.start()
         self.apply("named", "one.test:http")
@@ -150,6 +130,54 @@ class ServiceMappings(ClusterCase):
         self.assertEqual(self.pair.server.status()["kubernetes"][0]["writes_status"], True)
         self.pair.agent.stop()
         wait_until(lambda: self.condition("sm", "AgentConnected") == ("False", "NoAgent"), 10, "no agent any more")
+
+
+class Reloads(ClusterCase):
+    """How the cluster is reached may change; what is known of it stays in force until it is known anew."""
+
+    def test_a_reload_loses_no_mapping(self):
+        server, channel = self.pair.server, self.pair.agent.channel(self.pair.server.port, "web")
+        self.pair.start()
+        self.apply("sm", "one.test:http")
+        self.says(channel, "one")
+        self.wait_for_status("sm")
+        with Load(self, channel, "one"):
+            for account in ("a", "b"):
+                server.tables["kubernetes"]["account"] = account
+                server.reload()
+                wait_until(lambda: server.status()["kubernetes"][0]["synced"], 10, "the cluster to be known again")
+                time.sleep(1)
+            server.tables["kubernetes"]["external_address"] = "tunnel.example.com:443"
+            server.reload()
+            wait_until(lambda: self.mapping("sm")["status"]["endpoint"] == "tcp://tunnel.example.com:443/web", 15, "the other endpoint")
+            # Nor while nobody answers there.
+            server.tables["kubernetes"]["api_server"] = f"https://127.0.0.1:{free_port()}"
+            server.reload()
+            time.sleep(2)
+
+
+class ReloadsWithEndpointSlices(Reloads):
+    chart_values = ["--set", "config.kubernetes.endpoint_slices=true"]
+
+    def setUp(self):
+        super().setUp()
+        self.pair.server.tables["kubernetes"]["endpoint_slices"] = True
+
+
+class ReloadsWithoutTheRight(ReloadsWithEndpointSlices):
+    """The cluster lets us see nothing any more."""
+
+    def test_a_reload_loses_no_mapping(self):
+        server, channel = self.pair.server, self.pair.agent.channel(self.pair.server.port, "web")
+        self.pair.start()
+        self.apply("sm", "one.test:http")
+        self.says(channel, "one")
+        self.api.kubectl("delete", "clusterrolebinding", "culvert-server")
+        with Load(self, channel, "one"):
+            server.tables["kubernetes"]["account"] = "a"
+            server.reload()
+            server.wait_for_output("code=kubernetes.refused")
+            time.sleep(4)
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- if eq .Values.image.tag "latest" -}}
 {{- fail "image.tag is latest, which tells nobody what runs: name a version, or a digest" -}}
 {{- end -}}
-{{- if and (gt (int .Values.replicas) 1) (not .Values.config.kubernetes) -}}
+{{- if and (gt (int (.Values.replicas | default 1)) 1) (not .Values.config.kubernetes) -}}
 {{- fail "several replicas without config.kubernetes: agents would reach one of them, and know of no other" -}}
 {{- end -}}
 {{- with .Values.config.http_proxy -}}
