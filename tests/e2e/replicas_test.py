@@ -39,6 +39,8 @@ class Balancer:
         for port in self.next_ports():
             with contextlib.suppress(ConnectionRefusedError):
                 with socket.create_connection(("127.0.0.1", port)) as server:
+                    for end in (client, server):
+                        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     self.connections[port] += 1
                     back = threading.Thread(target=self.splice, args=(server, client), daemon=True)
                     back.start()

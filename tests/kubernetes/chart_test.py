@@ -200,6 +200,8 @@ class RenderingTest(unittest.TestCase):
         alone = chart.render("--set", "config.kubernetes=null")
         self.assertEqual({each["kind"] for each in alone} & chart.RIGHTS, {"ServiceAccount"})
         self.assertNotIn("kubernetes", manifest_rules.server_toml(alone))
+        # Without the cluster nothing would tell replicas of each other.
+        self.assertEqual([chart.named(each, "Deployment")["spec"]["replicas"] for each in (objects, alone)], [2, 1])
 
     def test_the_compatibility_set_has_the_names_of_the_originals(self):
         objects = chart.render(*chart.with_values(chart.CHART / "values/compatibility.yaml"), namespace="kyma-system", release="cp")
