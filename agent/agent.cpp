@@ -117,6 +117,7 @@ void AgentService::take_links(const AgentPlan& plan) {
     if (links) retire(std::move(links));
   }
   std::vector<CountedServer> counted;
+  counted.reserve(links_.size());
   for (const auto& [name, links] : links_) counted.push_back({name, links->counts()});
   counted_.publish(std::make_shared<const std::vector<CountedServer>>(std::move(counted)));
 }
