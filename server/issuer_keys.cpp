@@ -72,8 +72,7 @@ struct KeyFetcher::Course {
 };
 
 KeyFetcher::KeyFetcher(Worker& home, Log& log, KeyTimes times)
-    : home_(home),
-      log_(log),
+    : log_(log),
       times_(times),
       dialer_(home.context().get_executor()),
       tasks_(home.context().get_executor(), report_defect(log, "keys of issuers")) {}
@@ -90,7 +89,6 @@ void KeyFetcher::keep(const std::shared_ptr<IssuerKeys>& keys, const IssuerKeys*
 
 asio::awaitable<void> KeyFetcher::refresh(std::weak_ptr<IssuerKeys> watched) {
   Course course{Clock::now(), Clock::now(), times_.retry, "none yet"};
-  asio::steady_timer timer(home_.context());
   while (auto keys = watched.lock()) {
     const auto now = Clock::now();
     const bool missed = now >= course.miss_due && keys->missed_.exchange(false, std::memory_order_relaxed);
@@ -99,8 +97,7 @@ asio::awaitable<void> KeyFetcher::refresh(std::weak_ptr<IssuerKeys> watched) {
       co_await fetch(keys, course);
     }
     keys.reset();
-    timer.expires_after(times_.look);
-    co_await timer.async_wait(asio::use_awaitable);
+    co_await wait_for(times_.look);
   }
 }
 

@@ -79,7 +79,6 @@ class KeyFetcher {
   void settle(IssuerKeys& keys, const Result<void>& taken, Course& course);
   std::chrono::milliseconds with_jitter(std::chrono::milliseconds time) const;
 
-  Worker& home_;
   Log& log_;
   const KeyTimes times_;
   Dialer dialer_;

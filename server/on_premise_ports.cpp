@@ -3,30 +3,22 @@
 
 #include <utility>
 
-#include <fmt/core.h>
-
-#include "server/agent_acceptor.hpp"
+#include "server/virtual_listener.hpp"
 
 namespace culvert::server {
 
 namespace {
 
+std::string name_of(const OnPremisePort& wanted) {
+  return "on_premise_service " + wanted.name;
+}
+
 LocalPort::Settings local_port(const OnPremisePort& wanted, ListenSettings listen) {
-  LocalPort::Settings settings;
-  settings.port = std::move(listen);
-  settings.key = AgentAcceptor::key_of(wanted.account, wanted.location);
-  settings.open.kind = protocol::Open::Kind::host;
-  settings.open.name = wanted.virtual_host.host;
-  settings.open.port = wanted.virtual_host.port;
-  settings.name = "on_premise_service " + wanted.name;
-  settings.far_end = fmt::format("an agent of account {}, {}", wanted.account,
-                                 wanted.location.empty() ? "default location" : "location " + wanted.location);
-  return settings;
+  return port_of({std::move(listen), wanted.account, wanted.location, wanted.virtual_host}, name_of(wanted));
 }
 
 HostListener::Settings host_listener(const OnPremisePort& wanted, ListenSettings listen) {
-  return {
-      std::move(listen), wanted.virtual_host, {wanted.account, wanted.location}, "on_premise_service " + wanted.name};
+  return {std::move(listen), wanted.virtual_host, {wanted.account, wanted.location}, name_of(wanted)};
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <fmt/core.h>
 
 #include "common/tunnel/tunnel_statuses.hpp"
+#include "server/virtual_listener.hpp"
 
 namespace culvert::server {
 namespace {
@@ -18,17 +19,9 @@ constexpr std::chrono::milliseconds leave_within{5'000};
 
 std::vector<LocalPort::Settings> ports_of(const Config& config) {
   std::vector<LocalPort::Settings> ports;
+  ports.reserve(config.virtual_listeners.size());
   for (const VirtualListener& listener : config.virtual_listeners) {
-    LocalPort::Settings port;
-    port.port = listener.port;
-    port.key = AgentAcceptor::key_of(listener.account, listener.location);
-    port.open.kind = protocol::Open::Kind::host;
-    port.open.name = listener.virtual_host.host;
-    port.open.port = listener.virtual_host.port;
-    port.name = fmt::format("virtual_listener {}", to_string(listener.virtual_host));
-    port.far_end = fmt::format("an agent of account {}, {}", listener.account,
-                               listener.location.empty() ? "default location" : "location " + listener.location);
-    ports.push_back(std::move(port));
+    ports.push_back(port_of(listener, fmt::format("virtual_listener {}", to_string(listener.virtual_host))));
   }
   return ports;
 }

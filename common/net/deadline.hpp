@@ -46,6 +46,12 @@ boost::asio::awaitable<IoResult> with_deadline(DeferredOp op, boost::asio::stead
   return with_deadline(std::move(op), timer, boost::asio::steady_timer::clock_type::now() + limit);
 }
 
+/// Returns after this time; throws operation_aborted when the coroutine is being stopped.
+inline boost::asio::awaitable<void> wait_for(boost::asio::steady_timer::duration time) {
+  boost::asio::steady_timer timer(co_await boost::asio::this_coro::executor, time);
+  co_await timer.async_wait(boost::asio::use_awaitable);
+}
+
 /// Unwinds a coroutine that is being stopped (throws operation_aborted), where its own `co_await` came back with other
 /// news. Never suspends.
 inline boost::asio::awaitable<void> throw_if_stopped() {

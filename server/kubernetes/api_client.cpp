@@ -6,13 +6,12 @@
 #include <fstream>
 #include <utility>
 
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <fmt/core.h>
 
 #include "common/http/head_check.hpp"
+#include "common/net/deadline.hpp"
 
 namespace culvert::server {
 
@@ -40,11 +39,6 @@ std::optional<std::chrono::seconds> retry_after(const http::ResponseHead& head) 
   if (!value || std::from_chars(value->data(), value->data() + value->size(), seconds).ec != std::errc() || seconds < 0)
     return std::nullopt;
   return std::chrono::seconds(seconds);
-}
-
-asio::awaitable<void> wait(std::chrono::milliseconds time) {
-  asio::steady_timer timer(co_await asio::this_coro::executor, time);
-  co_await timer.async_wait(asio::use_awaitable);
 }
 
 }  // namespace
@@ -101,7 +95,7 @@ asio::awaitable<void> ApiClient::take_turn() {
   const auto now = Clock::now();
   const double passed = std::chrono::duration<double>(now - std::exchange(turns_counted_, now)).count();
   turns_ = std::min(turns_max, turns_ + passed * turns_per_second) - 1;
-  if (turns_ < 0) co_await wait(std::chrono::milliseconds(static_cast<int>(-turns_ / turns_per_second * 1'000)));
+  if (turns_ < 0) co_await wait_for(std::chrono::milliseconds(static_cast<int>(-turns_ / turns_per_second * 1'000)));
 }
 
 asio::awaitable<Result<std::unique_ptr<WebConnection>>> ApiClient::connect(Deadline deadline) {
@@ -164,7 +158,7 @@ asio::awaitable<Result<ApiAnswer>> ApiClient::call(std::string_view method, std:
     if (!request) co_return std::unexpected(request.error());
     auto answer = co_await call_once(*request, text, time_max);
     if (!answer || answer->status != 429 || tries == patient_tries) co_return answer;
-    co_await wait(std::min<std::chrono::seconds>(answer->retry_after.value_or(1s), patience_max));
+    co_await wait_for(std::min<std::chrono::seconds>(answer->retry_after.value_or(1s), patience_max));
   }
 }
 

@@ -9,6 +9,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "common/admin/defect.hpp"
+#include "common/net/deadline.hpp"
 #include "server/kubernetes/object.hpp"
 
 namespace culvert::server {
@@ -60,11 +61,9 @@ Cluster::Cluster(Worker& home, Log& log, ClusterPlan plan, Hooks hooks)
                 {.agents = hooks_.agents,
                  .changed =
                      [this] {
-                       std::vector<std::string> names{plan_.settings.identity};
+                       std::vector<std::string> names;
+                       names.reserve(replicas_.ready().size());
                        for (const auto& replica : replicas_.ready()) names.push_back(replica.name);
-                       std::ranges::sort(names);
-                       const auto repeated = std::ranges::unique(names);
-                       names.erase(repeated.begin(), repeated.end());
                        hooks_.publish_replicas(std::move(names));
                      }}),
       mappings_(home.context().get_executor(), client_, log, plan_.settings, lease_,
@@ -114,8 +113,7 @@ asio::awaitable<void> Cluster::discover() {
                   {"code", found.error().code},
                   {"text", found.error().text},
                   {"hint", "it is tried again"}});
-    asio::steady_timer timer(co_await asio::this_coro::executor, discovery_interval);
-    co_await timer.async_wait(asio::use_awaitable);
+    co_await wait_for(discovery_interval);
   }
   replicas_.start(tasks_, version);
   mappings_.follow_endpoints(tasks_, version);
@@ -139,12 +137,10 @@ json::object Cluster::status() const {
 }
 
 asio::awaitable<void> Cluster::count() {
-  asio::steady_timer timer(co_await asio::this_coro::executor);
   for (;;) {
     hooks_.publish_numbers({is_synced(), lease_.is_ours(), replicas_.ready().size(), mappings_.objects(),
                             on_premise_ ? on_premise_->objects() : 0, client_.counts()});
-    timer.expires_after(count_interval);
-    co_await timer.async_wait(asio::use_awaitable);
+    co_await wait_for(count_interval);
   }
 }
 

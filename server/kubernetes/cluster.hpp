@@ -46,7 +46,7 @@ class Cluster {
   struct Hooks {
     std::function<void(std::vector<ServiceMapping>)> publish_mappings;
     std::function<void(std::vector<OnPremisePort>)> publish_ports;
-    std::function<void(std::vector<std::string>)> publish_replicas;  ///< The names of those that are ready, and ours.
+    std::function<void(std::vector<std::string>)> publish_replicas;  ///< The names of those that are ready.
     std::function<std::vector<std::string>()> agents;                ///< Of this process, sorted: "account/location".
     std::function<void(const ClusterNumbers&)> publish_numbers;      ///< Every second.
   };

@@ -12,19 +12,10 @@ namespace json = boost::json;
 
 namespace {
 
-const json::object& find(const json::object& status, std::string_view type) {
-  static const json::object none;
-  const json::array* all = array_at(status, "conditions");
-  if (all == nullptr) return none;
-  const auto found = std::ranges::find_if(
-      *all, [type](const json::value& each) { return each.is_object() && text_at(each.get_object(), "type") == type; });
-  return found == all->end() ? none : found->get_object();
-}
-
 json::object write(const Condition& condition, const json::object& before, std::int64_t generation,
                    std::string_view now) {
   const std::string_view status = condition.holds ? "True" : "False";
-  const json::object& old = find(before, condition.type);
+  const json::object& old = condition_in(before, condition.type);
   const bool is_same = text_at(old, "status") == status;
   return {{"type", condition.type},
           {"status", status},
@@ -47,8 +38,13 @@ json::array write_conditions(std::vector<Condition> conditions, const json::obje
   return written;
 }
 
-std::string reason_in(const json::object& status, std::string_view type) {
-  return text_at(find(status, type), "reason");
+const json::object& condition_in(const json::object& status, std::string_view type) {
+  static const json::object none;
+  const json::array* all = array_at(status, "conditions");
+  if (all == nullptr) return none;
+  const auto found = std::ranges::find_if(
+      *all, [type](const json::value& each) { return each.is_object() && text_at(each.get_object(), "type") == type; });
+  return found == all->end() ? none : found->get_object();
 }
 
 }  // namespace culvert::server

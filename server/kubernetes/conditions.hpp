@@ -24,7 +24,7 @@ struct Condition {
 boost::json::array write_conditions(std::vector<Condition> conditions, const boost::json::object& before,
                                     std::int64_t generation, std::string_view now);
 
-/// The reason of the condition `type` in a status; "" where there is none.
-std::string reason_in(const boost::json::object& status, std::string_view type);
+/// The condition of this type in a status; an empty object where there is none.
+const boost::json::object& condition_in(const boost::json::object& status, std::string_view type);
 
 }  // namespace culvert::server

@@ -4,11 +4,10 @@
 #include <algorithm>
 #include <random>
 
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/json/parse.hpp>
 #include <fmt/core.h>
 
+#include "common/net/deadline.hpp"
 #include "server/kubernetes/object.hpp"
 
 namespace culvert::server {
@@ -138,9 +137,7 @@ asio::awaitable<void> Watch::pause(bool failed) {
   failures_ = failed ? failures_ + 1 : 0;
   const auto longest = std::min<std::chrono::milliseconds>(pause_max, pause_first * (1 << std::min(failures_, 10U)));
   const auto time = std::uniform_real_distribution<>(0.5, 1)(chance) * longest;
-  asio::steady_timer timer(co_await asio::this_coro::executor,
-                           std::chrono::duration_cast<std::chrono::milliseconds>(time));
-  co_await timer.async_wait(asio::use_awaitable);
+  co_await wait_for(std::chrono::duration_cast<std::chrono::milliseconds>(time));
 }
 
 /// One line per kind of failure, not one per try.

@@ -3,10 +3,9 @@
 
 #include <utility>
 
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <fmt/core.h>
 
+#include "common/net/deadline.hpp"
 #include "server/kubernetes/object.hpp"
 
 namespace culvert::server {
@@ -37,8 +36,7 @@ asio::awaitable<void> Lease::run() {
     if (!tried)
       log_.limited(Log::Level::warn, "lease.failed",
                    {{"lease", name_}, {"code", tried.error().code}, {"text", tried.error().text}});
-    asio::steady_timer timer(co_await asio::this_coro::executor, held_ ? renewal : retry);
-    co_await timer.async_wait(asio::use_awaitable);
+    co_await wait_for(held_ ? renewal : retry);
   }
 }
 

@@ -4,11 +4,9 @@
 #include <algorithm>
 #include <utility>
 
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <fmt/core.h>
 
-#include "server/kubernetes/conditions.hpp"
+#include "common/net/deadline.hpp"
 #include "server/kubernetes/object.hpp"
 
 // The way of an object: the informers -> gather() and plan, which every replica does; where its status has a port, that
@@ -27,11 +25,6 @@ constexpr auto debounce = 50ms;
 constexpr auto interval = 500ms;
 constexpr auto look_again = 5min;     ///< Whether somebody else has changed what we made.
 constexpr auto retry_interval = 10s;  ///< After a failure, and while a name is taken.
-
-asio::awaitable<void> wait(std::chrono::milliseconds time) {
-  asio::steady_timer timer(co_await asio::this_coro::executor, time);
-  co_await timer.async_wait(asio::use_awaitable);
-}
 
 }  // namespace
 
@@ -83,7 +76,7 @@ std::string OnPremiseController::path(const OnPremiseObject& object) const {
 asio::awaitable<void> OnPremiseController::keep_ports() {
   for (;;) {
     while (!has_changed_) co_await changed_.wait();
-    co_await wait(debounce);
+    co_await wait_for(debounce);
     has_changed_ = false;
     if (!is_synced()) continue;
     gather();
@@ -101,8 +94,14 @@ asio::awaitable<void> OnPremiseController::keep_ports() {
 void OnPremiseController::gather() {
   objects_.clear();
   for (const auto& informer : informers_) objects_.insert(informer->objects().begin(), informer->objects().end());
-  planned_ = plan_on_premise(objects_, settings_, kubernetes_);
-  for (const auto& [key, planned] : planned_) last_port_ = std::max(last_port_, planned.port.port);
+  const auto before = std::exchange(planned_, plan_on_premise(objects_, settings_, kubernetes_));
+  std::uint16_t given = 0;  // Since then, by whichever replica.
+  for (const auto& [key, planned] : planned_) {
+    const auto known = before.find(key);
+    if (known == before.end() || known->second.port.port != planned.port.port)
+      given = std::max(given, planned.port.port);
+  }
+  if (given != 0) last_port_ = given;
   std::erase_if(left_, [this](const auto& entry) { return !planned_.contains(entry.first); });
   writer_.keep_only([this](const std::string& key) { return planned_.contains(key); });
 }
@@ -111,7 +110,7 @@ void OnPremiseController::gather() {
 
 asio::awaitable<void> OnPremiseController::keep_services() {
   for (;;) {
-    co_await wait(interval);
+    co_await wait_for(interval);
     if (!lease_.is_ours() || !is_synced() || !replicas_.is_synced()) continue;
     std::vector<std::string> keys;
     keys.reserve(planned_.size());
@@ -160,7 +159,10 @@ asio::awaitable<void> OnPremiseController::keep(std::string key) {
     planned.port.port = 0;
   }
   facts.has_agent = planned.is_accepted() && replicas_.has_agent(planned.port.account, planned.port.location);
-  co_await write_status(std::move(object), std::move(planned), std::move(facts));
+  json::object status = status_of(object, planned, facts, kubernetes_time());
+  if (status == object.status) co_return;
+  co_await writer_.write({"culvert.dev/v1alpha1", "OnPremiseService", object.name_space, object.name, object.uid},
+                         path(object), object.version, object.status, std::move(status));
 }
 
 /// The Service first: who has taken its name is told before anything leads anywhere.
@@ -190,8 +192,8 @@ asio::awaitable<PublishedFacts> OnPremiseController::publish_service(OnPremiseOb
   co_return facts;
 }
 
-/// Makes an object as it should be, unless somebody else has made one of its name. True: something was written.
-asio::awaitable<Result<bool>> OnPremiseController::put(std::string collection, json::object wanted,
+/// Makes an object as it should be, unless somebody else has made one of its name.
+asio::awaitable<Result<void>> OnPremiseController::put(std::string collection, json::object wanted,
                                                        OnPremiseObject owner) {
   const std::string name = text_at(object_at(wanted, "metadata"), "name");
   auto there = co_await client_.get(collection + "/" + name);
@@ -200,7 +202,7 @@ asio::awaitable<Result<bool>> OnPremiseController::put(std::string collection, j
     auto made = co_await client_.call("POST", collection, json::value(std::move(wanted)));
     if (!made) co_return std::unexpected(made.error());
     if (!made->is_good()) co_return fail("kubernetes.refused", made->complaint());
-    co_return true;
+    co_return Result<void>();
   }
   if (!there->is_good() || !there->body.is_object()) co_return fail("kubernetes.refused", there->complaint());
   const json::object& actual = there->body.get_object();
@@ -212,13 +214,13 @@ asio::awaitable<Result<bool>> OnPremiseController::put(std::string collection, j
   // Not what cannot be changed, or was ours from the beginning.
   for (const char* fixed : {"apiVersion", "kind", "addressType"}) wanted.erase(fixed);
   wanted.erase("metadata");
-  if (has_all(actual, wanted)) co_return false;
+  if (has_all(actual, wanted)) co_return Result<void>();
   wanted["metadata"] = {{"resourceVersion", text_at(object_at(actual, "metadata"), "resourceVersion")}};
   auto changed = co_await client_.call("PATCH", collection + "/" + name, json::value(std::move(wanted)),
                                        "application/merge-patch+json");
   if (!changed) co_return std::unexpected(changed.error());
   if (!changed->is_good()) co_return fail("kubernetes.refused", changed->complaint());
-  co_return true;
+  co_return Result<void>();
 }
 
 /// What led somewhere, and is refused now, leads nowhere. Its Service stays: to delete is not our right.
@@ -228,19 +230,6 @@ asio::awaitable<void> OnPremiseController::withdraw(std::string collection, OnPr
   if (!there || !there->is_good() || !there->body.is_object() || !is_owned(there->body.get_object(), object)) co_return;
   (void)co_await client_.call("PATCH", path, json::object{{"endpoints", json::array()}},
                               "application/merge-patch+json");
-}
-
-asio::awaitable<void> OnPremiseController::write_status(OnPremiseObject object, PlannedService planned,
-                                                        PublishedFacts facts) {
-  json::object status = status_of(object, planned, facts, kubernetes_time());
-  if (status == object.status) co_return;
-  const bool is_news = !planned.is_accepted() && reason_in(object.status, "Accepted") != planned.reason;
-  const bool is_written = co_await writer_.write(fmt::format("{}/{}", object.name_space, object.name), path(object),
-                                                 object.version, object.status, std::move(status));
-  if (is_written && is_news) {
-    co_await writer_.warn({"culvert.dev/v1alpha1", "OnPremiseService", object.name_space, object.name, object.uid},
-                          planned.reason, planned.message);
-  }
 }
 
 }  // namespace culvert::server

@@ -52,9 +52,8 @@ class OnPremiseController {
   boost::asio::awaitable<void> keep_services();
   boost::asio::awaitable<void> keep(std::string key);
   boost::asio::awaitable<PublishedFacts> publish_service(OnPremiseObject object, PlannedService planned);
-  boost::asio::awaitable<Result<bool>> put(std::string collection, boost::json::object wanted, OnPremiseObject owner);
+  boost::asio::awaitable<Result<void>> put(std::string collection, boost::json::object wanted, OnPremiseObject owner);
   boost::asio::awaitable<void> withdraw(std::string collection, OnPremiseObject object);
-  boost::asio::awaitable<void> write_status(OnPremiseObject object, PlannedService planned, PublishedFacts facts);
   void gather();
   std::string path(const OnPremiseObject& object) const;
 
@@ -71,7 +70,7 @@ class OnPremiseController {
   std::map<std::string, PlannedService> planned_;
   std::map<std::string, Left> left_;
   std::optional<std::vector<OnPremisePort>> published_;
-  std::uint16_t last_port_ = 0;
+  std::uint16_t last_port_ = 0;  ///< That was given out.
   std::string version_;
   bool has_changed_ = false;
   Event changed_;

@@ -5,11 +5,10 @@
 #include <set>
 #include <utility>
 
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
+#include "common/net/deadline.hpp"
 #include "server/kubernetes/object.hpp"
 
 namespace culvert::server {
@@ -101,15 +100,13 @@ bool Replicas::has_agent(const std::string& account, const std::string& location
 }
 
 asio::awaitable<void> Replicas::keep_table() {
-  asio::steady_timer timer(co_await asio::this_coro::executor);
   for (;;) {
     ours_ = hooks_.agents();
     if (!settings_.replicas_service.empty() && tables_.is_synced()) {
       co_await publish(fmt::format("{}", fmt::join(ours_, "\n")));
       if (lease_.is_ours() && slices_.is_synced()) co_await clean_up();
     }
-    timer.expires_after(interval);
-    co_await timer.async_wait(asio::use_awaitable);
+    co_await wait_for(interval);
   }
 }
 

@@ -4,10 +4,9 @@
 #include <algorithm>
 #include <utility>
 
-#include <boost/asio/use_awaitable.hpp>
 #include <fmt/core.h>
 
-#include "server/kubernetes/conditions.hpp"
+#include "common/net/deadline.hpp"
 #include "server/kubernetes/object.hpp"
 
 // The way of an object: the informer -> plan() -> publish(), which the tunnels see; then keep_targets() looks its
@@ -31,11 +30,6 @@ constexpr auto first_table_time_max = 2s;
 constexpr int lookup_lanes = 16;
 
 using Clock = std::chrono::steady_clock;
-
-asio::awaitable<void> wait(std::chrono::milliseconds time) {
-  asio::steady_timer timer(co_await asio::this_coro::executor, time);
-  co_await timer.async_wait(asio::use_awaitable);
-}
 
 }  // namespace
 
@@ -76,7 +70,7 @@ asio::awaitable<void> ServiceMappingController::keep_table() {
   std::optional<Clock::time_point> patient_until;
   for (;;) {
     while (!has_changed_) co_await changed_.wait();
-    co_await wait(pause);
+    co_await wait_for(pause);
     has_changed_ = false;
     const auto began = Clock::now();
     plan();
@@ -145,7 +139,7 @@ void ServiceMappingController::publish() {
 
 asio::awaitable<void> ServiceMappingController::keep_targets() {
   for (;;) {
-    co_await wait(target_interval);
+    co_await wait_for(target_interval);
     for (const auto& [address, target] : targets_) to_look_up_.push_back(address);
     changed_.notify();
   }
@@ -215,7 +209,7 @@ asio::awaitable<ServiceMappingController::Target> ServiceMappingController::look
 
 asio::awaitable<void> ServiceMappingController::keep_status() {
   for (;;) {
-    co_await wait(status_interval);
+    co_await wait_for(status_interval);
     if (!lease_.is_ours() || !is_synced()) continue;
     // By name: each write may take a while, and objects come and go meanwhile.
     std::vector<std::string> keys;
@@ -257,13 +251,8 @@ asio::awaitable<void> ServiceMappingController::write_status(std::string key) {
     settled_[key] = std::move(now);
     co_return;
   }
-  const bool is_news = !planned.is_accepted() && reason_in(object.status, "Accepted") != planned.reason;
-  const bool is_written = co_await writer_.write(key, fmt::format("{}/{}", collection, key), object.version,
-                                                 object.status, std::move(status));
-  if (is_written && is_news) {
-    co_await writer_.warn({"connectivityproxy.sap.com/v1", "ServiceMapping", "", object.name, object.uid},
-                          planned.reason, planned.message);
-  }
+  co_await writer_.write({"connectivityproxy.sap.com/v1", "ServiceMapping", "", object.name, object.uid},
+                         fmt::format("{}/{}", collection, key), object.version, object.status, std::move(status));
 }
 
 }  // namespace culvert::server

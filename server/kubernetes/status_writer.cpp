@@ -5,6 +5,7 @@
 
 #include <fmt/core.h>
 
+#include "server/kubernetes/conditions.hpp"
 #include "server/kubernetes/object.hpp"
 
 namespace culvert::server {
@@ -28,8 +29,8 @@ json::object StatusWriter::known(const std::string& key, const json::object& see
   return seen;
 }
 
-asio::awaitable<bool> StatusWriter::write(std::string key, std::string path, std::string version, json::object before,
-                                          json::object status) {
+asio::awaitable<void> StatusWriter::write(ObjectReference about, std::string path, std::string version,
+                                          json::object before, json::object status) {
   json::object patch = status;
   // What is not there any more must be said to be gone.
   for (const auto& member : before) {
@@ -39,18 +40,24 @@ asio::awaitable<bool> StatusWriter::write(std::string key, std::string path, std
       co_await client_.call("PATCH", path + "/status",
                             json::object{{"metadata", {{"resourceVersion", version}}}, {"status", std::move(patch)}},
                             "application/merge-patch+json");
-  if (answer && answer->is_good()) {
-    written_[key] = {std::move(status), std::chrono::steady_clock::now()};
-    co_return true;
+  if (!answer || !answer->is_good()) {
+    // 409 and 404: it has changed or gone meanwhile, and the informer will tell.
+    if (!answer || (answer->status != 409 && answer->status != 404))
+      log_.limited(Log::Level::warn, "kubernetes.status_failed",
+                   {{"object", about.key()}, {"text", answer ? answer->complaint() : answer.error().text}});
+    co_return;
   }
-  // 409 and 404: it has changed or gone meanwhile, and the informer will tell.
-  if (!answer || (answer->status != 409 && answer->status != 404))
-    log_.limited(Log::Level::warn, "kubernetes.status_failed",
-                 {{"object", key}, {"text", answer ? answer->complaint() : answer.error().text}});
-  co_return false;
+  const json::object& accepted = condition_in(status, "Accepted");
+  const std::string reason = text_at(accepted, "reason");
+  const std::string message = text_at(accepted, "message");
+  const bool is_refused = text_at(accepted, "status") == "False";
+  written_[about.key()] = {std::move(status), std::chrono::steady_clock::now()};
+  if (is_refused && reason != text_at(condition_in(before, "Accepted"), "reason"))
+    co_await warn(about, reason, message);
 }
 
-asio::awaitable<void> StatusWriter::warn(ObjectReference about, std::string reason, std::string message) {
+/// An Event of type Warning; of an object of the cluster it stands in the namespace "default".
+asio::awaitable<void> StatusWriter::warn(const ObjectReference& about, std::string reason, std::string message) {
   const std::string where = about.name_space.empty() ? "default" : about.name_space;
   const std::string now = kubernetes_time();
   json::object involved{

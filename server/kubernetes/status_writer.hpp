@@ -22,6 +22,8 @@ struct ObjectReference {
   std::string name_space;  ///< "": of the cluster.
   std::string name;
   std::string uid;
+  /// As key_of() makes it.
+  std::string key() const { return name_space.empty() ? name : name_space + "/" + name; }
 };
 
 /// Writes the status of objects of one collection, each only when it is another one. Between a write and the news of it
@@ -33,15 +35,15 @@ class StatusWriter {
 
   /// What an object's status is: `seen` is what the informer has.
   boost::json::object known(const std::string& key, const boost::json::object& seen);
-  /// Puts `status` in the place of `before`, if the object at `path` is still of that `version`. True: it is written.
-  boost::asio::awaitable<bool> write(std::string key, std::string path, std::string version, boost::json::object before,
-                                     boost::json::object status);
-  /// An Event of type Warning; of an object of the cluster it stands in the namespace "default".
-  boost::asio::awaitable<void> warn(ObjectReference about, std::string reason, std::string message);
+  /// Puts `status` in the place of `before`, if the object at `path` is still of that `version`. That an object is not
+  /// accepted, which is news, is told by an Event, too.
+  boost::asio::awaitable<void> write(ObjectReference about, std::string path, std::string version,
+                                     boost::json::object before, boost::json::object status);
   /// Of objects that are gone nothing is remembered.
   void keep_only(const std::function<bool(const std::string& key)>& is_there);
 
  private:
+  boost::asio::awaitable<void> warn(const ObjectReference& about, std::string reason, std::string message);
   struct Written {
     boost::json::object status;
     std::chrono::steady_clock::time_point at;

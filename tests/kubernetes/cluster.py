@@ -118,9 +118,8 @@ class Cluster:
 
     def service(self, name, namespace, port, *back_ends, target_port=None, port_name="http"):
         """A headless Service `port` of which is `target_port` (the same, unless said) at these addresses; its EndpointSlice; and its name
-        in DNS, through which only the same port leads anywhere. An address may be (address, name of the pod)."""
+        in DNS, through which only the same port leads anywhere."""
         metadata, target_port = {"name": name, "namespace": namespace}, target_port or port
-        pods = [each if isinstance(each, tuple) else (each, f"{name}-{number}") for number, each in enumerate(back_ends)]
         self.apply(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
             {"apiVersion": "v1", "kind": "Service", "metadata": metadata,
@@ -128,6 +127,5 @@ class Cluster:
             {"apiVersion": "discovery.k8s.io/v1beta1", "kind": "EndpointSlice",
              "metadata": {**metadata, "labels": {"kubernetes.io/service-name": name}}, "addressType": "IPv4",
              "ports": [{"name": port_name, "port": target_port, "protocol": "TCP"}],
-             "endpoints": [{"addresses": [address], "conditions": {"ready": True},
-                            "targetRef": {"kind": "Pod", "namespace": namespace, "name": pod}} for address, pod in pods]})
-        self.set_name(f"{name}.{namespace}", *(address for address, _ in pods))
+             "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in back_ends]})
+        self.set_name(f"{name}.{namespace}", *back_ends)

@@ -4,6 +4,7 @@ may write a status."""
 
 import copy
 import json
+import pathlib
 import unittest
 
 import cache
@@ -11,21 +12,7 @@ from api_server import ApiServer, wait_until
 from chart import CRDS
 
 MAPPINGS, SERVICES = "servicemappings.connectivityproxy.sap.com", "onpremiseservices.culvert.dev"
-# As existing installations have it, status and all.
-SEED = """
-apiVersion: connectivityproxy.sap.com/v1
-kind: ServiceMapping
-metadata:
-  name: sm
-spec:
-  type: TCP
-  subaccountId: 7a1c0f4e-93b5-4c6d-8e21-5d0f6a7b8c9d
-  serviceId: myservice
-  internalAddress: echoserver.test:80
-  locationIds: ["plant-1", ""]
-status:
-  endpoint: tcp://tunnel.example.com:443/myservice
-"""
+SEED = (pathlib.Path(__file__).resolve().parent / "seed.yaml").read_text()
 MAPPING = {"apiVersion": "connectivityproxy.sap.com/v1", "kind": "ServiceMapping", "metadata": {"name": "mapping"},
            "spec": {"type": "TCP", "serviceId": "myservice", "internalAddress": "echoserver.test:80"}}
 SERVICE = {"apiVersion": "culvert.dev/v1alpha1", "kind": "OnPremiseService", "metadata": {"name": "erp"},

@@ -140,6 +140,26 @@ class OnPremiseServices(ClusterCase):
         self.wait_for("erp", condition="Accepted")
         self.assertNotEqual(self.object("erp")["status"]["port"], port, "who is late with the news must not lead to another's host")
 
+    def test_a_port_that_came_back_is_the_last_to_be_given_out_again(self):
+        self.pair.start()
+        names = [f"all-{number}" for number in range(10)]
+        for name in names:
+            self.publish(name)
+        for name in names:
+            self.wait_for(name, condition="Accepted")
+        ports = sorted((self.object(name)["status"]["port"], name) for name in names)
+        self.assertEqual([port for port, _ in ports], list(range(BASE, BASE + 10)), "none is left")
+        for _, name in ports[:2]:
+            self.api.kubectl("delete", OBJECTS, name, "--namespace=shop")
+        self.publish("first")
+        self.wait_for("first", condition="Accepted")
+        port = self.object("first")["status"]["port"]
+        self.api.kubectl("delete", OBJECTS, "first", "--namespace=shop")
+        wait_until(lambda: f":{port} " not in run("ss", "-Hltn"), 3, "the port to be closed")
+        self.publish("second")
+        self.wait_for("second", condition="Accepted")
+        self.assertNotEqual(self.object("second")["status"]["port"], port, "the other one has been free for longer")
+
     def test_another_namespace_has_names_of_its_own(self):
         self.pair.agent.web("erp.plant:80", self.back_end("plant"))
         self.pair.start()

@@ -10,27 +10,13 @@ import unittest
 
 import cache
 from api_server import wait_until
-from cluster import MAPPINGS
+from cluster import HERE, MAPPINGS
 from cluster_case import ACCOUNT, ClusterCase, answer_of
 from culvert import free_port
 from load import Load
 
 SERVICE_ID, PORT = "myservice", 5001  # of the guide's example
-# As existing installations have it, but for the account; status and all.
-SEED = f"""
-apiVersion: connectivityproxy.sap.com/v1
-kind: ServiceMapping
-metadata:
-  name: sm
-spec:
-  type: TCP
-  subaccountId: {ACCOUNT}
-  serviceId: myservice
-  internalAddress: echoserver.test:80
-  locationIds: ["plant-1", ""]
-status:
-  endpoint: tcp://tunnel.example.com:443/myservice
-"""
+SEED = (HERE / "seed.yaml").read_text().replace("7a1c0f4e-93b5-4c6d-8e21-5d0f6a7b8c9d", ACCOUNT)
 
 
 def next_answer(connection):
@@ -135,12 +121,17 @@ class ServiceMappings(ClusterCase):
 class Reloads(ClusterCase):
     """How the cluster is reached may change; what is known of it stays in force until it is known anew."""
 
-    def test_a_reload_loses_no_mapping(self):
-        server, channel = self.pair.server, self.pair.agent.channel(self.pair.server.port, "web")
+    def start(self):
+        """Returns the channel of a mapping that is in force."""
+        channel = self.pair.agent.channel(self.pair.server.port, "web")
         self.pair.start()
         self.apply("sm", "one.test:http")
         self.says(channel, "one")
         self.wait_for_status("sm")
+        return channel
+
+    def test_a_reload_loses_no_mapping(self):
+        server, channel = self.pair.server, self.start()
         with Load(self, channel, "one"):
             for account in ("a", "b"):
                 server.tables["kubernetes"]["account"] = account
@@ -168,10 +159,7 @@ class ReloadsWithoutTheRight(ReloadsWithEndpointSlices):
     """The cluster lets us see nothing any more."""
 
     def test_a_reload_loses_no_mapping(self):
-        server, channel = self.pair.server, self.pair.agent.channel(self.pair.server.port, "web")
-        self.pair.start()
-        self.apply("sm", "one.test:http")
-        self.says(channel, "one")
+        server, channel = self.pair.server, self.start()
         self.api.kubectl("delete", "clusterrolebinding", "culvert-server")
         with Load(self, channel, "one"):
             server.tables["kubernetes"]["account"] = "a"
