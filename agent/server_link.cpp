@@ -30,7 +30,7 @@ constexpr std::string_view wrong_replica_code = "tunnel.wrong_replica";
 constexpr std::chrono::milliseconds quick_pause_min{10};
 constexpr std::chrono::milliseconds quick_pause_max{50};
 constexpr std::chrono::milliseconds slow_pause_first{120};
-constexpr int slow_pause_growth = 4;
+constexpr int slow_pause_growth = 2;
 constexpr std::chrono::milliseconds lost_pause{30'000};
 
 std::function<double()> chance() {
@@ -118,7 +118,7 @@ boost::asio::awaitable<void> ServerLink::keep() {
       // Make before break: the old one lives on until its streams have ended.
       delay = between(std::chrono::milliseconds(0), it->second.leave_within);
     } else if (missed_.erase(*begun) > 0) {
-      delay = has_given_up() ? between(slow_pause(), slow_pause() * 5 / 4) : between(quick_pause_min, quick_pause_max);
+      delay = pause_after_miss();
     } else {
       delay = backoff.next_delay(std::chrono::steady_clock::now());
     }
@@ -201,11 +201,18 @@ void ServerLink::note_failure(const Error& error) {
                    {{"server", server_.name}, {"replica", replica_}, {"code", error.code}, {"text", error.text}});
 }
 
-/// After the quick tries, each four times as long as the one before.
+/// After the quick tries, each twice as long as the one before.
 std::chrono::milliseconds ServerLink::slow_pause() const {
   std::chrono::milliseconds time = slow_pause_first;
   for (std::uint32_t i = quick_tries_max_; i < misses_ && time < lost_pause; ++i) time *= slow_pause_growth;
   return std::min(time, lost_pause);
+}
+
+/// By chance, or two links before a balancer that takes turns would miss each other again and again.
+std::chrono::milliseconds ServerLink::pause_after_miss() const {
+  if (!has_given_up()) return between(quick_pause_min, quick_pause_max);
+  const auto slow = slow_pause();
+  return slow < lost_pause ? between(slow / 2, slow) : between(slow, slow * 5 / 4);
 }
 
 /// Another replica answered. It is a matter of chance who does, so one line tells once that went wrong often enough.

@@ -117,6 +117,7 @@ class ServerLink final : public TunnelOwner {
   void note_failure(const Error& error);
   void note_miss(const Error& error);
   std::chrono::milliseconds slow_pause() const;
+  std::chrono::milliseconds pause_after_miss() const;
 
   /// A tunnel that was welcomed, by whom, and how far away that is by two measures (Tunnel).
   struct Arrival {

@@ -229,7 +229,8 @@ class Socks5(Case):
     def test_many_at_once_and_some_that_go_away(self):
         pair = self.start()
         pair.agent.mapping("echo:7", echo_port(self))
-        pair.agent.mapping("resets:1", serve(self, reset))
+        # Once the agent has seen the connection stand: before that, a reset is a refusal.
+        pair.agent.mapping("resets:1", serve(self, lambda connection: (time.sleep(0.3), reset(connection))))
         pair.start()
         clients = []
         for number in range(200):
