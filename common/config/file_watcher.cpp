@@ -91,28 +91,30 @@ void FileWatcher::arm() {
   inotify_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
                       [this, alive = std::weak_ptr(alive_)](const boost::system::error_code& error) {
                         if (error || alive.expired()) return;
-                        read_events();
+                        const bool changed = read_events();
                         arm();
+                        if (changed) on_change_();
                       });
 }
 
-void FileWatcher::read_events() {
+bool FileWatcher::read_events() {
+  if (!inotify_.is_open()) return false;
   alignas(inotify_event) std::array<char, 16384> buffer{};
-  const ssize_t size = ::read(inotify_.native_handle(), buffer.data(), buffer.size());
   bool changed = false;
-  for (ssize_t at = 0; at < size;) {
-    inotify_event event{};
-    std::memcpy(&event, buffer.data() + at, sizeof event);
-    // The name is padded with zeros to `len`.
-    const char* name = buffer.data() + at + sizeof event;
-    changed = changed || is_relevant(event.wd, event.mask, event.len == 0 ? "" : name);
-    at += static_cast<ssize_t>(sizeof event + event.len);
+  for (ssize_t size = 0; (size = ::read(inotify_.native_handle(), buffer.data(), buffer.size())) > 0;) {
+    for (ssize_t at = 0; at < size;) {
+      inotify_event event{};
+      std::memcpy(&event, buffer.data() + at, sizeof event);
+      // The name is padded with zeros to `len`.
+      const char* name = buffer.data() + at + sizeof event;
+      changed = changed || is_relevant(event.wd, event.mask, event.len == 0 ? "" : name);
+      at += static_cast<ssize_t>(sizeof event + event.len);
+    }
   }
-  if (!changed) return;
   // Links may lead elsewhere now, and the drop-in directory may be new. What cannot be watched has been told by
   // watch().
-  rescan();
-  on_change_();
+  if (changed) rescan();
+  return changed;
 }
 
 bool FileWatcher::is_relevant(int watch, std::uint32_t mask, std::string_view name) const {

@@ -34,6 +34,8 @@ class FileWatcher {
   /// From now on watches `files`, and the *.toml in `drop_in_directory`, which need not be there; no others. Absolute
   /// paths. Code "reload.unwatched": the system refuses to watch some; the others are watched.
   Result<void> watch(std::vector<std::filesystem::path> files, std::filesystem::path drop_in_directory);
+  /// For one who is about to read the files: what has changed so far will not be told any more.
+  void forget_changes() { (void)read_events(); }
 
  private:
   struct Directory {
@@ -42,7 +44,8 @@ class FileWatcher {
   };
 
   void arm();
-  void read_events();
+  /// Takes all events there are; whether one of them matters.
+  bool read_events();
   bool is_relevant(int watch, std::uint32_t mask, std::string_view name) const;
   void rescan();
   void look_again_later();

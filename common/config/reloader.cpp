@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <system_error>
+#include <utility>
 
 #include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/post.hpp>
@@ -35,7 +36,8 @@ Result<void> Reloader::watch(std::vector<std::filesystem::path> files) {
   return watcher_.watch(std::move(files), file.string() + ".d");
 }
 
-void Reloader::request() {
+void Reloader::request(Done done) {
+  if (done) requests_.push_back(std::move(done));
   switch (state_) {
     case State::settling: settle_timer_.cancel(); [[fallthrough]];
     case State::idle: start_load(); break;
@@ -62,23 +64,25 @@ void Reloader::changed() {
 
 void Reloader::start_load() {
   state_ = State::loading;
+  watcher_.forget_changes();
   // Keeps the io_context running until the result is there.
   auto home = asio::prefer(context_.get_executor(), asio::execution::outstanding_work.tracked);
-  asio::post(pool_, [this, home, load = load_, alive = std::weak_ptr(alive_)]() mutable {
+  asio::post(pool_, [this, home, load = load_, served = std::exchange(requests_, {}),
+                     alive = std::weak_ptr(alive_)]() mutable {
     // On the pool's thread `this` may be gone, so it is only carried.
     auto delivery = load();
     // `load` goes along, so that what the caller put into it dies on the caller's thread.
-    asio::post(home, [this, alive, delivery, load = std::move(load)] {
-      if (!alive.expired()) finish_load(delivery);
+    asio::post(home, [this, alive, delivery, load = std::move(load), served = std::move(served)]() mutable {
+      if (!alive.expired()) finish_load(delivery, std::move(served));
     });
   });
 }
 
-void Reloader::finish_load(const Delivery& delivery) {
+void Reloader::finish_load(const Delivery& delivery, Requests served) {
   const bool is_stale = state_ == State::loading_stale;
   state_ = State::idle;
   if (is_stale) changed();
-  delivery();  // The last thing, since it may destroy this.
+  delivery(std::move(served));  // The last thing, since it may destroy this.
 }
 
 }  // namespace culvert

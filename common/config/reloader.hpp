@@ -24,8 +24,13 @@ namespace culvert {
 /// this may go at any time between.
 class Reloader {
  public:
+  /// Tells one who asked for a load what came of it.
+  using Done = std::function<void(const Result<void>&)>;
+  using Requests = std::vector<Done>;
+
   /// `parse`: Result<T>(), runs on `pool`, must not throw nor touch what it shares with other threads.
-  /// `deliver`: void(Result<T>), runs on `context`; may call watch() and request(), and may destroy this.
+  /// `deliver`: void(Result<T>, Requests), runs on `context`; may call watch() and request(), and may destroy this. The
+  /// requests are those that this load serves, which began after all of them.
   template <typename Parse, typename Deliver>
   Reloader(boost::asio::io_context& context, boost::asio::thread_pool& pool, std::filesystem::path file, Parse parse,
            Deliver deliver)
@@ -38,12 +43,12 @@ class Reloader {
   /// the start and after each good load. What changed between that load and this call goes unseen: call request() where
   /// that matters. Code "reload.unwatched": log it; request() works all the same.
   Result<void> watch(std::vector<std::filesystem::path> files);
-  /// Load now, or once more after the load that is under way.
-  void request();
+  /// Load now, or once more after the load that is under way. Whoever gets the load calls `done`.
+  void request(Done done = {});
 
  private:
   /// Hands over what was loaded, on the io_context.
-  using Delivery = std::function<void()>;
+  using Delivery = std::function<void(Requests)>;
   /// Loads, on the pool.
   using Load = std::function<Delivery()>;
 
@@ -53,12 +58,13 @@ class Reloader {
   Reloader(boost::asio::io_context& context, boost::asio::thread_pool& pool, std::filesystem::path file, Load load);
   void changed();
   void start_load();
-  void finish_load(const Delivery& delivery);
+  void finish_load(const Delivery& delivery, Requests served);
 
   boost::asio::io_context& context_;
   boost::asio::thread_pool& pool_;
   std::filesystem::path file_;
   Load load_;
+  Requests requests_;  ///< For the next load.
   enum class State : std::uint8_t { idle, settling, loading, loading_stale } state_ = State::idle;
   boost::asio::steady_timer settle_timer_;
   FileWatcher watcher_;
@@ -71,7 +77,7 @@ Reloader::Load Reloader::type_erased(Parse parse, Deliver deliver) {
   using Loaded = std::invoke_result_t<Parse&>;
   return [parse = std::move(parse), deliver = std::make_shared<Deliver>(std::move(deliver))]() mutable -> Delivery {
     auto loaded = std::make_shared<Loaded>(parse());
-    return [loaded, deliver] { (*deliver)(std::move(*loaded)); };
+    return [loaded, deliver](Requests served) { (*deliver)(std::move(*loaded), std::move(served)); };
   };
 }
 

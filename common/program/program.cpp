@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include <boost/asio/io_context.hpp>
@@ -44,8 +45,8 @@ void say(const Program& program, const std::string& text) {
 
 /// A port that somebody else has may be free later; a wrong certificate will not mend itself.
 ExitStatus exit_of(const Error& error) {
-  return error.code.starts_with("listen.") || error.code.starts_with("admin.") ? ExitStatus::try_again
-                                                                               : ExitStatus::configuration;
+  const auto is = [&](std::string_view group) { return error.code.starts_with(group); };
+  return is("listen.") || is("admin.") || is("reload.") ? ExitStatus::try_again : ExitStatus::configuration;
 }
 
 /// Called like the file, so that several agents of one machine do not meet there.
@@ -60,6 +61,10 @@ void raise_descriptor_limit() {
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void answer(const Reloader::Requests& requests, const Result<void>& outcome) {
+  for (const Reloader::Done& done : requests) done(outcome);
 }
 
 /// The program while it runs. Lives on main's thread, which serves signals and reloads; the service lives at home
@@ -94,8 +99,9 @@ class Running {
   Result<void> open_metrics(const MetricsSettings& settings);
   Result<void> open_control();
   std::vector<ControlCommand> commands();
-  void begin_reload(Result<std::unique_ptr<Plan>> loaded);
-  void end_reload(const Result<void>& applied, const ProgramSettings& settings);
+  void begin_reload(Result<std::unique_ptr<Plan>> loaded, Reloader::Requests requests);
+  void end_reload(const Result<void>& applied, const ProgramSettings& settings, const Reloader::Requests& requests);
+  void refuse_reload(const Error& error, const Reloader::Requests& requests);
   void watch_files();
   void drain();
   void stop();
@@ -148,7 +154,9 @@ Result<void> Running::start(std::unique_ptr<Plan> plan) {
                                                           .reload = [this] { reloader_->request(); }});
   reloader_.emplace(
       context_, offload_, source_.file, [this] { return program_.load(source_); },
-      [this](Result<std::unique_ptr<Plan>> loaded) { begin_reload(std::move(loaded)); });
+      [this](Result<std::unique_ptr<Plan>> loaded, Reloader::Requests requests) {
+        begin_reload(std::move(loaded), std::move(requests));
+      });
   watch_files();
   log_.info("started", {{"program", program_.name},
                         {"version", CULVERT_VERSION},
@@ -216,10 +224,14 @@ std::vector<ControlCommand> Running::commands() {
                              });
                            });
                          }};
-  ControlCommand reload{"reload", "reload: read the configuration again; the log tells the outcome",
+  ControlCommand reload{"reload", "reload: reads the configuration again; whether it is in force, or why not",
                         [this](const std::string&, const Done& done) {
-                          asio::post(context_, [this] { reloader_->request(); });
-                          done("requested\n");
+                          asio::post(context_, [this, done] {
+                            reloader_->request([done](const Result<void>& outcome) {
+                              if (!outcome) return done(std::unexpected(outcome.error()));
+                              done("reloaded\n");
+                            });
+                          });
                         }};
   std::vector<ControlCommand> all;
   all.push_back(std::move(status));
@@ -229,42 +241,36 @@ std::vector<ControlCommand> Running::commands() {
   return all;
 }
 
-void Running::begin_reload(Result<std::unique_ptr<Plan>> loaded) {
-  if (!loaded) {
-    last_reload_ok_ = false;
-    return log_.error("reload.refused",
-                      {{"code", loaded.error().code}, {"text", loaded.error().text}, {"hint", "nothing was changed"}});
-  }
-  if (draining_) return;
+void Running::begin_reload(Result<std::unique_ptr<Plan>> loaded, Reloader::Requests requests) {
+  if (!loaded) return refuse_reload(loaded.error(), requests);
+  if (draining_) return answer(requests, fail("reload.draining", "the program is stopping: nothing was changed"));
   notify_.reloading();
   const ProgramSettings settings = (*loaded)->settings();
   // std::function wants copies; there is one plan.
   auto plan = std::make_shared<std::unique_ptr<Plan>>(std::move(*loaded));
-  at_home([this, plan, settings](Service& service) {
+  at_home([this, plan, settings, requests = std::move(requests)](Service& service) {
     Result<void> applied = service.reload(std::move(*plan));
-    asio::post(context_, [this, applied = std::move(applied), settings] { end_reload(applied, settings); });
+    asio::post(context_,
+               [this, applied = std::move(applied), settings, requests] { end_reload(applied, settings, requests); });
   });
 }
 
-void Running::end_reload(const Result<void>& applied, const ProgramSettings& settings) {
+void Running::end_reload(const Result<void>& applied, const ProgramSettings& settings,
+                         const Reloader::Requests& requests) {
   notify_.ready();
-  if (!applied) {
-    last_reload_ok_ = false;
-    return log_.error(
-        "reload.refused",
-        {{"code", applied.error().code}, {"text", applied.error().text}, {"hint", "nothing was changed"}});
-  }
-  last_reload_ok_ = true;
+  if (!applied) return refuse_reload(applied.error(), requests);
+  Result<void> outcome;
   log_.set_level(settings.log.level);
   log_.set_format(settings.log.format);
   planes_.budget().resize(settings.limits.memory_budget_bytes);
   // A port that was in use at the last reload is tried again.
   if (settings.metrics != settings_.metrics || (settings.metrics.listen && !http_)) {
     if (auto opened = open_metrics(settings.metrics); !opened) {
-      last_reload_ok_ = false;
       log_.error("reload.metrics_off", {{"code", opened.error().code}, {"text", opened.error().text}});
+      outcome = std::move(opened);
     }
   }
+  last_reload_ok_ = outcome.has_value();
   if (settings.admin != settings_.admin || settings.limits.workers != settings_.limits.workers) {
     log_.warn("reload.restart_needed",
               {{"hint", "socket of [admin] and workers of [limits] change when the program starts again"}});
@@ -276,6 +282,13 @@ void Running::end_reload(const Result<void>& applied, const ProgramSettings& set
   settings_.limits.workers = workers;
   watch_files();
   log_.info("reloaded", {{"config", source_.name()}});
+  answer(requests, outcome);
+}
+
+void Running::refuse_reload(const Error& error, const Reloader::Requests& requests) {
+  last_reload_ok_ = false;
+  log_.error("reload.refused", {{"code", error.code}, {"text", error.text}, {"hint", "nothing was changed"}});
+  answer(requests, std::unexpected(error));
 }
 
 void Running::watch_files() {
@@ -351,7 +364,7 @@ int ask_running(const Program& program, const ConfigSource& source, const std::s
   auto answer = ask_control_socket(admin->socket.empty() ? default_socket(program, source) : admin->socket, command);
   if (!answer) {
     say(program, answer.error().text);
-    return status_of(answer.error().code == "admin.bad_argument" ? ExitStatus::usage : ExitStatus::try_again);
+    return status_of(answer.error().code == "admin.bad_argument" ? ExitStatus::usage : exit_of(answer.error()));
   }
   std::fputs(answer->c_str(), stdout);
   return 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/config/reloader.hpp"
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <optional>
@@ -33,7 +34,10 @@ class ReloaderTest : public ::testing::Test {
   void start(std::vector<fs::path> files = {}) {
     reloader_.emplace(
         context_, pool_, file_, [this]() -> Result<int> { return load(); },
-        [this](Result<int> loaded) { delivered_.push_back(loaded ? *loaded : -1); });
+        [this](Result<int> loaded, const Reloader::Requests& served) {
+          delivered_.push_back(loaded ? *loaded : -1);
+          for (const auto& done : served) done({});
+        });
     ASSERT_TRUE(reloader_->watch(std::move(files)));
   }
 
@@ -68,6 +72,16 @@ TEST_F(ReloaderTest, loads_on_request) {
   start();
   reloader_->request();
   EXPECT_TRUE(wait_for(1));
+}
+
+TEST_F(ReloaderTest, does_not_load_again_for_a_change_that_the_requested_load_has_read) {
+  start();
+  directory_.write("server.toml", "a = 2\n");
+  reloader_->request();
+  EXPECT_TRUE(wait_for(1));
+  EXPECT_TRUE(stays_quiet());
+  directory_.write("server.toml", "a = 3\n");
+  EXPECT_TRUE(wait_for(2));
 }
 
 TEST_F(ReloaderTest, loads_once_for_a_burst_of_writes) {
@@ -184,6 +198,23 @@ TEST_F(SlowReloaderTest, loads_once_more_after_changes_during_a_load_and_never_t
   EXPECT_EQ(running_max_, 1);
 }
 
+TEST_F(SlowReloaderTest, a_request_is_served_by_a_load_that_began_after_it) {
+  start();
+  std::array<int, 2> served_by{};
+  const auto ask = [&](std::size_t which) {
+    reloader_->request([&, which](const Result<void>&) { served_by[which] = delivered_.back(); });
+  };
+  ask(0);
+  ASSERT_TRUE(entered_.try_acquire_for(5s));
+  ask(1);
+  go_on_.release();
+  ASSERT_TRUE(wait_for(1));
+  EXPECT_EQ(served_by, (std::array{1, 0}));
+  go_on_.release();
+  ASSERT_TRUE(wait_for(2));
+  EXPECT_EQ(served_by, (std::array{1, 2}));
+}
+
 TEST_F(SlowReloaderTest, may_go_while_a_load_is_under_way) {
   start();
   reloader_->request();
@@ -200,7 +231,7 @@ TEST_F(ReloaderTest, delivers_on_the_thread_of_the_io_context_and_may_go_there) 
   bool delivered_at_home = false;
   reloader_.emplace(
       context_, pool_, file_, []() -> Result<int> { return fail("config.invalid", "server.toml:1: bad"); },
-      [&](Result<int> loaded) {
+      [&](Result<int> loaded, const Reloader::Requests&) {
         delivered_at_home = std::this_thread::get_id() == home && !loaded;
         delivered_.push_back(0);
         reloader_.reset();

@@ -2,7 +2,7 @@
 """The admin socket as an administrator meets it: in use, beside a broken configuration, and changed by a reload."""
 
 import pathlib
-import subprocess
+import signal
 
 from culvert import Case, Pair
 
@@ -11,10 +11,6 @@ USAGE, TRY_AGAIN = 64, 75
 
 class AdminSocket(Case):
     seconds = 15
-
-    def ask(self, program, *words):
-        answer = subprocess.run([program.binary(), *words, "--config", program.config], capture_output=True, text=True, timeout=20, check=False)
-        return answer.returncode, answer.stdout + answer.stderr
 
     def test_one_that_another_program_answers_on_is_a_plain_line(self):
         pair = Pair(self)
@@ -29,15 +25,17 @@ class AdminSocket(Case):
         for program in (pair.server.start().wait_until_ready(), pair.agent.start().wait_until_ready()):
             broken = pathlib.Path(program.config)
             broken.write_text(broken.read_text().replace(".crt", ".none").replace(".key", ".none").replace(".pem", ".none"))
-            self.assertNotEqual(self.ask(program, "--check")[0], 0)
+            self.assertNotEqual(program.ask("--check")[0], 0)
             self.assertEqual(program.status()["program"], f"culvert-{program.kind}")
 
     def test_a_wrong_level_is_wrong_use(self):
         server = Pair(self).server.start().wait_until_ready()
-        self.assertEqual(self.ask(server, "log-level", "loud")[0], USAGE)
-        self.assertEqual(self.ask(server, "log-level"), (0, "info\n"))
+        self.assertEqual(server.ask("log-level", "loud")[0], USAGE)
+        self.assertEqual(server.ask("log-level"), (0, "info\n"))
 
     def test_a_reload_that_moves_it_says_that_it_waits_for_a_restart(self):
         server = Pair(self).server.start().wait_until_ready()
         server.tables["admin"] = {"socket": str(self.folder / "elsewhere.sock")}
-        server.reload("warn reload.restart_needed")
+        server.write()
+        server.send(signal.SIGHUP)
+        server.wait_for_output("warn reload.restart_needed")

@@ -12,6 +12,7 @@ from conversations import closes, echoes
 from culvert import Agent, Case, free_port, toml, wait_until
 
 RELOADS = 20
+TRY_AGAIN, CONFIGURATION = 75, 78
 
 
 class Reload(Case):
@@ -81,11 +82,12 @@ class Reload(Case):
                 good = program.config.read_text()
                 program.config.write_text(good + "\n[limits]\nno_such_key = 1\n")
                 line = len(good.splitlines()) + 3
-                program.send(signal.SIGHUP)
-                program.wait_for_output(f"{program.config.name}:{line}")
-                program.wait_for_output("no_such_key")
+                status, said = program.ask("reload")
+                self.assertEqual(status, CONFIGURATION)
+                for text in (f"{program.config.name}:{line}", "no_such_key"):
+                    self.assertIn(text, said)
+                    self.assertIn(text, program.output())
                 echoes(self, port)
-                program.config.write_text(good)
                 program.reload()
                 echoes(self, port)
 
@@ -96,12 +98,31 @@ class Reload(Case):
         taken = pair.agent.channel(pair.server.port, "web")
         with socket.create_server(("127.0.0.1", taken)):
             pair.agent.write()
-            pair.agent.send(signal.SIGHUP)
-            pair.agent.wait_for_output(str(taken))
+            status, said = pair.agent.ask("reload")
+            self.assertEqual(status, TRY_AGAIN)
+            self.assertIn(str(taken), said)
             echoes(self, port)
         pair.agent.reload()
         echoes(self, taken)
         self.assertTrue(backend)
+
+    def test_a_signal_reads_files_that_did_not_change(self):
+        server = self.pair().server.start().wait_until_ready()
+        server.send(signal.SIGHUP)
+        server.wait_for_output("info reloaded")
+
+    def test_who_asks_for_a_reload_during_a_drain_is_told(self):
+        pair = self.pair()
+        port = pair.to_cloud(echo_port(self))
+        pair.start()
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            client.sendall(b"before")
+            self.assertEqual(receive_exactly(client, 6), b"before")
+            pair.agent.send(signal.SIGTERM)
+            pair.agent.wait_for_output("info draining")
+            status, said = pair.agent.ask("reload")
+            self.assertEqual(status, TRY_AGAIN)
+            self.assertIn("the program is stopping", said)
 
     def test_a_changed_file_is_read_without_a_signal(self):
         pair = self.pair()
