@@ -72,17 +72,17 @@ void Reloader::start_load() {
     // On the pool's thread `this` may be gone, so it is only carried.
     auto delivery = load();
     // `load` goes along, so that what the caller put into it dies on the caller's thread.
-    asio::post(home, [this, alive, delivery, load = std::move(load), served = std::move(served)]() mutable {
-      if (!alive.expired()) finish_load(delivery, std::move(served));
+    asio::post(home, [this, alive, delivery, load = std::move(load), served = std::move(served)] {
+      if (!alive.expired()) finish_load(delivery, served);
     });
   });
 }
 
-void Reloader::finish_load(const Delivery& delivery, Requests served) {
+void Reloader::finish_load(const Delivery& delivery, const Requests& served) {
   const bool is_stale = state_ == State::loading_stale;
   state_ = State::idle;
   if (is_stale) changed();
-  delivery(std::move(served));  // The last thing, since it may destroy this.
+  delivery(served);  // The last thing, since it may destroy this.
 }
 
 }  // namespace culvert

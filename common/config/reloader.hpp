@@ -29,8 +29,8 @@ class Reloader {
   using Requests = std::vector<Done>;
 
   /// `parse`: Result<T>(), runs on `pool`, must not throw nor touch what it shares with other threads.
-  /// `deliver`: void(Result<T>, Requests), runs on `context`; may call watch() and request(), and may destroy this. The
-  /// requests are those that this load serves, which began after all of them.
+  /// `deliver`: void(Result<T>, const Requests&), runs on `context`; may call watch() and request(), and may destroy
+  /// this. The requests are those that this load serves, which began after all of them.
   template <typename Parse, typename Deliver>
   Reloader(boost::asio::io_context& context, boost::asio::thread_pool& pool, std::filesystem::path file, Parse parse,
            Deliver deliver)
@@ -48,7 +48,7 @@ class Reloader {
 
  private:
   /// Hands over what was loaded, on the io_context.
-  using Delivery = std::function<void(Requests)>;
+  using Delivery = std::function<void(const Requests&)>;
   /// Loads, on the pool.
   using Load = std::function<Delivery()>;
 
@@ -58,7 +58,7 @@ class Reloader {
   Reloader(boost::asio::io_context& context, boost::asio::thread_pool& pool, std::filesystem::path file, Load load);
   void changed();
   void start_load();
-  void finish_load(const Delivery& delivery, Requests served);
+  void finish_load(const Delivery& delivery, const Requests& served);
 
   boost::asio::io_context& context_;
   boost::asio::thread_pool& pool_;
@@ -77,7 +77,7 @@ Reloader::Load Reloader::type_erased(Parse parse, Deliver deliver) {
   using Loaded = std::invoke_result_t<Parse&>;
   return [parse = std::move(parse), deliver = std::make_shared<Deliver>(std::move(deliver))]() mutable -> Delivery {
     auto loaded = std::make_shared<Loaded>(parse());
-    return [loaded, deliver](Requests served) { (*deliver)(std::move(*loaded), std::move(served)); };
+    return [loaded, deliver](const Requests& served) { (*deliver)(std::move(*loaded), served); };
   };
 }
 

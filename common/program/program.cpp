@@ -99,7 +99,7 @@ class Running {
   Result<void> open_metrics(const MetricsSettings& settings);
   Result<void> open_control();
   std::vector<ControlCommand> commands();
-  void begin_reload(Result<std::unique_ptr<Plan>> loaded, Reloader::Requests requests);
+  void begin_reload(Result<std::unique_ptr<Plan>> loaded, const Reloader::Requests& requests);
   void end_reload(const Result<void>& applied, const ProgramSettings& settings, const Reloader::Requests& requests);
   void refuse_reload(const Error& error, const Reloader::Requests& requests);
   void watch_files();
@@ -154,8 +154,8 @@ Result<void> Running::start(std::unique_ptr<Plan> plan) {
                                                           .reload = [this] { reloader_->request(); }});
   reloader_.emplace(
       context_, offload_, source_.file, [this] { return program_.load(source_); },
-      [this](Result<std::unique_ptr<Plan>> loaded, Reloader::Requests requests) {
-        begin_reload(std::move(loaded), std::move(requests));
+      [this](Result<std::unique_ptr<Plan>> loaded, const Reloader::Requests& requests) {
+        begin_reload(std::move(loaded), requests);
       });
   watch_files();
   log_.info("started", {{"program", program_.name},
@@ -241,14 +241,14 @@ std::vector<ControlCommand> Running::commands() {
   return all;
 }
 
-void Running::begin_reload(Result<std::unique_ptr<Plan>> loaded, Reloader::Requests requests) {
+void Running::begin_reload(Result<std::unique_ptr<Plan>> loaded, const Reloader::Requests& requests) {
   if (!loaded) return refuse_reload(loaded.error(), requests);
   if (draining_) return answer(requests, fail("reload.draining", "the program is stopping: nothing was changed"));
   notify_.reloading();
   const ProgramSettings settings = (*loaded)->settings();
   // std::function wants copies; there is one plan.
   auto plan = std::make_shared<std::unique_ptr<Plan>>(std::move(*loaded));
-  at_home([this, plan, settings, requests = std::move(requests)](Service& service) {
+  at_home([this, plan, settings, requests](Service& service) {
     Result<void> applied = service.reload(std::move(*plan));
     asio::post(context_,
                [this, applied = std::move(applied), settings, requests] { end_reload(applied, settings, requests); });
