@@ -48,7 +48,10 @@ def say(text):
 def verdict(ok, name, seconds, output=""):
     say(f"  {'ok  ' if ok else 'FAIL'}  {name}  ({seconds:.1f} s)")
     if not ok and output:
-        say("\n".join("    | " + line for line in output.splitlines()[-120:]))
+        # unittest tells its reasons last, after the programs' logs: here they come first.
+        log, line, reasons = output.partition("=" * 70)
+        for part in filter(None, (line + reasons, log)):
+            say("\n".join("    | " + text for text in part.splitlines()[-120:]))
     return Result(passed=int(ok), failed=int(not ok))
 
 
