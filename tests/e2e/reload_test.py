@@ -123,6 +123,7 @@ class Reload(Case):
             status, said = pair.agent.ask("reload")
             self.assertEqual(status, TRY_AGAIN)
             self.assertIn("the program is stopping", said)
+        pair.agent.exit_status()
 
     def test_a_changed_file_is_read_without_a_signal(self):
         pair = self.pair()
