@@ -250,8 +250,11 @@ void Running::begin_reload(Result<std::unique_ptr<Plan>> loaded, const Reloader:
   auto plan = std::make_shared<std::unique_ptr<Plan>>(std::move(*loaded));
   at_home([this, plan, settings, requests](Service& service) {
     Result<void> applied = service.reload(std::move(*plan));
-    asio::post(context_,
-               [this, applied = std::move(applied), settings, requests] { end_reload(applied, settings, requests); });
+    // It is in force once every worker had a turn: ports that are gone close there.
+    planes_.on_each([](DataPlane&) {},
+                    [this, applied = std::move(applied), settings, requests] {
+                      asio::post(context_, [=, this] { end_reload(applied, settings, requests); });
+                    });
   });
 }
 
