@@ -10,6 +10,7 @@
 
 #include "common/base/instance.hpp"
 #include "common/net/socket_address.hpp"
+#include "server/location_key.hpp"
 
 namespace culvert::server {
 
@@ -158,7 +159,7 @@ void AgentAcceptor::join(const AgentIdentity& identity, const protocol::Hello& h
                      .replicas = replicas->all,
                      .software = "culvert-server " CULVERT_VERSION});
     known->second.quota = quota;
-    directory_.add(key_of(identity.account, identity.location), {place.id, place.plane, tunnel->load()});
+    directory_.add(location_key(identity.account, identity.location), {place.id, place.plane, tunnel->load()});
     log_.info("tunnel.up", {{"agent", identity.spiffe_id}, {"peer", tunnel->peer()}, {"tunnel", place.id}});
   });
 }
@@ -204,7 +205,7 @@ void AgentAcceptor::on_draining(Tunnel& tunnel, std::chrono::milliseconds) {
   const auto& known = locals_[tunnel.plane().worker().index()].known;
   const auto found = known.find(tunnel.id());
   if (found != known.end())
-    directory_.remove(key_of(found->second.identity.account, found->second.identity.location), tunnel.id());
+    directory_.remove(location_key(found->second.identity.account, found->second.identity.location), tunnel.id());
 }
 
 void AgentAcceptor::on_closed(Tunnel& tunnel, const Error& why) {
@@ -219,7 +220,7 @@ void AgentAcceptor::on_closed(Tunnel& tunnel, const Error& why) {
   const Known gone = std::move(found->second);
   known.erase(found);
   if (gone.listed) {
-    directory_.remove(key_of(gone.identity.account, gone.identity.location), tunnel.id());
+    directory_.remove(location_key(gone.identity.account, gone.identity.location), tunnel.id());
     planes_.home().post([this, id = tunnel.id()] { agents_.leave(id); });
   }
   const LogFields fields{{"agent", gone.identity.spiffe_id},

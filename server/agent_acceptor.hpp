@@ -56,11 +56,6 @@ class AgentAcceptor final : public TunnelOwner {
   const AgentIdentity* identity_of(const Tunnel& tunnel) const;
   std::uint64_t refused_handshakes() const { return refused_.load(std::memory_order_relaxed); }
 
-  /// The directory's key for an agent's place.
-  static std::string key_of(const std::string& account, const std::string& location) {
-    return account + "/" + location;
-  }
-
  private:
   // TunnelOwner
   Result<void> on_secured(Tunnel& tunnel) override;

@@ -7,6 +7,7 @@
 
 #include "common/http/field_names.hpp"
 #include "common/http/head_writer.hpp"
+#include "server/location_key.hpp"
 #include "server/proxy_client.hpp"
 
 namespace culvert::server {
@@ -84,7 +85,7 @@ bool ProxyClient::place() {
   for (;;) {
     std::optional<TunnelId> id = std::exchange(wanted_tunnel_, std::nullopt);
     if (!id) {
-      const auto entry = around_->directory.pick(exchange_->route.account + "/" + exchange_->route.location,
+      const auto entry = around_->directory.pick(location_key(exchange_->route.account, exchange_->route.location),
                                                  plane_.worker().index(), tried_, TunnelDirectory::Moves::each_time);
       if (!entry) return false;
       if (entry->plane != plane_.worker().index()) {

@@ -10,6 +10,7 @@
 
 #include "common/config/settings_reader.hpp"
 #include "common/tunnel/relay.hpp"
+#include "server/location_key.hpp"
 
 // The way of a connection: on_ready -> read -> take, step by step; begin_request -> place -> open; on_accepted.
 
@@ -156,7 +157,7 @@ bool Socks5Client::place() {
     std::optional<TunnelId> id = std::exchange(wanted_tunnel_, std::nullopt);
     if (!id) {
       const auto entry =
-          around_->directory.pick(route_.account + "/" + route_.location, plane_.worker().index(), tried_);
+          around_->directory.pick(location_key(route_.account, route_.location), plane_.worker().index(), tried_);
       if (!entry) return false;
       if (entry->plane != plane_.worker().index()) {
         move_to(*entry);

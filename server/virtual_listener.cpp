@@ -5,14 +5,14 @@
 
 #include <fmt/core.h>
 
-#include "server/agent_acceptor.hpp"
+#include "server/location_key.hpp"
 
 namespace culvert::server {
 
 LocalPort::Settings port_of(const VirtualListener& listener, std::string name) {
   LocalPort::Settings port;
   port.port = listener.port;
-  port.key = AgentAcceptor::key_of(listener.account, listener.location);
+  port.key = location_key(listener.account, listener.location);
   port.open.kind = protocol::Open::Kind::host;
   port.open.name = listener.virtual_host.host;
   port.open.port = listener.virtual_host.port;

@@ -10,6 +10,7 @@
 
 #include "common/net/deadline.hpp"
 #include "server/kubernetes/object.hpp"
+#include "server/location_key.hpp"
 
 namespace culvert::server {
 
@@ -90,7 +91,7 @@ void Replicas::read_tables() {
 }
 
 bool Replicas::has_agent(const std::string& account, const std::string& location) const {
-  const std::string wanted = account + "/" + location;
+  const std::string wanted = location_key(account, location);
   if (std::ranges::binary_search(ours_, wanted)) return true;
   return std::ranges::any_of(ready_, [&](const Replica& replica) {
     const auto known = theirs_.find(replica.name);
