@@ -24,7 +24,7 @@ namespace culvert {
 /// this may go at any time between.
 class Reloader {
  public:
-  /// Tells one who asked for a load what came of it.
+  /// Tells one who asked for a load what came of it. On the io_context's thread; never, if the program goes first.
   using Done = std::function<void(const Result<void>&)>;
   using Requests = std::vector<Done>;
 

@@ -200,7 +200,7 @@ class CulvertProgram(Program):
         return {name: metrics.get(name) for name in GAUGES_BACK_TO_ZERO}
 
     def ask(self, *words):
-        """A subcommand to the running program: (exit status, what it said)."""
+        """A subcommand or an option, with this program's file: (exit status, what it said)."""
         answer = subprocess.run([self.binary(), *words, "--config", self.config], capture_output=True, text=True, timeout=20, check=False)
         return answer.returncode, answer.stdout + answer.stderr
 
@@ -213,8 +213,7 @@ class CulvertProgram(Program):
     def check(self):
         """`--check` on the configuration: (exit status, what it said)."""
         self.write()
-        answer = subprocess.run([*self.command, "--check"], capture_output=True, text=True, timeout=20, check=False)
-        return answer.returncode, answer.stdout + answer.stderr
+        return self.ask("--check")
 
     def reload(self):
         """Writes the tables and asks for a reload; returns once they are in force."""

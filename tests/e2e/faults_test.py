@@ -7,7 +7,7 @@ import threading
 import time
 
 from backends import echo, echo_port, receive_exactly, serve
-from conversations import echoes
+from conversations import echoes, goes_on, open_stream
 from culvert import Case, wait_until
 
 
@@ -120,11 +120,8 @@ class Faults(Case):
         pair = self.pair()
         port = pair.to_cloud(serve(self, echo))
         pair.start()
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
-            client.sendall(b"before")
-            self.assertEqual(receive_exactly(client, 6), b"before")
+        with open_stream(self, port) as client:
             pair.agent.send(signal.SIGTERM)
             wait_until(lambda: not pair.agent.is_ready(), 10, "the agent to drain")
-            client.sendall(b"during")
-            self.assertEqual(receive_exactly(client, 6), b"during")
+            goes_on(self, client)
         self.assertEqual(pair.agent.exit_status(20), 0)

@@ -3,7 +3,6 @@
 
 import json
 import socket
-import subprocess
 import time
 
 from backends import echo_port, serve
@@ -94,9 +93,9 @@ class Mappings(Case):
         self.assertEqual([bool(errors[name]) for name in ("alive:1", "dead:1", "quiet:1")], [False, True, False])
 
         def targets(program):
-            answer = subprocess.run([program.binary(), "targets", "--json", "--config", program.config], capture_output=True,
-                                    text=True, timeout=20, check=True)
-            return {each["target"]: (each["answers"], each["code"]) for each in json.loads(answer.stdout)["targets"]}
+            status, text = program.ask("targets", "--json")
+            self.assertEqual(status, 0, text)
+            return {each["target"]: (each["answers"], each["code"]) for each in json.loads(text)["targets"]}
 
         self.assertEqual(targets(pair.agent), {"alive:1": (True, ""), "dead:1": (False, "dial.refused"), "quiet:1": (False, "dial.refused")})
         self.assertEqual(targets(pair.server), {"web of account acme": (False, "dial.refused")})

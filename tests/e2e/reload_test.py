@@ -7,8 +7,8 @@ import socket
 import threading
 
 import certificates
-from backends import echo_port, receive_exactly, serve
-from conversations import closes, echoes
+from backends import echo_port, serve
+from conversations import closes, echoes, goes_on, open_stream
 from culvert import Agent, Case, free_port, toml, wait_until
 
 RELOADS = 20
@@ -106,6 +106,24 @@ class Reload(Case):
         echoes(self, taken)
         self.assertTrue(backend)
 
+    def test_a_metrics_port_in_use_is_told_and_the_rest_is_in_force(self):
+        pair = self.pair()
+        backend = echo_port(self)
+        pair.start()
+        metrics, taken = pair.server.tables["metrics"], free_port()
+        with socket.create_server(("127.0.0.1", taken)):
+            port = pair.to_premise(backend)
+            pair.agent.reload()
+            pair.server.tables["metrics"] = {"listen": f"127.0.0.1:{taken}"}
+            pair.server.write()
+            status, said = pair.server.ask("reload")
+            self.assertEqual(status, TRY_AGAIN)
+            self.assertIn(str(taken), said)
+            echoes(self, port)
+        pair.server.tables["metrics"] = metrics
+        pair.server.reload()
+        self.assertTrue(pair.server.is_ready())
+
     def test_a_signal_reads_files_that_did_not_change(self):
         server = self.pair().server.start().wait_until_ready()
         server.send(signal.SIGHUP)
@@ -115,9 +133,7 @@ class Reload(Case):
         pair = self.pair()
         port = pair.to_cloud(echo_port(self))
         pair.start()
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
-            client.sendall(b"before")
-            self.assertEqual(receive_exactly(client, 6), b"before")
+        with open_stream(self, port):
             pair.agent.send(signal.SIGTERM)
             pair.agent.wait_for_output("info draining")
             status, said = pair.agent.ask("reload")
@@ -165,14 +181,11 @@ class Reload(Case):
         pair = self.pair()
         port = pair.to_cloud(echo_port(self))
         pair.start()
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
-            client.sendall(b"before")
-            self.assertEqual(receive_exactly(client, 6), b"before")
+        with open_stream(self, port) as client:
             pair.agent.tables["channel"].clear()
             pair.agent.reload()
             self.assertRaises(ConnectionRefusedError, socket.create_connection, ("127.0.0.1", port))
-            client.sendall(b"after!")
-            self.assertEqual(receive_exactly(client, 6), b"after!")
+            goes_on(self, client)
 
 
 def closes_echo(port):
@@ -211,9 +224,7 @@ class Denial(Case):
         other = another_agent(self, pair, backend)
         pair.start()
         other.start().wait_until_ready()
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
-            client.sendall(b"x")
-            self.assertEqual(receive_exactly(client, 1), b"x")
+        with open_stream(self, port) as client:
             pair.server.tables["deny"] = {key: [value(pair)]}
             pair.server.reload()
             client.settimeout(5)

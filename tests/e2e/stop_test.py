@@ -6,7 +6,7 @@ import socket
 import time
 
 from backends import echo_port
-from conversations import closes, echoes
+from conversations import closes, echoes, goes_on, open_stream
 from culvert import Case, wait_until
 
 
@@ -28,14 +28,11 @@ class Stop(Case):
 
     def stops_under_a_stream(self, program, way):
         """A conversation goes on until its client ends it; then the program ends, with status 0."""
-        with socket.create_connection(("127.0.0.1", way), timeout=10) as client:
-            client.sendall(b"before")
-            self.assertEqual(client.recv(100), b"before")
+        with open_stream(self, way, seconds=10) as client:
             program.send(signal.SIGTERM)
             program.wait_for_output("info draining")
             time.sleep(1.5)
-            client.sendall(b"after")
-            self.assertEqual(client.recv(100), b"after")
+            goes_on(self, client)
             self.assertEqual(closes(way), b"", "new ones are refused")
             self.assertTrue(program.is_running())
         self.assertEqual(program.exit_status(5), 0)

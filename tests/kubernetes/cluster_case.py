@@ -27,13 +27,15 @@ class ClusterCase(Case):
     seconds = 60
     api_arguments = ()
     chart_values = ()
+    endpoint_slices = False  # whether targets are looked up there
 
     @classmethod
     def setUpClass(cls):
         cls.notes = []
         # After the verdicts, each of which is a line by itself.
         cls.addClassCleanup(lambda: [print(f"note: {note}", flush=True) for note in cls.notes])
-        cls.cluster = Cluster(*cls.api_arguments, values=cls.chart_values)
+        values = (*cls.chart_values, "--set", "config.kubernetes.endpoint_slices=true") if cls.endpoint_slices else cls.chart_values
+        cls.cluster = Cluster(*cls.api_arguments, values=values)
         cls.addClassCleanup(cls.cluster.close)
         cls.api = cls.cluster.api
         for name in ("one", "two"):
@@ -57,7 +59,8 @@ class ClusterCase(Case):
     def join(self, server, port=None):
         """Makes this server one of the cluster; `port` leads to the API server, too."""
         server.tables["kubernetes"] = {"api_server": f"https://127.0.0.1:{port or self.api.port}", "ca": self.api.ca,
-                                       "token_file": self.token, "namespace": NAMESPACE, "external_address": f"127.0.0.1:{server.port}"}
+                                       "token_file": self.token, "namespace": NAMESPACE, "external_address": f"127.0.0.1:{server.port}",
+                                       "endpoint_slices": self.endpoint_slices}
         server.command = self.cluster.with_names(server.command)
 
     def replicate(self, server, identity, address="127.0.0.1"):

@@ -11,7 +11,7 @@ from cluster_case import ClusterCase, answer_of
 
 
 class EndpointSlices(ClusterCase):
-    chart_values = ["--set", "config.kubernetes.endpoint_slices=true"]
+    endpoint_slices = True
 
     @classmethod
     def setUpClass(cls):
@@ -20,7 +20,6 @@ class EndpointSlices(ClusterCase):
 
     def setUp(self):
         super().setUp()
-        self.pair.server.tables["kubernetes"]["endpoint_slices"] = True
         self.channel = self.pair.agent.channel(self.pair.server.port, "web")
 
     def set_ready(self, *names):

@@ -81,11 +81,7 @@ class Rights(ClusterCase):
 
 
 class RightsWithEndpointSlices(Rights):
-    chart_values = ["--set", "config.kubernetes.endpoint_slices=true"]
-
-    def setUp(self):
-        super().setUp()
-        self.pair.server.tables["kubernetes"]["endpoint_slices"] = True
+    endpoint_slices = True
 
 
 class RightsWithOnPremiseServices(Rights):

@@ -148,11 +148,7 @@ class Reloads(ClusterCase):
 
 
 class ReloadsWithEndpointSlices(Reloads):
-    chart_values = ["--set", "config.kubernetes.endpoint_slices=true"]
-
-    def setUp(self):
-        super().setUp()
-        self.pair.server.tables["kubernetes"]["endpoint_slices"] = True
+    endpoint_slices = True
 
 
 class ReloadsWithoutTheRight(ReloadsWithEndpointSlices):
