@@ -8,6 +8,8 @@
 #include <fmt/core.h>
 
 #include "common/base/instance.hpp"
+#include "common/net/descriptor_limit.hpp"
+#include "common/ports/tcp_port.hpp"
 #include "common/tunnel/tunnel_statuses.hpp"
 
 namespace culvert::agent {
@@ -16,22 +18,22 @@ namespace {
 constexpr std::chrono::seconds stop_time_max{5};
 constexpr std::chrono::seconds succeed_time_max{10};
 
-std::vector<LocalPort::Settings> ports_of(const Config& config) {
-  std::vector<LocalPort::Settings> ports;
+std::vector<ClientPort::Settings> ports_of(const Config& config, const TunnelDirectory& directory, Log& log) {
+  std::vector<ClientPort::Settings> ports;
   for (const Channel& channel : config.channels) {
-    LocalPort::Settings port;
-    port.port = channel.port;
-    port.key = channel.server;
-    port.open.kind = protocol::Open::Kind::service;
-    port.open.name = channel.service_id;
-    port.name = fmt::format("channel {}", channel.service_id);
-    port.far_end = fmt::format("server {}", channel.server);
-    ports.push_back(std::move(port));
+    TcpRoute route;
+    route.key = channel.server;
+    route.open.kind = protocol::Open::Kind::service;
+    route.open.name = channel.service_id;
+    route.name = fmt::format("channel {}", channel.service_id);
+    route.far_end = fmt::format("server {}", channel.server);
+    const std::string name = route.name;
+    ports.push_back({channel.port, name, "channels", serve_tcp(directory, log, std::move(route))});
   }
   return ports;
 }
 
-/// Unique in a configuration.
+/// Returns a name that is unique in a configuration.
 std::string name_of(const SystemMapping& mapping) {
   return mapping.server + " " + to_string(mapping.virtual_host);
 }
@@ -54,45 +56,53 @@ Result<std::unique_ptr<Plan>> AgentPlan::load(const ConfigSource& source) {
       return fail(tls.error().code, fmt::format("{}: [[server]] {}: {}", source.name(), server.name, tls.error().text));
     plan->tls_.push_back(std::move(*tls));
   }
-  auto mappings = SystemMappings::load(checked.system_mappings);
+  auto mappings = SystemMappings::load(checked.system_mappings, {.head_bytes_max = checked.limits.head_bytes_max,
+                                                                 .line_bytes_max = checked.limits.head_line_bytes_max});
   if (!mappings) return fail(mappings.error().code, fmt::format("{}: {}", source.name(), mappings.error().text));
   plan->mappings_ = std::make_shared<SystemMappings>(std::move(*mappings));
   plan->settings_ = {checked.log, checked.admin, checked.metrics, checked.limits, files_of(checked)};
   return plan;
 }
 
-AgentService::AgentService(const Surroundings& around, std::unique_ptr<Plan> plan)
-    : around_(around),
+AgentService::AgentService(const ProgramContext& context, std::unique_ptr<Plan> plan)
+    : context_(context),
       plan_(own(std::move(plan))),
-      directory_(around_.planes),
+      directory_(context_.planes),
       mappings_(plan_->mappings_),
-      link_surroundings_{
-          around_.planes, directory_,
-          around_.log,    random_instance(),
-          acceptors_,     pools_,
-          mappings_,      {plan_->settings_.limits.streams_per_link_max, plan_->settings_.limits.dials_max}},
-      ports_(around_.planes, directory_, around_.log, &around_.inherited),
-      target_check_(around_.planes.home(), around_.log) {
-  for (std::size_t i = 0; i < around_.planes.size(); ++i) {
-    acceptors_.push_back(std::make_unique<StreamAcceptor>(around_.planes.plane(i), around_.log));
-    pools_.push_back(std::make_unique<BackEndPool>(around_.planes.plane(i)));
+      link_context_{context_.planes,
+                    directory_,
+                    context_.log,
+                    random_instance(),
+                    tools_,
+                    mappings_,
+                    {plan_->settings_.limits.streams_per_link_max, plan_->settings_.limits.dials_max},
+                    std::make_shared<FairQuota>(descriptors_of_peers()),
+                    offload_},
+      ports_(context_.planes, context_.log, &context_.inherited),
+      target_check_(context_.planes.home(), context_.log) {
+  for (std::size_t i = 0; i < context_.planes.size(); ++i) {
+    DataPlane& plane = context_.planes.plane(i);
+    tools_.push_back({std::make_unique<TargetDialer>(plane.worker(), plane.counters().dials, context_.log),
+                      std::make_shared<BackEndPool>(plane.worker()), std::make_unique<BondTable>()});
   }
 }
 
 AgentService::~AgentService() = default;
 
 Result<void> AgentService::start() {
-  auto staged = ports_.stage(ports_of(plan_->config_));
+  auto staged = ports_.stage(ports_of(plan_->config_, directory_, context_.log));
   if (!staged) return std::unexpected(staged.error());
   ports_.commit(std::move(*staged));
-  take_links(*plan_);
+  apply_links(*plan_);
+  warn_of_weak_tls();
   check_loaded_targets();
   return {};
 }
 
-/// A server that stays where it was, for the same identity, keeps its tunnels and takes a renewed certificate; one that
-/// changed is another server: its old tunnels live on until their streams have ended.
-void AgentService::take_links(const AgentPlan& plan) {
+/// Applies the servers of the plan. A server with the same address and identity keeps its tunnels; a renewed
+/// certificate is used from now on. A changed server gets new links; its old tunnels end after their streams have
+/// ended.
+void AgentService::apply_links(const AgentPlan& plan) {
   std::map<std::string, std::unique_ptr<ServerLinks>> kept;
   for (std::size_t i = 0; i < plan.config_.servers.size(); ++i) {
     const Server& server = plan.config_.servers[i];
@@ -102,7 +112,7 @@ void AgentService::take_links(const AgentPlan& plan) {
       kept[server.name] = std::move(found->second);
       continue;
     }
-    auto links = std::make_unique<ServerLinks>(link_surroundings_, server, plan.tls_[i]);
+    auto links = std::make_unique<ServerLinks>(link_context_, server, plan.tls_[i]);
     for (const auto& [name, older] : links_) {
       if (older && older->server().address == server.address) links->succeed(*older);
     }
@@ -122,16 +132,16 @@ void AgentService::take_links(const AgentPlan& plan) {
   counted_.publish(std::make_shared<const std::vector<CountedServer>>(std::move(counted)));
 }
 
-/// Make before break: where another link takes its place, that one stands first.
+/// Make before break: if another link replaces it, waits until that one has a tunnel, or for succeed_time_max.
 void AgentService::retire(std::unique_ptr<ServerLinks> links) {
-  ServerLinks* leaving = links.get();  // They stay until a later reload, or the end, finds them over.
+  ServerLinks* leaving = links.get();  // Kept until they are over at a later reload, or until the end.
   retired_.push_back(std::move(links));
   const auto waits = [this, name = leaving->server().name](DataPlane& plane) {
     if (plane.worker().index() != 0) return false;  // Links are known at home only.
     const auto successor = links_.find(name);
     return successor != links_.end() && successor->second->tunnels_up() == 0;
   };
-  around_.planes.when_idle(waits, std::chrono::steady_clock::now() + succeed_time_max, [leaving] {
+  context_.planes.when_idle(waits, std::chrono::steady_clock::now() + succeed_time_max, [leaving] {
     leaving->drain();
     leaving->close_when_empty();
   });
@@ -139,24 +149,38 @@ void AgentService::retire(std::unique_ptr<ServerLinks> links) {
 
 Result<void> AgentService::reload(std::unique_ptr<Plan> plan) {
   auto fresh = own(std::move(plan));
-  auto staged = ports_.stage(ports_of(fresh->config_));
+  auto staged = ports_.stage(ports_of(fresh->config_, directory_, context_.log));
   if (!staged) return std::unexpected(staged.error());
   if (const std::size_t streams = fresh->mappings_->succeed(*plan_->mappings_); streams > 0) {
-    around_.log.warn("mapping.withdrawn",
-                     {{"streams", streams}, {"hint", "their system_mapping is gone or disabled; they end now"}});
+    context_.log.warn("mapping.withdrawn",
+                      {{"streams", streams}, {"hint", "their system_mapping was removed or disabled; they end now"}});
   }
   mappings_.publish(fresh->mappings_);
-  // What is idle was opened by the rules of before.
-  around_.planes.on_each([this](DataPlane& plane) { pools_[plane.worker().index()]->clear(); });
-  take_links(*fresh);
+  // Idle connections were opened by the old rules.
+  context_.planes.on_each([this](DataPlane& plane) { tools_[plane.worker().index()].pool->clear(); });
+  apply_links(*fresh);
   ports_.commit(std::move(*staged));
   std::erase_if(retired_, [](const auto& link) { return link->is_over(); });
   plan_ = std::move(fresh);
+  warn_of_weak_tls();
   check_loaded_targets();
   return {};
 }
 
-/// The plan may be another one when the answers come.
+void AgentService::warn_of_weak_tls() {
+  for (const SystemMappings::Entry& entry : plan_->mappings_->entries()) {
+    const auto warn = [&](std::string_view key, std::string_view hint) {
+      context_.log.warn("mapping.weak_tls",
+                        {{"virtual_host", to_string(entry.settings.virtual_host)}, {"key", key}, {"hint", hint}});
+    };
+    if (entry.settings.tls_minimum < TlsVersion::tls_1_2)
+      warn("tls_minimum", "TLS 1.0 and 1.1 are broken: have the back end updated, and keep the way to it private");
+    if (entry.settings.tls_legacy)
+      warn("tls_legacy", "an attacker on the way may put bytes before ours: have the back end updated");
+  }
+}
+
+/// The plan may have changed when the check ends: then its outcomes are ignored.
 void AgentService::check_loaded_targets() {
   unreachable_.clear();
   std::vector<StreamTarget> targets;
@@ -170,8 +194,8 @@ void AgentService::check_loaded_targets() {
     for (std::size_t i = 0; i < outcomes.size() && mappings == plan_->mappings_; ++i) {
       const Error& error = outcomes[i].error;
       if (error.code.empty()) continue;
-      around_.log.warn("target.unreachable",
-                       {{"target", outcomes[i].name}, {"code", error.code}, {"text", error.text}});
+      context_.log.warn("target.unreachable",
+                        {{"target", outcomes[i].name}, {"code", error.code}, {"text", error.text}});
       unreachable_[names[i]] = error;
     }
   });
@@ -187,7 +211,7 @@ void AgentService::drain(std::chrono::steady_clock::time_point deadline, std::fu
   ports_.close();
   for (auto& [name, link] : links_) link->drain();
   for (auto& link : retired_) link->drain();
-  around_.planes.when_idle([](DataPlane& plane) { return plane.ends() > 0; }, deadline, done);
+  context_.planes.when_idle([](DataPlane& plane) { return !plane.is_idle(); }, deadline, done);
 }
 
 void AgentService::stop(std::function<void()> done) {
@@ -195,11 +219,12 @@ void AgentService::stop(std::function<void()> done) {
   target_check_.request_stop();
   for (auto& [name, link] : links_) link->stop();
   for (auto& link : retired_) link->stop();
-  around_.planes.on_each([this](DataPlane& plane) {
-    acceptors_[plane.worker().index()]->request_stop();
-    pools_[plane.worker().index()]->clear();
+  context_.planes.on_each([this](DataPlane& plane) {
+    const WorkerTools& tools = tools_[plane.worker().index()];
+    tools.dialer->request_stop();
+    tools.pool->clear();
   });
-  around_.planes.when_idle(
+  context_.planes.when_idle(
       [this](DataPlane& plane) {
         const bool at_home = plane.worker().index() == 0;
         const auto over = [](const auto& link) { return link->is_over(); };
@@ -207,16 +232,12 @@ void AgentService::stop(std::function<void()> done) {
             !at_home || (std::ranges::all_of(links_, [&over](const auto& link) { return over(link.second); }) &&
                          std::ranges::all_of(retired_, over));
         const bool checking = at_home && !target_check_.is_over();
-        return !plane.tunnels().empty() || acceptors_[plane.worker().index()]->size() > 0 || !links_over || checking;
+        return !plane.tunnels().empty() || tools_[plane.worker().index()].dialer->size() > 0 || !links_over || checking;
       },
       std::chrono::steady_clock::now() + stop_time_max, done);
 }
 
 void AgentService::status(std::function<void(boost::json::object)> done) {
-  boost::json::array ports;
-  for (const LocalPorts::Status& port : ports_.status()) {
-    ports.push_back({{"name", port.name}, {"listen", port.listen}, {"connections", port.connections}});
-  }
   boost::json::array mappings;
   for (const SystemMappings::Entry& entry : plan_->mappings_->entries()) {
     const auto error = unreachable_.find(name_of(entry.settings));
@@ -245,12 +266,12 @@ void AgentService::status(std::function<void(boost::json::object)> done) {
                         {"replicas", std::move(replicas)}});
   }
   gather_tunnels(
-      around_.planes,
+      context_.planes,
       [owners](const Tunnel& tunnel, boost::json::object& object) {
         const auto owner = owners->find(tunnel.id());
         object["server"] = owner == owners->end() ? "" : owner->second;
       },
-      [ports = std::move(ports), mappings = std::move(mappings), servers,
+      [ports = ports_.status("channels"), mappings = std::move(mappings), servers,
        done = std::move(done)](boost::json::array tunnels) {
         done({{"program", "culvert-agent"},
               {"version", CULVERT_VERSION},
@@ -263,7 +284,8 @@ void AgentService::status(std::function<void(boost::json::object)> done) {
 
 Readiness AgentService::readiness() {
   for (const auto& [name, link] : links_) {
-    if (link->tunnels_up() == 0)
+    // The second count is what channels use. It lags behind the first one by a turn.
+    if (link->tunnels_up() == 0 || directory_.count(name) == 0)
       return {false, fmt::format("no tunnel to server {}: {}", name, link->status().last_error)};
   }
   return {true, ""};

@@ -6,13 +6,13 @@
 #include <string>
 #include <vector>
 
-#include "agent/config.hpp"
-#include "agent/server_links.hpp"
-#include "agent/system_mappings.hpp"
+#include "agent/config/config.hpp"
+#include "agent/links/server_links.hpp"
+#include "agent/mappings/system_mappings.hpp"
+#include "common/ports/client_ports.hpp"
 #include "common/program/program.hpp"
-#include "common/tunnel/local_ports.hpp"
-#include "common/tunnel/target_check.hpp"
 #include "common/tunnel/tunnel_directory.hpp"
+#include "common/upstream/target_check.hpp"
 
 namespace culvert::agent {
 
@@ -31,10 +31,11 @@ class AgentPlan final : public Plan {
   std::shared_ptr<SystemMappings> mappings_;
 };
 
-/// culvert-agent: keeps its links, opens its channels, and leads what servers ask for to what its file exposes.
+/// culvert-agent: keeps its links, opens its channels, and connects streams of servers to the targets that its file
+/// exposes.
 class AgentService final : public Service {
  public:
-  AgentService(const Surroundings& around, std::unique_ptr<Plan> plan);
+  AgentService(const ProgramContext& context, std::unique_ptr<Plan> plan);
   ~AgentService() override;
 
   Result<void> start() override;
@@ -47,27 +48,29 @@ class AgentService final : public Service {
   void collect(MetricsPage& page) override;
 
  private:
-  void take_links(const AgentPlan& plan);
+  void apply_links(const AgentPlan& plan);
   void retire(std::unique_ptr<ServerLinks> links);
+  void warn_of_weak_tls();
   void check_loaded_targets();
 
-  Surroundings around_;
+  ProgramContext context_;
   std::unique_ptr<AgentPlan> plan_;
   TunnelDirectory directory_;
-  std::vector<std::unique_ptr<StreamAcceptor>> acceptors_;
-  std::vector<std::unique_ptr<BackEndPool>> pools_;
+  std::vector<WorkerTools> tools_;  ///< One per worker.
   Snapshot<SystemMappings> mappings_;
-  LinkSurroundings link_surroundings_;
-  std::map<std::string, std::unique_ptr<ServerLinks>> links_;  ///< By the server's name.
-  std::vector<std::unique_ptr<ServerLinks>> retired_;          ///< Their last tunnels are ending.
+  Offload offload_;  ///< Reads files for the links.
+  LinkContext link_context_;
+  std::map<std::string, std::unique_ptr<ServerLinks>> links_;  ///< Keyed by name of the server.
+  std::vector<std::unique_ptr<ServerLinks>> retired_;          ///< Links whose last tunnels are ending.
   struct CountedServer {
     std::string name;
     std::shared_ptr<const ReplicaCounts> replicas;
   };
   Snapshot<std::vector<CountedServer>> counted_{std::make_shared<const std::vector<CountedServer>>()};
-  LocalPorts ports_;
+  ClientPorts ports_;
   TargetCheck target_check_;
-  std::map<std::string, Error> unreachable_;  ///< By the mapping's server and virtual address, when it was loaded.
+  /// Results of the check at load, keyed by the mapping's server and virtual address.
+  std::map<std::string, Error> unreachable_;
 };
 
 }  // namespace culvert::agent

@@ -5,7 +5,7 @@
 
 namespace culvert::agent {
 
-/// The options of culvert-agent without a file, and what they mean.
+/// Returns the options of culvert-agent without a file, and their meaning.
 Trial trial();
 
 }  // namespace culvert::agent

@@ -9,7 +9,7 @@
 
 namespace culvert::protocol {
 
-/// Big-endian integers at the start of a span. The caller has checked that it is long enough.
+/// Big-endian integers at the start of a span. The caller has checked that the span is long enough.
 template <std::unsigned_integral T>
 T load(std::span<const std::byte> from) {
   T value;

@@ -7,8 +7,8 @@ namespace culvert {
 
 [[noreturn]] void check_failed(const char* claim, std::source_location where);
 
-/// A claim about our own code, held in release builds too: prints `claim` and aborts when it does not hold.
-/// Never for what a peer or the world can cause: that is a Reason or an Error.
+/// A claim about our own code, checked in release builds too: prints `claim` and aborts if it does not hold.
+/// Never use it for what a peer or the environment can cause: that is a Reason or an Error.
 inline void check(bool holds, const char* claim, std::source_location where = std::source_location::current()) {
   if (!holds) [[unlikely]]
     check_failed(claim, where);

@@ -54,7 +54,7 @@ bool ReceiveCredit::wants_growth(Time now, std::optional<Time> round_trip) {
   epoch_taken_ = taken_;
   epoch_started_ = now;
   if (!round_trip || elapsed > 2 * *round_trip) return false;
-  // What a stream cannot fill within a round trip would only stand in a queue, before everybody's small requests.
+  // More than a stream can fill within a round trip would only wait in a queue, ahead of other streams' small requests.
   const auto fills = static_cast<std::uint64_t>(round_trip->count()) * window_bytes_per_us;
   return window_ < std::min(fills, *round_trip > far_round_trip ? window_bytes_max : window_bytes_near_max);
 }

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::uint8_t ignorable_types_from = 0x80;
 
-/// What SPEC 4.2 says of one type.
+/// One type's row in the table of SPEC 4.2.
 struct Shape {
   bool on_stream;
   std::uint8_t flags;
@@ -36,7 +36,8 @@ std::optional<Shape> shape_of(std::uint8_t type) {
     case FrameType::credit: return Shape{true, 0, 8, 8};
     case FrameType::fin: return Shape{true, flag_aborted, 0, 0};
     case FrameType::reset:
-    case FrameType::stop: return Shape{true, 0, 4, 4};
+    case FrameType::stop:
+    case FrameType::pending: return Shape{true, 0, 4, 4};
     case FrameType::head: return Shape{true, 0, 1, static_cast<std::uint32_t>(head_payload_bytes_max)};
   }
   return std::nullopt;
@@ -64,11 +65,11 @@ std::expected<DecodedHeader, Reason> decode_header(std::span<const std::byte, fr
   if (payload_bytes > (greeted ? longest : greeting_payload_bytes_max)) {
     return std::unexpected(Reason::frame_too_large);
   }
+  const auto shape = shape_of(type);
   if (type >= ignorable_types_from) {
     if (!greeted) return std::unexpected(Reason::protocol);
-    return DecodedHeader{std::nullopt, payload_bytes};
+    if (!shape) return DecodedHeader{std::nullopt, payload_bytes};
   }
-  const auto shape = shape_of(type);
   if (!shape || reserved != 0 || (flags & ~shape->flags) != 0 || stream > stream_id_max) {
     return std::unexpected(Reason::protocol);
   }

@@ -13,9 +13,12 @@
 
 namespace culvert::protocol {
 
+/// Which of the two programs a side of the tunnel is.
+enum class Role : std::uint8_t { agent, server };
+
 using StreamId = std::uint32_t;
 
-/// SPEC 4.2. Numbers below 0x80 are critical: an unknown one ends the tunnel. From 0x80 on they may be skipped.
+/// SPEC 4.2. Numbers below 0x80 are critical: an unknown one ends the tunnel. Unknown ones from 0x80 on are skipped.
 enum class FrameType : std::uint8_t {
   hello = 0x01,
   welcome = 0x02,
@@ -32,10 +35,11 @@ enum class FrameType : std::uint8_t {
   reset = 0x16,
   stop = 0x17,
   head = 0x18,
+  pending = 0x90,
 };
 
-inline constexpr std::uint8_t flag_pong = 0x01;     ///< PING: this one answers.
-inline constexpr std::uint8_t flag_aborted = 0x01;  ///< FIN: what came is cut off.
+inline constexpr std::uint8_t flag_pong = 0x01;     ///< PING: this is an answer.
+inline constexpr std::uint8_t flag_aborted = 0x01;  ///< FIN: the bytes before it are cut off.
 
 /// SPEC 4.1: type, flags, two reserved bytes, stream id, payload length; big-endian.
 struct FrameHeader {
@@ -47,29 +51,31 @@ struct FrameHeader {
 
 void encode_header(const FrameHeader& header, std::span<std::byte, frame_header_bytes> out);
 
-/// A header that may stand on the wire, nullopt for a frame of the ignorable range (only its length counts), or why the
-/// tunnel must end: unknown critical type, flag or reserved bits, stream 0 where a stream is needed or the reverse, a
-/// length that the type does not have. `greeted` is false until HELLO or WELCOME came: no frame is longer than 4 KiB
-/// until then.
+/// A decoded header. `header` is nullopt for a frame of the ignorable range, of which only the length counts.
 struct DecodedHeader {
   std::optional<FrameHeader> header;
   std::uint32_t payload_bytes = 0;
 };
+/// Checks a header by SPEC 4.1. An error is why the tunnel must end: an unknown critical type, flag or reserved bits,
+/// stream 0 where a stream is needed or the reverse, a length that the type does not have. `greeted` is false until
+/// HELLO or WELCOME came; until then no frame is longer than 4 KiB.
 std::expected<DecodedHeader, Reason> decode_header(std::span<const std::byte, frame_header_bytes> bytes, bool greeted);
 
-/// Cuts a byte stream into frames. Result independent of how the bytes were sliced (threats A3). DATA payload is handed
-/// on in the parts that come, straight from the caller's bytes; what other frames carry is collected, at most
-/// frame_payload_bytes_max.
+/// Cuts a byte stream into frames. The result does not depend on how the bytes were sliced (threats A3). The payload of
+/// DATA is passed on in the parts that come, as views of the caller's bytes. The payload of any other frame is
+/// collected first; it has at most head_payload_bytes_max.
 class FrameReader {
  public:
   struct Part {
     FrameHeader header;
-    std::span<const std::byte> payload;  ///< DATA: what is here. Other types: all of it. Valid until the next call.
-    bool first = true;                   ///< DATA: the part with which the frame begins.
+    std::span<const std::byte>
+        payload;        ///< DATA: the part that came. Other types: all of it. Valid until the next call.
+    bool first = true;  ///< DATA: the part that begins the frame. Other types: always true.
   };
 
-  /// `bytes` must stay valid until next() wants more. Only when it does, feed again.
+  /// `bytes` must stay valid until next() returns nullopt. Feed again only then.
   void feed(std::span<const std::byte> bytes);
+  /// The next part; nullopt: more bytes are needed. An error is why the tunnel must end.
   std::expected<std::optional<Part>, Reason> next();
   void set_greeted() { greeted_ = true; }
   /// Frames of the ignorable range that were skipped.

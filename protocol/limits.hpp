@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
-// Every maximum of the protocol, each with the section of SPEC.md that fixes it. Change one here, in SPEC 9, and
-// nowhere else.
+// Every limit of the protocol, by the section of SPEC.md that defines it. SPEC 9 has the same table, and a test
+// compares the two: change a limit in both.
 
 namespace culvert::protocol {
 
@@ -15,7 +15,7 @@ inline constexpr std::size_t frame_header_bytes = 12;
 inline constexpr std::size_t frame_payload_bytes_max = 65'536;
 inline constexpr std::size_t greeting_payload_bytes_max = 4'096;
 inline constexpr std::size_t head_payload_bytes_max = 81'920;
-/// What we put into one DATA frame: with its header it fills four TLS records exactly.
+/// The most that we put into one DATA frame: with its header it fills four TLS records exactly.
 inline constexpr std::size_t data_payload_bytes_preferred = 65'536 - frame_header_bytes;
 
 // SPEC 5: messages.
@@ -24,7 +24,7 @@ inline constexpr std::uint32_t message_map_entries_max = 256;
 inline constexpr std::uint32_t message_array_entries_max = 1'024;
 inline constexpr std::uint32_t message_string_bytes_max = 4'096;
 inline constexpr std::uint32_t message_elements_max = 4'096;
-/// A longer list is no Strings to MessageReader: a view of 16 bytes for each byte of input would be a bomb.
+/// MessageReader does not read a longer list as Strings: one view of 16 bytes per byte of input would multiply memory.
 inline constexpr std::size_t message_list_strings_max = 64;
 inline constexpr std::uint32_t head_string_bytes_max = 8'192;
 inline constexpr std::size_t head_fields_bytes_max = 66'560;
@@ -40,7 +40,7 @@ inline constexpr std::uint32_t stream_id_max = 0x7fff'ffff;
 inline constexpr std::uint32_t streams_max = 10'000;
 inline constexpr std::size_t optimistic_bytes_max = 16'384;
 inline constexpr std::uint32_t consecutive_empty_data_frames_max = 1;
-inline constexpr std::uint32_t heads_max = 11;
+inline constexpr std::uint32_t pending_ms_max = 3'600'000;
 
 // SPEC 7: flow control.
 inline constexpr std::uint64_t window_bytes_min = 16'384;

@@ -6,7 +6,7 @@
 namespace culvert::protocol {
 
 bool Liveness::allow_ping(Time now) {
-  // Twice a second's worth may come at once: what a stalled network held back.
+  // The PINGs of two seconds may come at once: a stalled network held them back.
   const auto refill = (now - pings_counted_) * std::int64_t{pings_per_second_max} / Time(std::chrono::seconds(1));
   if (refill > 0) {
     pings_left_ = static_cast<std::uint32_t>(
@@ -19,7 +19,7 @@ bool Liveness::allow_ping(Time now) {
 }
 
 void Liveness::pong(Time sent, Time now) {
-  // A peer may answer with a stamp that we never sent; then it measures nothing.
+  // A peer may answer with a stamp that we never sent; such an answer measures nothing.
   if (!ping_unanswered_ || sent != last_ping_) return;
   ping_unanswered_ = false;
   const Time sample = std::max(now - sent, Time(1));

@@ -12,13 +12,18 @@
 namespace culvert::protocol {
 namespace {
 
+constexpr std::size_t keys_usual = 12;  ///< More than messages of ours have, so that no vector need grow.
+
 /// Walks a msgpack document without recursion and without trusting a declared size. msgpack's parser hides how a value
-/// was written, so the visitor sums what the shortest form would take: at the end that must be the size of the payload
-/// (threats A6: one value, one form).
+/// was written, so the visitor sums the sizes of the shortest forms: the sum must be the size of the payload (threats
+/// A6: each value has one form).
 class StrictVisitor : public msgpack::null_visitor {
  public:
   StrictVisitor(std::size_t payload_bytes, std::uint32_t string_bytes_max, std::vector<MessageReader::Field>& fields)
-      : payload_bytes_(payload_bytes), string_bytes_max_(string_bytes_max), fields_(fields) {}
+      : payload_bytes_(payload_bytes), string_bytes_max_(string_bytes_max), fields_(fields) {
+    keys_.reserve(keys_usual);
+    fields_.reserve(keys_usual);
+  }
 
   bool complete() const { return ok_ && shortest_bytes_ == payload_bytes_; }
 
@@ -36,7 +41,7 @@ class StrictVisitor : public msgpack::null_visitor {
                                                    : 9;
     return add(bytes) && take(MessageReader::Other{});
   }
-  // No field of ours is a float, and no other would survive a second implementation's rounding.
+  // No field of ours is a float, and two implementations may round one differently.
   bool visit_float32(float) { return false; }
   bool visit_float64(double) { return false; }
   bool visit_ext(const char*, std::uint32_t) { return false; }
@@ -82,7 +87,7 @@ class StrictVisitor : public msgpack::null_visitor {
     shortest_bytes_ += bytes;
     return shortest_bytes_ <= payload_bytes_ && ++elements_ <= message_elements_max;
   }
-  /// Each element takes a byte at least.
+  /// Each element takes at least one byte.
   bool fits(std::size_t count) const { return count <= payload_bytes_ - shortest_bytes_; }
 
   bool enter(Kind kind) {
@@ -90,7 +95,7 @@ class StrictVisitor : public msgpack::null_visitor {
     if (depth_ == 1)
       fields_.back().value =
           kind == Kind::array ? MessageReader::Value(MessageReader::Strings{}) : MessageReader::Other{};
-    // An array that holds more than strings is no Strings.
+    // An array that holds anything but strings is not Strings.
     if (depth_ == 2) fields_.back().value = MessageReader::Other{};
     levels_[depth_++] = Level{kind, keys_.size()};
     return true;
@@ -140,7 +145,6 @@ class StrictVisitor : public msgpack::null_visitor {
 std::expected<MessageReader, Reason> MessageReader::read(std::span<const std::byte> payload,
                                                          std::uint32_t string_bytes_max) {
   MessageReader reader;
-  reader.fields_.reserve(8);
   StrictVisitor visitor(payload.size(), string_bytes_max, reader.fields_);
   std::size_t offset = 0;
   const auto* data = reinterpret_cast<const char*>(payload.data());

@@ -16,27 +16,27 @@
 namespace culvert::protocol {
 
 /// One msgpack map of string keys, read strictly within the limits of SPEC 5 (threats A4 to A6). Views point into the
-/// payload, which must outlive it.
+/// payload, which must outlive the reader.
 class MessageReader {
  public:
-  /// Something nested that this version has no use for; it was checked all the same.
+  /// A value that no field of this version has; it was checked like any other.
   struct Other {};
   using Strings = std::vector<std::string_view>;
   using Binary = std::span<const std::byte>;
   using Value = std::variant<Other, std::uint64_t, bool, std::string_view, Binary, Strings>;
 
-  /// `string_bytes_max`: of a key or a string; message_string_bytes_max but for HEAD.
+  /// `string_bytes_max` is the limit of a key or a string: message_string_bytes_max, except for HEAD.
   static std::expected<MessageReader, Reason> read(std::span<const std::byte> payload,
                                                    std::uint32_t string_bytes_max = message_string_bytes_max);
 
-  /// The value of `key` when it is there with type T and its numeric value is at most `max`; `fallback` when the key is
-  /// missing. Anything else makes the message bad: ask bad() once, after the last key.
+  /// The value of `key`, if it has the call's type and is within its limits; `fallback` if the key is missing. Anything
+  /// else, also a missing key without a fallback, makes the message bad: ask bad() once, after the last key.
   std::uint64_t number(std::string_view key, std::uint64_t max, std::optional<std::uint64_t> fallback = std::nullopt);
   bool boolean(std::string_view key, bool fallback);
   std::string_view string(std::string_view key, std::size_t bytes_max,
                           std::optional<std::string_view> fallback = std::nullopt);
   Binary binary(std::string_view key, std::size_t bytes);
-  /// Of any size up to `bytes_max`; empty when the key is missing.
+  /// Any size up to `bytes_max`; empty if the key is missing.
   Binary binary_up_to(std::string_view key, std::size_t bytes_max);
   Strings strings(std::string_view key, std::size_t count_max, std::size_t bytes_max);
   bool bad() const { return bad_; }

@@ -15,7 +15,11 @@ namespace {
 /// msgpack's packer over a growing vector.
 class MessageWriter {
  public:
-  explicit MessageWriter(std::uint32_t pairs) : packer_(sink_) { packer_.pack_map(pairs); }
+  /// `bytes`: room for most messages, so that the vector need not grow.
+  explicit MessageWriter(std::uint32_t pairs, std::size_t bytes = 128) : packer_(sink_) {
+    sink_.bytes.reserve(bytes);
+    packer_.pack_map(pairs);
+  }
 
   MessageWriter& put(std::string_view key, std::uint64_t value) {
     put_string(key);
@@ -63,8 +67,8 @@ class MessageWriter {
   msgpack::packer<Sink> packer_;
 };
 
-/// A text as the peer will take it: well-formed UTF-8, cut between two characters. Texts carry what systems and peers
-/// said, and a REJECT that is malformed would cost the tunnel.
+/// The text in a form that the peer accepts: well-formed UTF-8, cut between two characters. Texts quote systems and
+/// peers, and one malformed REJECT would end the tunnel.
 std::string sendable(std::string text) {
   const bool well_formed = is_utf8(text);
   const auto is_continuation = [](char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; };
@@ -157,13 +161,14 @@ std::expected<Welcome, Reason> decode_welcome(std::span<const std::byte> payload
 }
 
 std::vector<std::byte> encode(const Open& message) {
-  const bool to_host = message.kind != Open::Kind::service;
-  MessageWriter writer(to_host ? 5 : 4);
+  const bool to_host = message.kind == Open::Kind::host || message.kind == Open::Kind::http;
+  MessageWriter writer(4 + to_host + (message.bond != 0));
   writer.put("kind", std::uint64_t{std::to_underlying(message.kind)})
       .put("name", std::string_view(message.name))
       .put("credit", message.credit)
       .put("dial_ms", static_cast<std::uint64_t>(message.dial_time_max.count()));
   if (to_host) writer.put("port", std::uint64_t{message.port});
+  if (message.bond != 0) writer.put("bond", std::uint64_t{message.bond});
   return writer.take();
 }
 
@@ -177,21 +182,28 @@ std::expected<Open, Reason> decode_open(std::span<const std::byte> payload) {
       .port = static_cast<std::uint16_t>(reader->number("port", UINT16_MAX, 0)),
       .credit = reader->number("credit", window_bytes_max),
       .dial_time_max = std::chrono::milliseconds(reader->number("dial_ms", hour_ms, 10'000)),
+      .bond = static_cast<std::uint32_t>(reader->number("bond", stream_id_max, 0)),
   };
   if (reader->bad() || !is_name(message.name)) return std::unexpected(Reason::protocol);
   return message;
 }
 
-/// Keys that say nothing are left out: most heads have few.
+/// Keys without a meaning for this head are left out: most heads have few.
 std::vector<std::byte> encode(const Head& message) {
   const bool is_request = message.kind == Head::Kind::request;
   const bool is_response = message.kind == Head::Kind::response || message.kind == Head::Kind::interim;
+  const bool has_reason = (is_response || message.kind == Head::Kind::failure) && !message.reason.empty();
   const bool has_length = message.framing == Head::Framing::length;
-  const auto pairs =
-      1 + (is_request ? 4 + !message.query.empty() + message.expects_continue + message.accepts_trailers : 0) +
-      (is_response ? 1 + !message.reason.empty() : 0) + (message.framing != Head::Framing::none) + has_length +
-      !message.upgrade.empty() + !message.fields.empty();
-  MessageWriter writer(static_cast<std::uint32_t>(pairs));
+  const auto pairs = 1 +
+                     (is_request ? 4 + !message.query.empty() + !message.query_bytes.empty() +
+                                       message.expects_continue + message.accepts_trailers
+                                 : 0) +
+                     is_response + has_reason + (message.framing != Head::Framing::none) + has_length +
+                     !message.upgrade.empty() + !message.fields.empty();
+  constexpr std::size_t keys_and_numbers = 128;
+  MessageWriter writer(static_cast<std::uint32_t>(pairs), keys_and_numbers + message.host.size() + message.path.size() +
+                                                              message.query.size() + message.query_bytes.size() +
+                                                              message.upgrade.size() + message.fields.size());
   writer.put("kind", std::uint64_t{std::to_underlying(message.kind)});
   if (is_request) {
     writer.put("method", message.method)
@@ -199,13 +211,12 @@ std::vector<std::byte> encode(const Head& message) {
         .put("port", std::uint64_t{message.port})
         .put("path", message.path);
     if (!message.query.empty()) writer.put("query", message.query);
+    if (!message.query_bytes.empty()) writer.put("query_bytes", message.query_bytes);
     if (message.expects_continue) writer.put("expect", true);
     if (message.accepts_trailers) writer.put("te", true);
   }
-  if (is_response) {
-    writer.put("status", std::uint64_t{message.status});
-    if (!message.reason.empty()) writer.put("reason", message.reason);
-  }
+  if (is_response) writer.put("status", std::uint64_t{message.status});
+  if (has_reason) writer.put("reason", message.reason);
   if (message.framing != Head::Framing::none) writer.put("framing", std::uint64_t{std::to_underlying(message.framing)});
   if (has_length) writer.put("length", message.length);
   if (!message.upgrade.empty()) writer.put("upgrade", message.upgrade);
@@ -217,7 +228,7 @@ std::expected<Head, Reason> decode_head(std::span<const std::byte> payload) {
   auto reader = MessageReader::read(payload, head_string_bytes_max);
   if (!reader) return std::unexpected(reader.error());
   const auto text = [&reader](std::string_view key) { return reader->string(key, head_string_bytes_max, ""); };
-  const auto kind = reader->number("kind", 4);
+  const auto kind = reader->number("kind", 5);
   Head message{
       .kind = static_cast<Head::Kind>(kind),
       .method = text("method"),
@@ -225,6 +236,7 @@ std::expected<Head, Reason> decode_head(std::span<const std::byte> payload) {
       .port = static_cast<std::uint16_t>(reader->number("port", UINT16_MAX, 0)),
       .path = text("path"),
       .query = text("query"),
+      .query_bytes = reader->binary_up_to("query_bytes", head_string_bytes_max),
       .expects_continue = reader->boolean("expect", false),
       .accepts_trailers = reader->boolean("te", false),
       .status = static_cast<std::uint16_t>(reader->number("status", 599, 0)),

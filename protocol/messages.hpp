@@ -14,15 +14,15 @@
 #include "protocol/limits.hpp"
 #include "protocol/reason.hpp"
 
-// What travels as msgpack (SPEC 5), as plain values. Decoding is strict: one map of string keys and nothing behind it;
-// unknown keys are ignored, duplicate keys, ext types, long forms of short values, invalid UTF-8, depth and sizes
-// beyond limits.hpp are Reason::protocol.
+// The messages of SPEC 5 as plain values. Decoding is strict: a payload is one map of string keys, with nothing after
+// it. Unknown keys are ignored. Duplicate keys, ext types, long forms of short values, invalid UTF-8, and depths and
+// sizes beyond limits.hpp are Reason::protocol.
 
 namespace culvert::protocol {
 
 using InstanceId = std::array<std::byte, instance_bytes>;
 
-/// SPEC 5.1, agent to server, the first frame.
+/// SPEC 5.1: agent to server, the first frame.
 struct Hello {
   std::uint32_t version_min = 1;
   std::uint32_t version_max = 1;
@@ -35,61 +35,63 @@ struct Hello {
   friend bool operator==(const Hello&, const Hello&) = default;
 };
 
-/// SPEC 5.2, the server's answer.
+/// SPEC 5.2: the server's answer.
 struct Welcome {
   std::uint32_t version = 1;
   std::vector<std::string> capabilities;
   InstanceId instance{};              ///< Random, one per server process.
   std::string replica;                ///< The name of this server process among its replicas.
-  std::vector<std::string> replicas;  ///< Of all that are ready, as in Replicas.
+  std::vector<std::string> replicas;  ///< All that are ready, as in Replicas.
   std::string software;
   friend bool operator==(const Welcome&, const Welcome&) = default;
 };
 
-/// SPEC 5.3.
+/// SPEC 5.3: asks for a stream.
 struct Open {
   enum class Kind : std::uint8_t {
     service = 1,  ///< To a virtual service name; agent to server.
     host = 2,     ///< To a virtual host and port; server to agent.
     http = 3,     ///< One HTTP exchange with a virtual host and port; server to agent. HEADs follow (SPEC 5.7).
+    bond = 4,     ///< Ties a client to back-end connections of its own (SPEC 5.10); server to agent.
   };
   Kind kind = Kind::service;
   std::string name;
   std::uint16_t port = 0;                           ///< Kind::host and Kind::http.
   std::uint64_t credit = 0;                         ///< How much the acceptor may send, from offset 0.
   std::chrono::milliseconds dial_time_max{10'000};  ///< How long the opener waits for the dial.
+  std::uint32_t bond = 0;                           ///< Kind::http: the stream of the client's bond; 0: none.
   friend bool operator==(const Open&, const Open&) = default;
 };
 
-/// SPEC 5.4.
+/// SPEC 5.4: refuses a stream.
 struct Reject {
   Reason reason = Reason::internal;
-  bool retryable = false;  ///< Another tunnel may take it.
+  bool retryable = false;  ///< The stream may be opened on another tunnel.
   std::string text;        ///< For the opener's log.
   friend bool operator==(const Reject&, const Reject&) = default;
 };
 
-/// SPEC 5.5.
+/// SPEC 5.5: the sender drains, or has ended the tunnel.
 struct Goaway {
   enum class Kind : std::uint8_t { draining = 1, final = 2 };
   Kind kind = Kind::draining;
   Reason reason = Reason::none;
-  std::uint32_t last_stream = 0;       ///< final: the highest id of the receiver's that was handled; 0 is none.
+  std::uint32_t last_stream = 0;       ///< final: the receiver's highest id that was handled; 0: none.
   std::chrono::milliseconds delay{0};  ///< draining: leave within this time, at a moment of your own choice.
   std::string text;
   friend bool operator==(const Goaway&, const Goaway&) = default;
 };
 
-/// SPEC 5.8: the server processes that are ready, whole each time. Empty: this one has no name, and there is no other.
+/// SPEC 5.8: all server processes that are ready. Empty: the sender has no name, and there is no other process.
 struct Replicas {
-  std::vector<std::string> names;  ///< None is empty.
+  std::vector<std::string> names;  ///< No name is empty.
   friend bool operator==(const Replicas&, const Replicas&) = default;
 };
 
-/// SPEC 5.7: one head of an HTTP exchange. A view in both directions: what it points to must outlive it. What the parts
-/// may contain is the HTTP layer's matter, which checks each that comes; here only their sizes are.
+/// SPEC 5.7: one head of an HTTP exchange. A view, for encoding and decoding: what it points to must outlive it. Only
+/// sizes are checked here; the HTTP layer checks the contents of each head that comes.
 struct Head {
-  enum class Kind : std::uint8_t { request = 1, interim = 2, response = 3, trailers = 4 };
+  enum class Kind : std::uint8_t { request = 1, interim = 2, response = 3, trailers = 4, failure = 5 };
   enum class Framing : std::uint8_t { none = 0, length = 1, unknown = 2 };
   Kind kind = Kind::request;
   // Requests.
@@ -98,17 +100,18 @@ struct Head {
   std::uint16_t port = 0;
   std::string_view path;
   std::string_view query;
+  std::span<const std::byte> query_bytes;  ///< In place of `query`, if it is not UTF-8.
   bool expects_continue = false;
   bool accepts_trailers = false;
-  // Responses, interim ones too.
+  // Responses and interim responses.
   std::uint16_t status = 0;
-  std::string_view reason;
-  // All but trailers.
+  std::string_view reason;  ///< Of a failure too: what happened.
+  // All kinds but trailers and failure.
   Framing framing = Framing::none;
   std::uint64_t length = 0;
   std::string_view upgrade;
-  // All.
-  std::span<const std::byte> fields;  ///< Of each: name, zero byte, value, zero byte.
+  // All kinds.
+  std::span<const std::byte> fields;  ///< For each field: name, zero byte, value, zero byte.
 };
 
 std::vector<std::byte> encode(const Head& message);

@@ -7,8 +7,8 @@
 
 namespace culvert::protocol {
 
-/// First in, first out: what Session needs of std::deque, which takes half a kilobyte before its first item, three
-/// times per idle tunnel. This one holds nothing before its first item, and little whenever it is empty.
+/// First in, first out. Instead of std::deque, which takes half a kilobyte before its first item, three times per idle
+/// tunnel: this queue takes no memory before its first item, and little whenever it is empty.
 template <typename T>
 class Queue {
  public:
@@ -17,21 +17,21 @@ class Queue {
   T& front() { return items_[begin_]; }
 
   void push_back(T item) {
-    // Where the vector would grow, what was taken makes room first, unless that moves more than it frees.
+    // Before the vector grows, reuse the space of the popped items, unless that moves more items than it frees.
     if (items_.size() == items_.capacity() && begin_ > items_.size() / 2) {
       items_.erase(items_.begin(), items_.begin() + static_cast<std::ptrdiff_t>(begin_));
       begin_ = 0;
     }
     items_.push_back(std::move(item));
   }
-  /// The item must have been moved from, or be of no weight: its destruction may come later.
+  /// The item must have been moved from, or own nothing: it may be destroyed later.
   void pop_front() {
     if (++begin_ < items_.size()) return;
     items_.clear();
     begin_ = 0;
     if (items_.capacity() > kept_items) items_ = std::vector<T>();  // `= {}` would keep the memory.
   }
-  /// Takes away the last ones until `count` are left.
+  /// Removes the last items until `count` are left.
   void shrink(std::size_t count) {
     items_.erase(items_.begin() + static_cast<std::ptrdiff_t>(begin_ + count), items_.end());
   }

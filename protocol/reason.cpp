@@ -42,6 +42,8 @@ constexpr auto names = std::to_array<std::pair<Reason, std::string_view>>({
     {kind_unknown, "kind_unknown"},
     {speaks_http, "speaks_http"},
     {ambiguous_path, "ambiguous_path"},
+    {target_not_http, "target_not_http"},
+    {ambiguous_backslash, "ambiguous_backslash"},
 });
 
 }  // namespace

@@ -7,7 +7,7 @@
 
 namespace culvert::protocol {
 
-/// Why a tunnel or a stream ended: the closed list of SPEC 10. The numbers go over the wire and never change meaning.
+/// Why a tunnel or a stream ended: the closed list of SPEC 10. The numbers are sent, and never change their meaning.
 enum class Reason : std::uint32_t {
   // Tunnels: in GOAWAY.
   none = 0,
@@ -44,12 +44,14 @@ enum class Reason : std::uint32_t {
   kind_unknown = 47,
   speaks_http = 48,
   ambiguous_path = 49,
+  target_not_http = 50,
+  ambiguous_backslash = 51,
 };
 
 /// The stable word for logs, metrics labels and docs/errors.md: "target_refused".
 std::string_view to_string(Reason reason);
 
-/// The reason behind a number of the wire. nullopt: not in the list; a receiver treats it as `internal`.
+/// The reason that a received number means. nullopt: it is not in the list; a receiver takes it as `internal`.
 std::optional<Reason> reason_of(std::uint64_t number);
 
 }  // namespace culvert::protocol

@@ -5,10 +5,10 @@
 
 #include "protocol/stream.hpp"
 
-// Which stream sends next (SPEC 7.4): fair by bytes, in the manner of FQ-CoDel (RFC 8290 4.1). A stream that becomes
-// ready after a pause goes ahead of the bulky ones for one quantum, so that a small request does not wait behind
-// megabytes; when the quantum is spent it takes its place in the round. A stream that was served early and paused keeps
-// its place in the round until its turn has passed: pausing often wins nothing.
+// Which stream sends next (SPEC 7.4): fair by bytes, as in FQ-CoDel (RFC 8290, 4.1). A stream that becomes ready after
+// a pause goes ahead of the bulk streams for one quantum, so that a small request does not wait behind megabytes; when
+// the quantum is spent, the stream joins the round. A stream that was served early and then paused stays in the round
+// until its turn has passed, so that frequent pauses gain nothing.
 
 namespace culvert::protocol {
 
@@ -18,13 +18,13 @@ class Scheduler {
 
   /// The stream has something to send. Idempotent.
   void activate(Stream& stream);
-  /// It has nothing (no bytes, or no credit). Idempotent.
+  /// The stream has nothing to send: no bytes, or no credit. Idempotent.
   void deactivate(Stream& stream) { stream.ready = false; }
-  /// It dies: no link to it stays.
+  /// The stream will be destroyed: forgets it.
   void remove(Stream& stream);
-  /// Whose turn it is, nullptr when nobody is ready. The turn lasts until charge() has used up its quantum.
+  /// The stream whose turn it is; nullptr if none is ready. The turn lasts until charge() has used up its quantum.
   Stream* next();
-  /// It sent so many bytes, frame headers included.
+  /// The stream sent this many bytes, frame headers included.
   void charge(Stream& stream, std::size_t bytes) { stream.deficit -= static_cast<std::int32_t>(bytes); }
   bool empty() const { return fresh_.head == nullptr && rounds_.head == nullptr; }
 

@@ -5,8 +5,8 @@
 
 namespace culvert::protocol {
 
-/// Where a stream is in its life (SPEC 6.2). "finished" in `opening` and `offered` means that the opener's FIN came
-/// before the answer.
+/// Where a stream is in its life (SPEC 6.2). "finished" after `opening` and `offered` means that the opener's FIN was
+/// sent before the answer.
 enum class StreamState : std::uint8_t {
   opening,           ///< We sent OPEN; no answer yet.
   opening_finished,  ///< The same, and we sent FIN.
@@ -15,7 +15,7 @@ enum class StreamState : std::uint8_t {
   open,
   sent_fin,      ///< We may only receive.
   received_fin,  ///< We may only send.
-  closed,        ///< Forgotten as soon as what we owe is sent.
+  closed,        ///< Erased as soon as what we owe is sent.
 };
 
 enum class StreamEvent : std::uint8_t {
@@ -40,15 +40,15 @@ inline constexpr int stream_events = 13;
 struct Transition {
   enum class Verdict : std::uint8_t {
     go,       ///< `next` is the new state.
-    discard,  ///< The stream is gone: count it and carry on.
+    discard,  ///< The stream is gone: count the frame and continue.
     breach,   ///< The peer broke the protocol: the tunnel ends with Reason::protocol.
-    defect,   ///< We would break it: our own code is wrong.
+    defect,   ///< We would break the protocol: our own code is wrong.
   };
   Verdict verdict;
   StreamState next;
 };
 
-/// The table of SPEC 6.2: every cell is defined.
+/// The table of SPEC 6.2, which defines every cell.
 Transition transition(StreamState state, StreamEvent event);
 
 }  // namespace culvert::protocol

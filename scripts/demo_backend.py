@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The back end of scripts/demo: answers 200 to /test for the host of its second argument, and shows what it got. It listens on the port of
-its first argument, on loopback or the address of its third."""
+"""The back end of scripts/demo: answers 200 to /test for the host in its second argument, and shows the request.
+
+It listens on the port in its first argument, on loopback or the address in its third."""
 
 import http.server
 import sys
@@ -12,7 +13,8 @@ class Backend(http.server.BaseHTTPRequestHandler):
     def answer(self, body=b""):
         host = self.headers.get("Host", "").rsplit(":", 1)[0]
         known = host == sys.argv[2] and self.path == "/test"
-        text = f"{self.command} {self.path} for {host}, seen by the back end {sys.argv[2]}\n{self.headers}".encode() + body
+        text = f"{self.command} {self.path} for {host}, seen by the back end {sys.argv[2]}\n{self.headers}"
+        text = text.encode() + body
         self.send_response(200 if known else 404)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.send_header("Content-Length", str(len(text)))

@@ -4,6 +4,7 @@
 #include <cstring>  // explicit_bzero
 #include <string_view>
 
+#include "common/program/private_memory.hpp"
 #include "common/program/program.hpp"
 #include "common/tls/secret_hash.hpp"
 #include "server/server.hpp"
@@ -11,7 +12,7 @@
 
 namespace {
 
-/// Without its final newline: what `hash-secret < file` and a person at a terminal mean. RFC 1929 has room for 255
+/// Hashes standard input without its final newline, which a file or a person at a terminal adds. RFC 1929 allows 255
 /// bytes.
 int hash_secret() {
   std::array<char, 258> room{};
@@ -36,15 +37,17 @@ int hash_secret() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  culvert::keep_memory_private();
   culvert::Program program;
   program.name = "culvert-server";
-  program.description = "The cloud end of Culvert's tunnels: accepts agents, and leads workloads to what they expose.";
+  program.description =
+      "The cloud end of Culvert's tunnels: accepts agents, and connects workloads to the systems that they expose.";
   program.default_config = "/etc/culvert/server.toml";
   program.trial = culvert::server::trial();
   program.load = culvert::server::ServerPlan::load;
-  program.make = [](const culvert::Surroundings& around,
+  program.make = [](const culvert::ProgramContext& context,
                     std::unique_ptr<culvert::Plan> plan) -> std::unique_ptr<culvert::Service> {
-    return std::make_unique<culvert::server::ServerService>(around, std::move(plan));
+    return std::make_unique<culvert::server::ServerService>(context, std::move(plan));
   };
   program.tools = {
       {"hash-secret", "Read a secret from standard input, and print its hash for secret_hash", hash_secret}};

@@ -9,22 +9,12 @@
 #include <fmt/core.h>
 
 #include "common/tunnel/tunnel_statuses.hpp"
-#include "server/virtual_listener.hpp"
 
 namespace culvert::server {
 namespace {
 
-/// Agents that are asked to leave spread themselves over this time.
+/// Agents that are asked to leave do so at random times within this period.
 constexpr std::chrono::milliseconds leave_within{5'000};
-
-std::vector<LocalPort::Settings> ports_of(const Config& config) {
-  std::vector<LocalPort::Settings> ports;
-  ports.reserve(config.virtual_listeners.size());
-  for (const VirtualListener& listener : config.virtual_listeners) {
-    ports.push_back(port_of(listener, fmt::format("virtual_listener {}", to_string(listener.virtual_host))));
-  }
-  return ports;
-}
 
 ServerPlan& plan_of(Plan& plan) {
   return static_cast<ServerPlan&>(plan);
@@ -34,31 +24,10 @@ std::unique_ptr<ServerPlan> own(std::unique_ptr<Plan> plan) {
   return std::unique_ptr<ServerPlan>(&plan_of(*plan.release()));
 }
 
-/// A new proxy where one is wanted at an address that none has; else nullptr.
-template <typename Proxy, typename Rules>
-Result<std::unique_ptr<Proxy>> staged_proxy(const Proxy* standing, const std::optional<Rules>& wanted,
-                                            const Surroundings& around, const TunnelDirectory& directory) {
-  if (!wanted || (standing != nullptr && standing->settings().port.listen == wanted->settings.port.listen))
-    return nullptr;
-  return Proxy::open(around.planes, directory, around.log, *wanted);
-}
-
-template <typename Proxy, typename Rules>
-void commit_proxy(std::unique_ptr<Proxy>& standing, std::optional<Rules> wanted, std::unique_ptr<Proxy> staged) {
-  if (staged || !wanted) {
-    standing = std::move(staged);
-  } else {
-    standing->change(std::move(*wanted));
-  }
-}
-
-CheckToken check_by(std::shared_ptr<TokenCheck> tokens) {
-  return [tokens = std::move(tokens)](std::string_view token, const std::string& location,
-                                      std::size_t worker) -> std::expected<ProxyRoute, std::string> {
-    auto account = tokens->account_of(token, worker, std::chrono::system_clock::now());
-    if (!account) return std::unexpected(std::string(account.error()->code));
-    return ProxyRoute{std::move(*account), location};
-  };
+PortContext make_port_context(const TunnelDirectory& directory, Log& log) {
+  auto http = std::make_shared<HttpProxyContext>(directory, log);
+  auto socks5 = std::make_shared<Socks5Context>(directory, log, http);
+  return {directory, log, std::move(http), std::move(socks5)};
 }
 
 }  // namespace
@@ -90,58 +59,56 @@ Result<std::unique_ptr<Plan>> ServerPlan::load(const ConfigSource& source) {
       std::make_shared<const TunnelPolicy>(TunnelPolicy{std::move(*tls),
                                                         checked.tunnel.trust_domain,
                                                         Denials(checked.deny.certificate_serials, checked.deny.agents),
-                                                        ServiceMappings(checked.service_mappings),
                                                         {checked.limits.streams_per_link_max, checked.limits.dials_max},
-                                                        checked.tunnel.congestion_control});
+                                                        checked.tunnel.congestion_control,
+                                                        checked.tunnel.tunnels_per_agent_max});
   return plan;
 }
 
-ServerService::ServerService(const Surroundings& around, std::unique_ptr<Plan> plan)
-    : around_(around),
+ServerService::ServerService(const ProgramContext& context, std::unique_ptr<Plan> plan)
+    : context_(context),
       plan_(own(std::move(plan))),
-      directory_(around_.planes),
-      agents_(around_.planes, directory_, around_.log, plan_->policy_),
-      ports_(around_.planes, directory_, around_.log, &around_.inherited),
-      key_fetcher_(around_.planes.home(), around_.log),
-      target_check_(around_.planes.home(), around_.log),
-      on_premise_ports_(around_.planes, directory_, around_.log),
+      directory_(context_.planes),
+      agents_(context_.planes, directory_, context_.log, plan_->policy_,
+              std::make_shared<const ServiceMappings>(plan_->config_.service_mappings)),
+      port_context_(make_port_context(directory_, context_.log)),
+      ports_(context_.planes, context_.log, &context_.inherited),
+      on_premise_ports_(context_.planes, context_.log, &context_.inherited),
+      key_fetcher_(context_.planes.home(), context_.log),
+      target_check_(context_.planes.home(), context_.log),
       cluster_numbers_(std::make_shared<const ClusterNumbers>()) {}
 
 Result<ServerService::Staged> ServerService::stage(const ServerPlan& plan) {
-  Staged staged;
-  auto ports = ports_.stage(ports_of(plan.config_));
+  auto ports = ports_.stage(ports_of(plan.config_, port_context_));
   if (!ports) return std::unexpected(ports.error());
+  Staged staged;
   staged.ports = std::move(*ports);
-  std::shared_ptr<TokenCheck> tokens;
-  if (!plan.issuers_.empty()) tokens = std::make_shared<TokenCheck>(plan.issuers_, around_.planes.workers().size());
-  if (plan.config_.http_proxy) staged.http_rules = HttpProxyRules{*plan.config_.http_proxy, tokens};
-  if (plan.config_.socks5_proxy) {
-    staged.socks5_rules = Socks5Rules{*plan.config_.socks5_proxy, {}};
-    if (tokens && plan.config_.socks5_proxy->takes_tokens) staged.socks5_rules->check_token = check_by(tokens);
-  }
-  auto http = staged_proxy(http_proxy_.get(), staged.http_rules, around_, directory_);
-  if (!http) return std::unexpected(http.error());
-  staged.http_proxy = std::move(*http);
-  auto socks5 = staged_proxy(socks5_proxy_.get(), staged.socks5_rules, around_, directory_);
-  if (!socks5) return std::unexpected(socks5.error());
-  staged.socks5_proxy = std::move(*socks5);
+  if (!plan.issuers_.empty())
+    staged.tokens = std::make_shared<TokenCheck>(plan.issuers_, context_.planes.workers().size());
+  if (plan.config_.http_proxy)
+    staged.http_rules = http_proxy_rules(*plan.config_.http_proxy, staged.tokens, passwords_);
+  if (plan.config_.socks5_proxy)
+    staged.socks5_rules = socks5_rules(*plan.config_.socks5_proxy, staged.tokens, passwords_);
+  const LimitSettings& limits = plan.config_.limits;
+  staged.head_limits = std::make_shared<const http::HeadLimits>(
+      http::HeadLimits{.head_bytes_max = limits.head_bytes_max, .line_bytes_max = limits.head_line_bytes_max});
   return staged;
 }
 
 void ServerService::commit(Staged staged) {
-  const auto older = std::exchange(tokens_, staged.http_rules ? staged.http_rules->tokens : nullptr);
+  const auto older = std::exchange(tokens_, std::move(staged.tokens));
   for (const TokenIssuer& issuer : tokens_ ? tokens_->issuers() : std::vector<TokenIssuer>())
     key_fetcher_.keep(issuer.keys, older ? older->keys_of(issuer.settings.issuer) : nullptr);
+  // If a proxy was removed, its old rules apply to its open connections.
+  if (staged.http_rules) port_context_.http->rules.publish(std::move(staged.http_rules));
+  port_context_.http->head_limits.publish(std::move(staged.head_limits));
+  if (staged.socks5_rules) port_context_.socks5->rules.publish(std::move(staged.socks5_rules));
   ports_.commit(std::move(staged.ports));
-  commit_proxy(http_proxy_, std::move(staged.http_rules), std::move(staged.http_proxy));
-  commit_proxy(socks5_proxy_, std::move(staged.socks5_rules), std::move(staged.socks5_proxy));
 }
 
-void ServerService::close_doors() {
+void ServerService::close_ports() {
   ports_.close();
   on_premise_ports_.close();
-  http_proxy_.reset();
-  socks5_proxy_.reset();
 }
 
 Result<void> ServerService::start() {
@@ -154,67 +121,71 @@ Result<void> ServerService::start() {
   return {};
 }
 
-/// The cluster that the plan names; one that stays the same is followed anew, too, since certificates may be others.
-/// What was known of it stays in force until the new one knows.
+/// Starts to follow the cluster of the plan. Also if it is the same one, since its certificates may have changed. The
+/// objects of the old one apply until the new one is synced.
 void ServerService::follow_cluster() {
   std::erase_if(retired_, [](const auto& each) { return each->is_over(); });
+  ClusterState known = known_cluster();
   if (cluster_) {
     was_synced_ = was_synced_ || cluster_->is_synced();
     cluster_->request_stop();
     retired_.push_back(std::move(cluster_));
   }
   const std::optional<ClusterPlan>& wanted = plan_->cluster_;
-  if (!wanted) return forget_cluster();
-  Cluster::Hooks hooks;
-  hooks.publish_mappings = [this](std::vector<ServiceMapping> table) {
-    cluster_mappings_ = std::move(table);
-    publish_policy();
-  };
-  hooks.publish_ports = [this](std::vector<OnPremisePort> ports) {
-    cluster_ports_ = std::move(ports);
-    publish_ports();
-  };
-  hooks.publish_replicas = [this](std::vector<std::string> names) {
-    cluster_replicas_ = std::move(names);
-    publish_replicas();
-  };
-  hooks.agents = [this] { return directory_.keys(); };
-  hooks.publish_numbers = [this](const ClusterNumbers& numbers) {
-    cluster_numbers_.publish(std::make_shared<const ClusterNumbers>(numbers));
-  };
-  cluster_ = std::make_unique<Cluster>(around_.planes.home(), around_.log, *wanted, std::move(hooks));
-  cluster_->start();
+  if (wanted) {
+    const Cluster::Hooks hooks{.agents = [this] { return directory_.keys(); },
+                               .changed = [this](ClusterPart part) { publish_cluster(part); }};
+    cluster_ = std::make_unique<Cluster>(context_.planes.home(), context_.log, *wanted, std::move(known), hooks);
+    cluster_->start();
+  } else {
+    was_synced_ = false;
+  }
+  publish_cluster(ClusterPart::numbers);
 }
 
-void ServerService::forget_cluster() {
-  cluster_mappings_.clear();
-  cluster_ports_.clear();
-  cluster_replicas_.clear();
-  cluster_numbers_.publish(std::make_shared<const ClusterNumbers>());
-  was_synced_ = false;
+const ClusterState& ServerService::known_cluster() const {
+  static const ClusterState nothing;
+  return cluster_ ? cluster_->state() : nothing;
+}
+
+void ServerService::publish_cluster(ClusterPart changed) {
+  switch (changed) {
+    case ClusterPart::mappings: return publish_mappings();
+    case ClusterPart::ports: return publish_ports();
+    case ClusterPart::replicas: return publish_replicas();
+    case ClusterPart::numbers:
+      return cluster_numbers_.publish(std::make_shared<const ClusterNumbers>(known_cluster().numbers));
+  }
 }
 
 void ServerService::publish_ports() {
   const std::optional<OnPremiseSettings>& settings = plan_->config_.on_premise_services;
   if (leaving_) return;
-  on_premise_ports_.change(settings ? cluster_ports_ : std::vector<OnPremisePort>(),
-                           settings ? settings->port : ListenSettings());
+  std::vector<ClientPort::Settings> wanted;
+  if (settings) {
+    for (const OnPremisePort& port : known_cluster().ports)
+      wanted.push_back(port_of(port, settings->port, port_context_));
+  }
+  on_premise_ports_.change_each(std::move(wanted), [this](const std::string& name, const Error& error) {
+    context_.log.limited(Log::Level::error, "on_premise_service.failed",
+                         {{"object", name.substr(name.find(' ') + 1)}, {"code", error.code}, {"text", error.text}});
+  });
 }
 
-/// Who we are and who else, as the cluster says or else the file.
+/// Publishes the names of the replicas: from the cluster if it is configured to provide them, otherwise from the file.
 void ServerService::publish_replicas() {
   const std::optional<KubernetesSettings>& cluster = plan_->config_.kubernetes;
-  if (cluster && !cluster->replicas_service.empty()) return agents_.set_replicas(cluster->identity, cluster_replicas_);
+  if (cluster && !cluster->replicas_service.empty())
+    return agents_.set_replicas(cluster->identity, known_cluster().replicas);
   agents_.set_replicas(plan_->config_.tunnel.replica, plan_->config_.tunnel.replicas);
 }
 
-/// What the file says, and behind it what the cluster says.
-void ServerService::publish_policy() {
-  TunnelPolicy policy = *plan_->policy_;
+/// Publishes the service mappings of the file, then those of the cluster: if both name a service, the first counts.
+void ServerService::publish_mappings() {
   std::vector<ServiceMapping> all = plan_->config_.service_mappings;
-  all.insert(all.end(), cluster_mappings_.begin(), cluster_mappings_.end());
-  policy.mappings = ServiceMappings(all);
-  agents_.change(std::make_shared<const TunnelPolicy>(std::move(policy)));
+  const std::vector<ServiceMapping>& more = known_cluster().mappings;
+  all.insert(all.end(), more.begin(), more.end());
+  agents_.change_mappings(std::make_shared<const ServiceMappings>(all));
 }
 
 Result<void> ServerService::reload(std::unique_ptr<Plan> plan) {
@@ -228,33 +199,36 @@ Result<void> ServerService::reload(std::unique_ptr<Plan> plan) {
   plan_ = std::move(fresh);
   publish_replicas();
   follow_cluster();
-  publish_policy();
+  agents_.change(plan_->policy_);
+  publish_mappings();
   publish_ports();
   return {};
 }
 
 void ServerService::drain(std::chrono::steady_clock::time_point deadline, std::function<void()> done) {
   leaving_ = true;
-  close_doors();
+  close_ports();
   agents_.drain(leave_within);
+  context_.planes.on_each([](DataPlane& plane) { plane.drain_clients(); });
   if (cluster_) cluster_->leave();
-  around_.planes.when_idle(
+  context_.planes.when_idle(
       [this](DataPlane& plane) {
         const bool is_leaving = plane.worker().index() == 0 && cluster_ && !cluster_->has_left();
-        return is_leaving || plane.ends() > 0 || !plane.tunnels().empty();
+        return is_leaving || !plane.is_idle() || !plane.tunnels().empty();
       },
       deadline, done);
 }
 
 void ServerService::stop(std::function<void()> done) {
   leaving_ = true;
-  close_doors();
+  close_ports();
+  passwords_.close();
   key_fetcher_.request_stop();
   if (cluster_) cluster_->request_stop();
   target_check_.request_stop();
   const auto finish = [this, done = std::move(done)] {
-    // A cancelled fetch ends in the next turns of the loop.
-    around_.planes.when_idle(
+    // A cancelled fetch ends in one of the next turns.
+    context_.planes.when_idle(
         [this](DataPlane& plane) {
           const auto over = [](const auto& each) { return each->is_over(); };
           return plane.worker().index() == 0 && !(key_fetcher_.is_over() && target_check_.is_over() &&
@@ -266,23 +240,10 @@ void ServerService::stop(std::function<void()> done) {
 }
 
 void ServerService::status(std::function<void(boost::json::object)> done) {
-  boost::json::array ports;
-  for (const LocalPorts::Status& port : ports_.status()) {
-    ports.push_back({{"name", port.name}, {"listen", port.listen}, {"connections", port.connections}});
-  }
-  boost::json::array proxies;
-  const auto add_proxy = [&proxies](std::string_view name, const auto& proxy) {
-    if (proxy)
-      proxies.push_back({{"name", name},
-                         {"listen", to_string(proxy->settings().port.listen)},
-                         {"connections", proxy->connections()}});
-  };
-  add_proxy("http_proxy", http_proxy_);
-  add_proxy("socks5_proxy", socks5_proxy_);
   boost::json::array clusters;
   if (cluster_) clusters.push_back(cluster_->status());
   gather_tunnels(
-      around_.planes,
+      context_.planes,
       [this](const Tunnel& tunnel, boost::json::object& object) {
         const AgentIdentity* identity = agents_.identity_of(tunnel);
         if (identity == nullptr) return;
@@ -290,7 +251,7 @@ void ServerService::status(std::function<void(boost::json::object)> done) {
         object["account"] = identity->account;
         object["location"] = identity->location;
       },
-      [ports = std::move(ports), proxies = std::move(proxies), clusters = std::move(clusters),
+      [ports = ports_.status("virtual_listeners"), proxies = ports_.status("proxies"), clusters = std::move(clusters),
        done = std::move(done)](boost::json::array tunnels) {
         done({{"program", "culvert-server"},
               {"version", CULVERT_VERSION},
@@ -313,29 +274,32 @@ void ServerService::check_targets(std::function<void(boost::json::array)> done) 
 }
 
 Readiness ServerService::readiness() {
-  if (cluster_ && !was_synced_ && !cluster_->is_synced()) return {false, "the cluster's objects have not come yet"};
+  if (cluster_ && !was_synced_ && !cluster_->is_synced()) return {false, "the cluster's objects are not received yet"};
   return {true, ""};
 }
 
 void ServerService::collect(MetricsPage& page) {
-  page.counter("culvert_tunnels_refused_total", "Connections to the tunnel port that proved no welcome identity.", {},
-               agents_.refused_handshakes());
+  page.counter("culvert_tunnels_refused_total", "Connections to the tunnel port that presented no accepted identity.",
+               {}, agents_.refused_handshakes());
+  page.counter("culvert_tunnel_probes_total",
+               "Connections to the tunnel port that were closed without a byte, as by a health check.", {},
+               agents_.probes());
   const auto cluster = cluster_numbers_.get();
   const auto count = [&page](std::string_view kind, std::size_t objects) {
-    page.gauge("culvert_kubernetes_objects", "Objects of the cluster that are followed.", {{"kind", kind}},
+    page.gauge("culvert_kubernetes_objects", "Objects of the cluster that the server follows.", {{"kind", kind}},
                static_cast<double>(objects));
   };
   count("ServiceMapping", cluster->service_mappings);
   count("OnPremiseService", cluster->on_premise_services);
-  page.gauge("culvert_kubernetes_synced", "1 once all that was asked for has come from the cluster.", {},
+  page.gauge("culvert_kubernetes_synced", "1 once all objects are received from the cluster.", {},
              cluster->is_synced ? 1 : 0);
   page.gauge("culvert_kubernetes_writer", "1 on the replica that holds the Lease, and writes.", {},
              cluster->is_writer ? 1 : 0);
-  page.gauge("culvert_kubernetes_replicas", "Replicas that are ready, as the cluster says.", {},
+  page.gauge("culvert_kubernetes_replicas", "Replicas that are ready, according to the cluster.", {},
              static_cast<double>(cluster->replicas));
   const auto requests = [&page](std::string_view result, std::uint64_t requests) {
-    page.counter("culvert_kubernetes_requests_total", "Questions to the API server, by what became of them.",
-                 {{"result", result}}, requests);
+    page.counter("culvert_kubernetes_requests_total", "Requests to the API server, by outcome.", {{"result", result}},
+                 requests);
   };
   requests("good", cluster->requests.good);
   requests("refused", cluster->requests.refused);

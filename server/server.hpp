@@ -4,16 +4,16 @@
 #include <memory>
 
 #include "common/base/snapshot.hpp"
+#include "common/ports/client_ports.hpp"
 #include "common/program/program.hpp"
-#include "common/tunnel/local_ports.hpp"
-#include "common/tunnel/target_check.hpp"
 #include "common/tunnel/tunnel_directory.hpp"
-#include "server/agent_acceptor.hpp"
-#include "server/config.hpp"
-#include "server/http_proxy.hpp"
+#include "common/upstream/target_check.hpp"
+#include "server/agents/agent_acceptor.hpp"
+#include "server/auth/password_checker.hpp"
+#include "server/auth/token_check.hpp"
+#include "server/config/config.hpp"
 #include "server/kubernetes/cluster.hpp"
-#include "server/on_premise_ports.hpp"
-#include "server/socks5_proxy.hpp"
+#include "server/ports.hpp"
 
 namespace culvert::server {
 
@@ -29,14 +29,14 @@ class ServerPlan final : public Plan {
   Config config_;
   ProgramSettings settings_;
   std::shared_ptr<const TunnelPolicy> policy_;
-  std::vector<TokenIssuer> issuers_;  ///< Of the HTTP proxy.
+  std::vector<TokenIssuer> issuers_;  ///< Issuers for the proxies.
   std::optional<ClusterPlan> cluster_;
 };
 
-/// culvert-server: agents come in by the tunnel listener, workloads by virtual listeners.
+/// culvert-server: accepts agents on the tunnel listener, and workloads on client ports.
 class ServerService final : public Service {
  public:
-  ServerService(const Surroundings& around, std::unique_ptr<Plan> plan);
+  ServerService(const ProgramContext& context, std::unique_ptr<Plan> plan);
 
   Result<void> start() override;
   Result<void> reload(std::unique_ptr<Plan> plan) override;
@@ -48,42 +48,40 @@ class ServerService final : public Service {
   void collect(MetricsPage& page) override;
 
  private:
-  /// What a configuration needs anew, opened before anything of it counts.
+  /// New objects of a configuration, made before any of it is applied.
   struct Staged {
-    LocalPorts::Staged ports;
-    std::optional<HttpProxyRules> http_rules;
-    std::unique_ptr<HttpProxy> http_proxy;
-    std::optional<Socks5Rules> socks5_rules;
-    std::unique_ptr<Socks5Proxy> socks5_proxy;
+    ClientPorts::Staged ports;
+    std::shared_ptr<TokenCheck> tokens;
+    std::shared_ptr<const HttpProxyRules> http_rules;  ///< nullptr: there is no HTTP proxy.
+    std::shared_ptr<const Socks5Rules> socks5_rules;   ///< nullptr: there is no SOCKS5 proxy.
+    std::shared_ptr<const http::HeadLimits> head_limits;
   };
   Result<Staged> stage(const ServerPlan& plan);
   void commit(Staged staged);
-  void close_doors();
+  void close_ports();
   void follow_cluster();
-  void forget_cluster();
-  void publish_policy();
+  const ClusterState& known_cluster() const;
+  void publish_cluster(ClusterPart changed);
+  void publish_mappings();
   void publish_replicas();
   void publish_ports();
 
-  Surroundings around_;
+  ProgramContext context_;
   std::unique_ptr<ServerPlan> plan_;
   TunnelDirectory directory_;
   AgentAcceptor agents_;
-  LocalPorts ports_;
-  std::unique_ptr<HttpProxy> http_proxy_;
-  std::unique_ptr<Socks5Proxy> socks5_proxy_;
-  std::shared_ptr<TokenCheck> tokens_;  ///< Of the proxies.
+  PortContext port_context_;
+  ClientPorts ports_;
+  ClientPorts on_premise_ports_;  ///< Ports of the cluster's OnPremiseServices.
+  PasswordChecker passwords_;
+  std::shared_ptr<TokenCheck> tokens_;  ///< Token check of the proxies.
   KeyFetcher key_fetcher_;
   TargetCheck target_check_;
   std::unique_ptr<Cluster> cluster_;
-  std::vector<std::unique_ptr<Cluster>> retired_;  ///< Of earlier configurations, ending.
-  std::vector<ServiceMapping> cluster_mappings_;
-  std::vector<OnPremisePort> cluster_ports_;
-  std::vector<std::string> cluster_replicas_;
-  OnPremisePorts on_premise_ports_;
+  std::vector<std::unique_ptr<Cluster>> retired_;  ///< Clusters of earlier configurations that are ending.
   Snapshot<ClusterNumbers> cluster_numbers_;
   bool leaving_ = false;
-  bool was_synced_ = false;  ///< With the cluster, by an earlier Cluster.
+  bool was_synced_ = false;  ///< An earlier Cluster was synced.
 };
 
 }  // namespace culvert::server

@@ -5,11 +5,11 @@ namespace culvert::server {
 
 namespace {
 
-constexpr const char* listen_usual = "127.0.0.1:8042";  // For one machine; a file's default is all of them.
+constexpr const char* listen_usual = "127.0.0.1:8042";  // For one machine; the default of a file is all addresses.
 
 Result<std::string> toml(const Trial::Values& values) {
   const auto listen = values.find("--listen");
-  // A server that runs as a service has the usual port of the metrics.
+  // A server that runs as a service may use the default port of the metrics.
   std::string text = "[metrics]\n" + toml_line("listen", "off") + "[tunnel]\n" +
                      toml_line("listen", listen == values.end() ? listen_usual : listen->second.front());
   for (const auto& [option, key] : {std::pair{"--certificate", "certificate"},
@@ -32,8 +32,8 @@ Result<std::string> toml(const Trial::Values& values) {
 
 Trial trial() {
   using enum Trial::Count;
-  return {.options = {{"--listen", "ADDRESS:PORT", "Where agents dial in; default 127.0.0.1:8042", optional},
-                      {"--service", "SERVICE=HOST:PORT", "What the account's agents reach by this name", many},
+  return {.options = {{"--listen", "ADDRESS:PORT", "The address that agents dial; default 127.0.0.1:8042", optional},
+                      {"--service", "SERVICE=HOST:PORT", "A service of the account's agents, and its address", many},
                       {"--account", "NAME", "The account that the services are for", once},
                       {"--trust-domain", "NAME", "The domain in the names of the agents", once},
                       {"--certificate", "FILE", "The server's certificate, PEM", once},

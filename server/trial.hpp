@@ -5,7 +5,7 @@
 
 namespace culvert::server {
 
-/// The options of culvert-server without a file, and what they mean.
+/// Returns the options of culvert-server without a file, and their meaning.
 Trial trial();
 
 }  // namespace culvert::server

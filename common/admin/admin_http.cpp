@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/admin/admin_http.hpp"
 
-#include <optional>
+#include <algorithm>
 #include <string_view>
 #include <utility>
 
@@ -9,6 +9,7 @@
 #include <boost/beast/http.hpp>
 #include <fmt/core.h>
 
+#include "common/admin/longest_silent.hpp"
 #include "common/net/socket_address.hpp"
 
 namespace culvert {
@@ -18,6 +19,7 @@ namespace beast = boost::beast;
 namespace http = beast::http;
 using boost::system::error_code;
 using tcp = asio::ip::tcp;
+using Clock = std::chrono::steady_clock;
 
 namespace {
 
@@ -43,7 +45,7 @@ Result<tcp::acceptor> bind(asio::io_context& context, const Endpoint& listen) {
   return acceptor;
 }
 
-/// Lets the peer read the answer before its unread rest of the request turns the close into a reset.
+/// Lets the peer read the answer before the close becomes a reset, because of the request's unread rest.
 asio::awaitable<void> close_gently(beast::tcp_stream& stream) {
   error_code ignored;
   stream.socket().shutdown(tcp::socket::shutdown_send, ignored);
@@ -69,6 +71,21 @@ struct AdminHttp::Reply {
   http::status status;
   std::string text;
   std::string_view content_type = "text/plain; charset=utf-8";
+};
+
+/// One connection, owned by the coroutine that serves it, and in the list of all until it ends.
+struct AdminHttp::Connection {
+  Connection(std::vector<Connection*>& all_connections, tcp::socket socket, const asio::ip::address& source)
+      : all(all_connections), stream(std::move(socket)), wait{source, Clock::now()} {
+    all.push_back(this);
+  }
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection() { std::erase(all, this); }
+
+  std::vector<Connection*>& all;
+  beast::tcp_stream stream;
+  ClientWait wait;
 };
 
 Result<std::unique_ptr<AdminHttp>> AdminHttp::open(const Endpoint& listen, AllowList allow_from, AdminPages pages,
@@ -104,24 +121,37 @@ asio::awaitable<void> AdminHttp::accept(tcp::acceptor acceptor) {
     if (gone) continue;
     if (!allow_from_.allows(peer.address())) {
       log_.limited(Log::Level::warn, "admin_http.denied", {{"source", peer.address().to_string()}});
-    } else if (thread_.tasks().size() > connections_max) {  // One task is this loop.
-      log_.limited(Log::Level::warn, "admin_http.full", {{"connections_max", connections_max}});
-    } else {
-      thread_.tasks().spawn(serve(std::move(socket)));
+    } else if (connections_.size() < connections_max || make_room()) {
+      thread_.tasks().spawn(serve(std::make_unique<Connection>(connections_, std::move(socket), peer.address())));
     }
   }
 }
 
-asio::awaitable<void> AdminHttp::serve(tcp::socket socket) {
-  beast::tcp_stream stream(std::move(socket));
+/// Closes the connection that has waited longest for its client, so that silent connections keep no probe out. Returns
+/// false if all of them wait for us.
+bool AdminHttp::make_room() {
+  log_.limited(Log::Level::warn, "admin_http.full", {{"connections_max", connections_max}});
+  std::vector<ClientWait> waits;
+  waits.reserve(connections_.size());
+  for (const Connection* each : connections_) waits.push_back(each->wait);
+  const auto longest = longest_silent(waits);
+  if (!longest) return false;
+  Connection& victim = *connections_[*longest];
+  std::erase(connections_, &victim);
+  victim.stream.close();
+  return true;
+}
+
+asio::awaitable<void> AdminHttp::serve(std::unique_ptr<Connection> connection) {
+  beast::tcp_stream& stream = connection->stream;
   stream.expires_after(limits_.head);
-  // The parser's own limit alone would let a head without line ends fill the buffer.
+  // Bounds a head without line ends, which the parser's own limit does not.
   beast::flat_buffer buffer(head_bytes_max);
   http::request_parser<http::empty_body> parser;
   parser.header_limit(static_cast<std::uint32_t>(head_bytes_max));
-  parser.body_limit(boost::none);  // A body is never read, so that the method decides.
+  parser.body_limit(boost::none);  // No body is ever read: the method alone decides.
   auto [error, size] = co_await http::async_read_header(stream, buffer, parser, asio::as_tuple(asio::use_awaitable));
-  // Beast counts the head without its last line, so the exact limit is ours.
+  // Beast counts the head without its last line, so the exact limit is checked here.
   const bool too_long =
       error == http::error::header_limit || error == http::error::buffer_overflow || size > head_bytes_max;
   const bool is_http =
@@ -136,7 +166,9 @@ asio::awaitable<void> AdminHttp::serve(tcp::socket socket) {
   } else if (!error && method != http::verb::get && method != http::verb::head) {
     reply = Reply(http::status::method_not_allowed, "GET and HEAD only\n");
   } else if (!error) {
+    connection->wait.since.reset();
     reply = co_await answer(std::move(target));
+    connection->wait.since = Clock::now();
   }
 
   http::response<http::string_body> response(reply.status, 11);
@@ -145,7 +177,7 @@ asio::awaitable<void> AdminHttp::serve(tcp::socket socket) {
   if (reply.status == http::status::method_not_allowed) response.set(http::field::allow, "GET, HEAD");
   response.keep_alive(false);
   response.content_length(reply.text.size());
-  stream.expires_after(limits_.head);
+  stream.expires_after(limits_.write);
   if (method == http::verb::head) {
     http::response<http::empty_body> head(std::move(response.base()));
     co_await write(stream, head);

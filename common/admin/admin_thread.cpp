@@ -39,7 +39,7 @@ AdminThread::~AdminThread() {
 void AdminThread::start(boost::asio::awaitable<void> first) {
   tasks_.spawn(std::move(first));
   thread_ = std::thread([this] {
-    // Signals belong to the thread that waits for them.
+    // Signals are for the thread that waits for them.
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, nullptr);

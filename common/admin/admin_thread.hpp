@@ -21,9 +21,9 @@
 
 namespace culvert {
 
-/// A thread with a loop of its own, for what must answer while the workers are busy: the metrics page, the admin
-/// socket. Owned by the part it serves, as that part's last member: its destructor ends the tasks and waits for them,
-/// which takes no longer than one handler. Life: construct, start().
+/// A thread with its own loop, for what must answer while the workers are busy: the metrics page, the admin socket. It
+/// is the last member of the part that it serves: its destructor ends the tasks and waits for them, which takes no
+/// longer than one handler. Life: construct, start().
 class AdminThread {
  public:
   /// `name` shows in the thread list; at most 15 characters.
@@ -33,7 +33,7 @@ class AdminThread {
   ~AdminThread();
 
   const std::shared_ptr<boost::asio::io_context>& context() const { return context_; }
-  /// On this thread only, once it is started.
+  /// After start() on this thread only.
   TaskGroup& tasks() { return tasks_; }
   /// Spawns `first` and runs the loop until no task is left.
   void start(boost::asio::awaitable<void> first);
@@ -45,12 +45,12 @@ class AdminThread {
   std::thread thread_;
 };
 
-/// A question that may be answered later and on another thread, exactly once or never.
+/// A question whose answer may come later and on another thread, once or never.
 template <typename Answer>
 using Question = std::function<void(std::function<void(Answer)> done)>;
 
-/// Asks, and waits on the loop of `context` for at most `limit`; nothing when there was no answer by then. An answer
-/// that comes later, even after the loop has ended, is dropped.
+/// Asks, and waits on the loop of `context` for at most `limit`. Returns nothing if there was no answer by then. A
+/// later answer, even after the loop has ended, is dropped.
 template <typename Answer>
 boost::asio::awaitable<std::optional<Answer>> ask(std::shared_ptr<boost::asio::io_context> context,
                                                   const Question<Answer>& question,
@@ -60,7 +60,7 @@ boost::asio::awaitable<std::optional<Answer>> ask(std::shared_ptr<boost::asio::i
     std::optional<Answer> answer;
   };
   const auto waiting = std::make_shared<Waiting>(boost::asio::steady_timer(*context, limit), std::nullopt);
-  // The answer travels by post, so that only this loop touches `waiting`, and holds the loop but not the coroutine.
+  // The answer is posted, so that only this loop touches `waiting`. It keeps the loop alive, but not the coroutine.
   auto done = [context, asked = std::weak_ptr(waiting)](Answer answer) {
     boost::asio::post(*context, [asked, answer = std::move(answer)]() mutable {
       const auto here = asked.lock();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The client's side of control_socket.hpp: plain blocking calls, since a subcommand has nothing else to do.
+// The client side of control_socket.hpp: plain blocking calls, since a subcommand has nothing else to do.
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -37,8 +37,8 @@ Result<UniqueFd> connect(const std::filesystem::path& path) {
   ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);  // Bounds connect, too.
   if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return socket;
   if (errno == ENOENT || errno == ECONNREFUSED) {
-    return fail("admin.not_running", fmt::format("nothing answers on {}: start the program; if it runs, name the file "
-                                                 "that it runs with, or set `socket` in [admin]",
+    return fail("admin.not_running", fmt::format("nothing answers on {}: start the program; if it runs, pass the "
+                                                 "--config that it runs with, or set `socket` in [admin]",
                                                  path.string()));
   }
   if (errno == EACCES || errno == EPERM) {
@@ -63,7 +63,7 @@ Result<std::string> read_all(const std::filesystem::path& path, int socket) {
     if (size == 0 || (size < 0 && errno == ECONNRESET && !all.empty())) return all;
     if (size < 0) return no_answer(path, std::strerror(errno));
     all.append(block.data(), static_cast<std::size_t>(size));
-    if (all.size() > answer_bytes_max) return no_answer(path, "its answer has no end");
+    if (all.size() > answer_bytes_max) return no_answer(path, "the answer is too long");
   }
 }
 
@@ -73,7 +73,7 @@ Result<std::string> ask_control_socket(const std::filesystem::path& path, std::s
   auto socket = connect(path);
   if (!socket) return std::unexpected(socket.error());
   const std::string line = std::string(command) + "\n";
-  // What cannot be sent is a line beyond the limit; then the answer says so.
+  // A line beyond the limit cannot be sent completely; the answer says so.
   (void)!::send(socket->get(), line.data(), line.size(), MSG_NOSIGNAL);
   auto answer = read_all(path, socket->get());
   if (!answer) return answer;
@@ -81,7 +81,7 @@ Result<std::string> ask_control_socket(const std::filesystem::path& path, std::s
   constexpr std::string_view error_word = "error ";
   const auto code_end = answer->find(' ', error_word.size());
   if (!answer->starts_with(error_word) || code_end == answer->npos)
-    return no_answer(path, "it speaks another language");
+    return no_answer(path, "the answer is not in the protocol of the admin socket");
   std::string text = answer->substr(code_end + 1);
   if (text.ends_with('\n')) text.pop_back();
   return fail(answer->substr(error_word.size(), code_end - error_word.size()), std::move(text));

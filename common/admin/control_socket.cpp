@@ -41,15 +41,16 @@ Error cannot_listen(const std::filesystem::path& path, const std::string& why) {
                       path.string(), why)};
 }
 
-/// Removes a socket file that a dead program has left behind, and nothing else.
+/// Removes a socket file that an ended program left behind, and no other file.
 Result<void> remove_stale(const std::filesystem::path& path) {
   struct stat file{};
   if (::lstat(path.c_str(), &file) != 0) return {};
   if (!S_ISSOCK(file.st_mode)) {
-    return fail("admin.not_a_socket",
-                fmt::format("{} is in the way of the admin socket and is no socket: move it away, or set "
-                            "`socket` in [admin]",
-                            path.string()));
+    return fail(
+        "admin.not_a_socket",
+        fmt::format(
+            "{} is in the way of the admin socket and is not a socket: move it away, or set `socket` in [admin]",
+            path.string()));
   }
   UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   sockaddr_un address{};
@@ -57,10 +58,9 @@ Result<void> remove_stale(const std::filesystem::path& path) {
   std::ranges::copy(path.native(), address.sun_path);
   const int connected = ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
   if (connected == 0 || errno == EAGAIN) {
-    return fail("admin.in_use",
-                fmt::format("another program answers on the admin socket {}: is it running already? If both shall "
-                            "run, set another `socket` in [admin]",
-                            path.string()));
+    return fail("admin.in_use", fmt::format("another program answers on the admin socket {}: is it running already? To "
+                                            "run both, set another `socket` in [admin]",
+                                            path.string()));
   }
   if (errno != ECONNREFUSED && errno != ENOENT) return std::unexpected(cannot_listen(path, std::strerror(errno)));
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return std::unexpected(cannot_listen(path, std::strerror(errno)));
@@ -78,7 +78,7 @@ Result<asio::local::stream_protocol::acceptor> bind(asio::io_context& context, c
   error_code error;
   acceptor.open({}, error);
   if (error) return std::unexpected(cannot_listen(path, error.message()));
-  // Before bind, so that the file is never there with another mode: Linux gives it the mode of the descriptor.
+  // Before bind, so that the file never has another mode: Linux gives it the mode of the descriptor.
   ::fchmod(acceptor.native_handle(), 0600);
   const asio::local::stream_protocol::endpoint local(path.native());
   acceptor.bind(local, error);
@@ -140,7 +140,7 @@ asio::awaitable<void> ControlSocket::accept(Protocol::acceptor acceptor) {
       log_.limited(Log::Level::warn, "admin.accept_failed", {{"error", error.message()}});
       pause.expires_after(accept_pause);
       (void)co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
-    } else if (thread_.tasks().size() > connections_max) {  // One task is this loop.
+    } else if (thread_.tasks().size() > connections_max) {  // One of the tasks is this loop.
       log_.limited(Log::Level::warn, "admin.full", {{"connections_max", connections_max}});
     } else {
       thread_.tasks().spawn(serve(std::move(socket)));
@@ -165,7 +165,7 @@ asio::awaitable<void> ControlSocket::serve(Protocol::socket socket) {
     } else if (error == asio::error::not_found) {
       reply = fail("admin.line_too_long", fmt::format("a command is one line of at most {} bytes", line_bytes_max));
     } else {
-      co_return;  // Gone, or too slow: then Beast has closed the socket.
+      co_return;  // The peer is gone, or it was too slow and Beast has closed the socket.
     }
   }
   const std::string text = to_text(std::move(reply));
@@ -183,7 +183,7 @@ asio::awaitable<ControlCommand::Answer> ControlSocket::answer(std::string line) 
     std::string known = "help";
     for (const ControlCommand& each : commands_) known += ", " + each.name;
     co_return ControlCommand::Answer(
-        fail("admin.unknown_command", fmt::format("\"{}\" is no command; there are {}", name, known)));
+        fail("admin.unknown_command", fmt::format("unknown command \"{}\"; the commands are {}", name, known)));
   }
   const Question<ControlCommand::Answer> question = [&](std::function<void(ControlCommand::Answer)> done) {
     command->run(std::move(arguments), std::move(done));
@@ -191,7 +191,7 @@ asio::awaitable<ControlCommand::Answer> ControlSocket::answer(std::string line) 
   auto answered = co_await ask<ControlCommand::Answer>(thread_.context(), question, limits_.answer);
   if (!answered) {
     co_return ControlCommand::Answer(
-        fail("admin.timeout", fmt::format("\"{}\" has not ended in time; it may still do its work", name)));
+        fail("admin.timeout", fmt::format("\"{}\" did not finish in time; it may still be running", name)));
   }
   co_return std::move(*answered);
 }
@@ -208,7 +208,7 @@ ControlCommand log_level_command(Log& log) {
     const auto level = parse_log_level(arguments);
     if (!level)
       return done(
-          fail("admin.bad_argument", fmt::format("\"{}\" is no level: say error, warn, info or debug", arguments)));
+          fail("admin.bad_argument", fmt::format("\"{}\" is not a level: use error, warn, info or debug", arguments)));
     log.set_level(*level);
     log.info("log.level_changed", {{"level", arguments}});
     done(std::string());

@@ -19,35 +19,34 @@
 
 namespace culvert {
 
-/// One word that an operator can say to the running program.
+/// A command that an operator can give to the running program.
 struct ControlCommand {
-  using Answer = Result<std::string>;  ///< The text to show; or why not.
+  using Answer = Result<std::string>;  ///< The text to show, or the error.
 
   std::string name;  ///< "status"; one word.
-  std::string help;  ///< "status [--json]: what runs, and how it is". One line.
-  /// Runs on the socket's thread and must not block it; `done` may be called later and from any thread. `arguments` is
-  /// the rest of the line, without blanks around it.
+  std::string help;  ///< One line, such as "status [--json]: shows what runs, and its state".
+  /// Runs on the socket's thread and must not block it. `done` may be called later and from any thread. `arguments` is
+  /// the rest of the line, without surrounding blanks.
   std::function<void(std::string arguments, std::function<void(Answer)> done)> run;
 };
 
-/// The admin socket: a unix socket of mode 0600, for root and the program's own user only (checked by the kernel's word
-/// on the peer, threats E13). A client sends one line, gets "ok" or "error <code> <text>" as the first line of an
-/// answer, and the connection ends. `help` is built in. Its own thread. Destroying it removes the file.
+/// The admin socket: a Unix socket of mode 0600, for root and the program's own user only (the kernel reports the
+/// peer's user, threats E13). A client sends one line and receives an answer that begins with "ok" or "error <code>
+/// <text>"; then the connection ends. `help` is built in. Has its own thread. The destructor removes the file.
 class ControlSocket {
  public:
   static constexpr std::size_t line_bytes_max = 4096;
   static constexpr std::size_t connections_max = 16;
 
-  /// For tests; everybody else takes the defaults.
+  /// Only tests change the defaults.
   struct Limits {
-    std::chrono::steady_clock::duration line =
-        std::chrono::seconds(10);  ///< From accept to the end of the line; and again for writing.
-    std::chrono::steady_clock::duration answer = std::chrono::seconds(10);  ///< For the command.
+    /// From accept to the end of the line; and again for writing.
+    std::chrono::steady_clock::duration line = std::chrono::seconds(10);
+    std::chrono::steady_clock::duration answer = std::chrono::seconds(10);  ///< For the command to answer.
   };
 
-  /// Binds and starts. A socket file that nobody listens on any more is replaced. Errors: "admin.in_use" (another
-  /// program answers there), "admin.not_a_socket", "admin.bad_path" (longer than 107 bytes), "admin.refused". `log`
-  /// must outlive it.
+  /// Binds and starts. Replaces a socket file without a listener. Errors: "admin.in_use" (another program answers
+  /// there), "admin.not_a_socket", "admin.bad_path" (longer than 107 bytes), "admin.refused". `log` must outlive it.
   static Result<std::unique_ptr<ControlSocket>> open(const std::filesystem::path& path,
                                                      std::vector<ControlCommand> commands, Log& log, Limits limits);
   static Result<std::unique_ptr<ControlSocket>> open(const std::filesystem::path& path,
@@ -68,7 +67,7 @@ class ControlSocket {
   std::string help() const;
 
   std::filesystem::path path_;
-  std::uint64_t inode_ = 0;  ///< Of our socket file, to remove no other's.
+  std::uint64_t inode_ = 0;  ///< Identifies our socket file, so that no other file is removed.
   std::vector<ControlCommand> commands_;
   Log& log_;
   Limits limits_;
@@ -79,8 +78,8 @@ class ControlSocket {
 /// it.
 ControlCommand log_level_command(Log& log);
 
-/// The client's side, for `culvert-server status` and the like: says `command`, returns the text of an answer that is
-/// ok. Blocks, for at most 15 s. Errors: what the program answered; "admin.not_running", "admin.denied",
+/// The client side, for `culvert-server status` and the like: sends `command` and returns the text of a successful
+/// answer. Blocks for at most 15 s. Errors: that of the program's answer; "admin.not_running", "admin.denied",
 /// "admin.no_answer".
 Result<std::string> ask_control_socket(const std::filesystem::path& path, std::string_view command);
 

@@ -9,8 +9,7 @@
 
 namespace culvert {
 
-/// What a TaskGroup does with an exception that nobody expected: the task is over, the process lives, and a person is
-/// told.
+/// Logs an unexpected exception that ended a task of a TaskGroup. The process continues.
 inline std::function<void(std::exception_ptr)> report_defect(Log& log, std::string task) {
   return [&log, task = std::move(task)](const std::exception_ptr& exception) {
     try {

@@ -11,13 +11,14 @@
 
 namespace culvert {
 
-/// Decides which of many equal events may become a line: one per second and kind, so that no peer can fill a log. Pure;
-/// not thread-safe. Kinds are event names of our own code, never a peer's words, so the table stays small.
+/// Decides which of many equal events become a log line: one per second and kind, so that no peer can fill a log. Pure;
+/// not thread-safe. Kinds are event names in our code, never a peer's text, so the table stays small.
 class LineLimit {
  public:
   using Time = std::chrono::steady_clock::time_point;
 
-  /// The number of lines of this kind that were suppressed since its last one, or nothing: this one is suppressed too.
+  /// Returns the number of lines of this kind that were suppressed since the last one, or nothing if this one is
+  /// suppressed too.
   std::optional<std::uint64_t> admit(std::string_view kind, Time now);
 
  private:

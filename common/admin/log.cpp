@@ -18,9 +18,9 @@
 
 #include "common/admin/line_limit.hpp"
 
-// spdlog brings the queue that loses its oldest line, and the thread that empties it. The line is made by the caller,
-// and written by a sink of our own: spdlog's would wait in write() for ever when the reader of the pipe stands still,
-// and its destructor with it.
+// spdlog provides the queue that drops its oldest line, and the thread that empties it. The caller formats the line,
+// and a sink of our own writes it: when the reader of the pipe hangs, spdlog's own sink would block in write(),
+// and its destructor too.
 
 namespace culvert {
 namespace {
@@ -30,12 +30,12 @@ constexpr auto flush_at_end_max = std::chrono::seconds(1);
 // A pipe that polls as writable takes this much without blocking (pipe(7), PIPE_BUF).
 constexpr std::size_t pipe_bytes = 4096;
 
-/// Runs on the writer's thread, apart from give_up_at().
+/// Runs on the writer's thread, except give_up_at().
 class PipeSink final : public spdlog::sinks::sink {
  public:
   explicit PipeSink(int fd) : fd_(fd) {}
 
-  /// From any thread: what cannot be written by then is lost.
+  /// From any thread. Lines that cannot be written by then are lost.
   void give_up_at(Clock::time_point when) { give_up_at_.store(when, std::memory_order_relaxed); }
 
   void log(const spdlog::details::log_msg& line) override { write_all({line.payload.data(), line.payload.size()}); }
@@ -48,7 +48,7 @@ class PipeSink final : public spdlog::sinks::sink {
     while (!text.empty()) {
       if (Clock::now() >= give_up_at_.load(std::memory_order_relaxed)) return;
       pollfd writable{fd_, POLLOUT, 0};
-      // Short waits, so that the end of the program is seen.
+      // Short waits, to notice the end of the program.
       if (::poll(&writable, 1, 50) <= 0) continue;
       const ssize_t written = ::write(fd_, text.data(), std::min(text.size(), pipe_bytes));
       if (written >= 0) {
@@ -63,7 +63,7 @@ class PipeSink final : public spdlog::sinks::sink {
   std::atomic<Clock::time_point> give_up_at_{Clock::time_point::max()};
 };
 
-/// Signals are for the threads that wait for them, and a closed pipe must not end the program.
+/// Blocks all signals: other threads wait for them, and SIGPIPE must not end the program.
 void prepare_thread() {
   sigset_t all;
   sigfillset(&all);
@@ -93,13 +93,14 @@ struct Log::Writer {
     queue->log(spdlog::level::critical, spdlog::string_view_t(line.data(), line.size()));
   }
 
-  /// Tells about lost lines when the queue has room again; at most once per loss.
+  /// Logs the number of lost lines when the queue has room again; once per loss.
   void report_dropped() {
     const std::uint64_t lost = pool->overrun_counter();
-    const std::uint64_t told = reported.load(std::memory_order_relaxed);
-    if (lost == told || pool->queue_size() > queue_lines_max / 2) return;
-    std::uint64_t expected = told;
-    if (reported.compare_exchange_strong(expected, lost)) put(Level::warn, "log.dropped", {{"lines", lost - told}}, {});
+    const std::uint64_t before = reported.load(std::memory_order_relaxed);
+    if (lost == before || pool->queue_size() > queue_lines_max / 2) return;
+    std::uint64_t expected = before;
+    if (reported.compare_exchange_strong(expected, lost))
+      put(Level::warn, "log.dropped", {{"lines", lost - before}}, {});
   }
 
   std::atomic<LogSettings::Format> format{LogSettings::Format::text};

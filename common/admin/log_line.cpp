@@ -11,7 +11,7 @@
 namespace culvert {
 namespace {
 
-/// One step through bytes that claim to be UTF-8: a code point and its length, or one byte that belongs to none.
+/// One step through bytes that may be UTF-8: a code point and its length, or one byte that is not part of a character.
 struct Scalar {
   char32_t code_point = 0;
   std::size_t length = 1;
@@ -35,8 +35,8 @@ Scalar read_scalar(std::string_view bytes) {
   return {code_point, length, true};
 }
 
-/// Characters that move the cursor, end a line, reorder text or cannot be seen: what a forged line is made of (threats
-/// E14).
+/// Characters that move the cursor, end a line, reorder text or are invisible: with these a peer could forge a line
+/// (threats E14).
 bool is_harmful(char32_t c) {
   return c < 0x20 || (c >= 0x7f && c <= 0x9f) || c == 0xad || c == 0x61c || c == 0x180e ||
          (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff ||
@@ -56,7 +56,7 @@ void append_json_escape(std::string& out, char32_t c) {
   out += fmt::format("\\u{:04x}\\u{:04x}", 0xd800 + (offset >> 10), 0xdc00 + (offset & 0x3ff));
 }
 
-/// One character, or one byte that belongs to none, as it may stand in a field.
+/// One character, or one byte that is not part of a character, in the form that a field may contain.
 std::string escape_one(LogSettings::Format format, std::string_view raw, const Scalar& scalar) {
   const bool json = format == LogSettings::Format::json;
   std::string out;
@@ -74,9 +74,9 @@ std::string escape_one(LogSettings::Format format, std::string_view raw, const S
   return out;
 }
 
-/// `bytes` made harmless, whole characters only, at most log_field_bytes_max.
+/// `bytes` with harmful characters escaped; whole characters only, at most log_field_bytes_max.
 std::string escape(LogSettings::Format format, std::string_view bytes) {
-  constexpr std::size_t room = log_field_bytes_max - 3;  // For the dots.
+  constexpr std::size_t room = log_field_bytes_max - 3;  // Leaves room for "...".
   const auto is_plain = [](char c) { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; };
   if (bytes.size() <= room && std::ranges::all_of(bytes, is_plain)) return std::string(bytes);
   std::string out;
@@ -90,7 +90,7 @@ std::string escape(LogSettings::Format format, std::string_view bytes) {
   return out;
 }
 
-/// Text for people quotes only what could be misread.
+/// The text format quotes only values that could be misread.
 bool needs_quotes(std::string_view text) {
   return text.empty() || text.find_first_of(" \"=\\") != text.npos;
 }

@@ -15,7 +15,8 @@
 
 namespace culvert {
 
-/// One fact of a log line: `{"account", name}`. Refers to its strings, so it lives within the call that logs.
+/// One field of a log line: `{"account", name}`. It refers to its strings, so it is valid only during the call that
+/// logs.
 class LogField {
  public:
   using Value = std::variant<std::string_view, bool, std::int64_t, std::uint64_t, double>;
@@ -45,23 +46,23 @@ class LogField {
 
 using LogFields = std::initializer_list<LogField>;
 
-/// What one field's value may take on a line, escapes included; the rest is cut off and shown as "...".
+/// Length limit of one field's value, escapes included; the rest is cut off and shown as "...".
 inline constexpr std::size_t log_field_bytes_max = 1024;
 
-/// One event as one line without its line feed. Whatever bytes the fields hold, the line is valid UTF-8 without control
-/// characters, line separators and bidirectional or invisible formatting: text shows those as \xNN, JSON as \uNNNN, and
-/// bytes that are no UTF-8 as \xNN (a backslash and four characters) in both. Pure.
+/// Formats one event as one line, without line feed. Whatever bytes the fields hold, the line is valid UTF-8 without
+/// control characters, line separators and bidirectional or invisible formatting: text shows those as \xNN, JSON as
+/// \uNNNN, and both show bytes that are not UTF-8 as \xNN (a backslash and three characters). Pure.
 std::string format_log_line(LogSettings::Format format, std::chrono::system_clock::time_point time,
                             LogSettings::Level level, std::string_view event, LogFields fields,
                             std::optional<std::uint64_t> suppressed = {});
 
-/// Somebody else's words made fit for one line on a terminal, as the text form shows them, at most log_field_bytes_max.
-/// For `status` and the like.
+/// Escapes foreign text for one line on a terminal, like the text format, at most log_field_bytes_max. For `status` and
+/// the like.
 std::string to_printable(std::string_view bytes);
 
 /// "error", "warn", "info" or "debug".
 std::string_view to_string(LogSettings::Level level);
-/// The reverse; nothing else is a level.
+/// The reverse; nothing for any other text.
 std::optional<LogSettings::Level> parse_log_level(std::string_view text);
 
 }  // namespace culvert

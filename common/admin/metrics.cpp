@@ -107,18 +107,19 @@ double resident_memory_bytes() {
 double open_fds() {
   DIR* const directory = ::opendir("/proc/self/fd");
   if (directory == nullptr) return 0;
-  double count = -3;  // Itself, "." and "..".
+  double count = -3;  // The iterator's own descriptor, "." and "..".
   while (::readdir(directory) != nullptr) ++count;
   ::closedir(directory);
   return count;
 }
 
-/// Since the epoch: the boot's time plus field 22 of /proc/self/stat, which counts clock ticks from then (proc(5)).
+/// Seconds since the epoch: the boot time plus field 22 of /proc/self/stat, which counts clock ticks since boot
+/// (proc(5)).
 double start_time_seconds() {
   std::ifstream stat("/proc/self/stat");
   std::string text;
   std::getline(stat, text);
-  // The program's name, field 2, may hold blanks and parentheses, so fields are counted from the last of those.
+  // The program's name, field 2, may contain blanks and parentheses, so fields are counted from the last parenthesis.
   std::istringstream fields(text.substr(text.rfind(')') + 1));
   std::string skipped;
   for (int field = 3; field < 22; ++field) fields >> skipped;
@@ -140,7 +141,7 @@ std::chrono::duration<double> cpu_time() {
          std::chrono::microseconds(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 }
 
-/// The names and meanings are Prometheus' convention for every process.
+/// Names and meanings follow Prometheus' convention for processes.
 void collect_process(MetricsPage& page) {
   static const double started = start_time_seconds();
   page.gauge("culvert_build_info", "Always 1; the version is in the label.", {{"version", CULVERT_VERSION}}, 1);

@@ -15,11 +15,11 @@
 
 namespace culvert {
 
-/// What one scrape shows: collectors write their numbers on it. Lives for one scrape, on the thread that scrapes.
+/// The page of one scrape, which collectors write their numbers to. Lives for one scrape, on the thread that scrapes.
 ///
-/// Labels come from closed sets and configured names only, never from what a peer says (URL, host, address). Should
-/// that rule be broken once, memory is safe all the same: beyond `series_max` series, numbers are added up in one
-/// series of their family, whose label values are all "other" (threats E16).
+/// Labels come from closed sets and configured names only, never from a peer (URL, host, address). If code breaks this
+/// rule, memory stays bounded: beyond `series_max` series, numbers are added up in one series of their family, whose
+/// label values are all "other" (threats E16).
 class MetricsPage {
  public:
   using Label = std::pair<std::string_view, std::string_view>;
@@ -33,9 +33,9 @@ class MetricsPage {
 
   /// `name` ends in _total. The same name and labels again add to the series, so each worker can report its own share.
   void counter(std::string_view name, std::string_view help, Labels labels, std::uint64_t value);
-  /// For time that was spent: shown in seconds; `name` ends in _seconds_total.
+  /// For time spent, in seconds; `name` ends in _seconds_total.
   void counter(std::string_view name, std::string_view help, Labels labels, std::chrono::duration<double> value);
-  /// As counter; seconds, where the name has a unit of time, and bytes, never multiples of them.
+  /// Like counter(). Times are in seconds and sizes in bytes, never in multiples of them.
   void gauge(std::string_view name, std::string_view help, Labels labels, double value);
 
   /// The page in Prometheus' text format 0.0.4.
@@ -46,20 +46,20 @@ class MetricsPage {
   std::unique_ptr<Families> families_;
 };
 
-/// All numbers of the program. Parts register a collector each; nothing is stored here between two scrapes.
-/// Made by main, outlives the parts' threads; any thread.
+/// All numbers of the program. Each part registers a collector; nothing is stored here between two scrapes. main makes
+/// it; it outlives the parts' threads. Any thread.
 class Metrics {
  public:
   using Collector = std::function<void(MetricsPage&)>;
 
-  /// Also starts culvert_build_info, and what Prometheus expects of every process (process_…).
+  /// Also adds culvert_build_info and Prometheus' process_… metrics.
   Metrics();
 
-  /// `collector` runs on whatever thread scrapes, so it reads Counters and Gauges, or what its part has published, and
-  /// never waits. What it refers to must live as long as scrapes can come.
+  /// `collector` runs on any thread that scrapes: it may only read Counters and Gauges or what its part has published,
+  /// and must not wait. What it refers to must outlive the last scrape.
   void add_collector(Collector collector);
 
-  /// Asks every collector, in the order they were added.
+  /// Calls every collector, in the order in which they were added.
   std::string scrape() const;
 
  private:

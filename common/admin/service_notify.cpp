@@ -69,7 +69,7 @@ void ServiceNotify::reloading() const {
 
 void ServiceNotify::status(std::string_view text) const {
   std::string line(text);
-  std::ranges::replace(line, '\n', ' ');  // A second line would be a message of its own.
+  std::ranges::replace(line, '\n', ' ');  // systemd would read a second line as another message.
   send("STATUS=" + line);
 }
 

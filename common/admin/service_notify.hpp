@@ -10,27 +10,27 @@
 
 namespace culvert {
 
-/// Tells systemd how the service is (sd_notify(3), by hand: it is one datagram). Without systemd every call does
-/// nothing. A message that cannot be delivered is dropped. From any thread.
+/// Reports the service's state to systemd, as sd_notify(3) does: one datagram per message. Without systemd every call
+/// does nothing. A message that cannot be delivered is dropped. Any thread.
 class ServiceNotify {
  public:
-  /// Where $NOTIFY_SOCKET points: a path, or "@name" in the abstract namespace. Empty: nobody listens.
+  /// `socket_path` is the value of $NOTIFY_SOCKET: a path, or "@name" in the abstract namespace. Empty: no supervisor.
   explicit ServiceNotify(std::string_view socket_path);
   /// Reads $NOTIFY_SOCKET, $WATCHDOG_USEC and $WATCHDOG_PID.
   static ServiceNotify from_environment();
 
   void ready() const;
-  /// It may take until `time_max` from now, whatever the unit's TimeoutStopSec says.
+  /// Stopping may take `time_max` from now, whatever the unit's TimeoutStopSec says.
   void stopping(std::chrono::milliseconds time_max) const;
-  /// Before a reload; ready() ends it. Type=notify-reload wants the time of the start with it.
+  /// Call before a reload; ready() ends it. Type=notify-reload requires the start time in the message.
   void reloading() const;
   /// One line for `systemctl status`.
   void status(std::string_view text) const;
-  /// A sign of life. Due every watchdog_interval().
+  /// Keep-alive, due every watchdog_interval().
   void watchdog() const;
-  /// Whether anybody listens.
+  /// Whether a supervisor listens.
   bool has_supervisor() const { return static_cast<bool>(socket_); }
-  /// Half of WatchdogSec, as sd_watchdog_enabled(3) advises; none when the unit has no watchdog.
+  /// Half of WatchdogSec, as sd_watchdog_enabled(3) recommends; nothing when the unit has no watchdog.
   std::optional<std::chrono::microseconds> watchdog_interval() const { return watchdog_interval_; }
 
  private:

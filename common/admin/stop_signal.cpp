@@ -8,7 +8,8 @@
 
 namespace culvert {
 
-/// Apart from StopSignal, since a handler that is already queued cannot be recalled and comes after its end.
+/// Separate from StopSignal, since a handler that is already queued cannot be cancelled and may run after
+/// ~StopSignal().
 struct StopSignal::Watch {
   Watch(const boost::asio::any_io_executor& executor, SignalActions with)
       : signals(executor, SIGTERM, SIGINT, SIGHUP), actions(std::move(with)) {}
@@ -17,7 +18,7 @@ struct StopSignal::Watch {
     watch->signals.async_wait([weak = std::weak_ptr(watch)](const boost::system::error_code& error, int signal) {
       const auto alive = weak.lock();
       if (error || !alive) return;
-      wait(alive);  // First, since an action may end the StopSignal.
+      wait(alive);  // First, since an action may destroy the StopSignal.
       alive->act(signal);
     });
   }

@@ -8,22 +8,21 @@
 
 namespace culvert {
 
-/// What the process does on signals. Called on the executor's thread.
+/// Actions of the process on signals, called on the executor's thread.
 struct SignalActions {
-  std::function<void()> drain;     ///< First SIGTERM or SIGINT: take nothing new, let what runs end.
-  std::function<void()> stop_now;  ///< Every further one: somebody is in a hurry.
+  std::function<void()> drain;     ///< First SIGTERM or SIGINT: accept nothing new, let open streams end.
+  std::function<void()> stop_now;  ///< Every further SIGTERM or SIGINT.
   std::function<void()> reload;    ///< SIGHUP.
 };
 
-/// Turns SIGTERM, SIGINT and SIGHUP into calls. One per process, from start to destruction; made before threads are
-/// started.
+/// Turns SIGTERM, SIGINT and SIGHUP into calls. One per process, made before any thread starts.
 class StopSignal {
  public:
   StopSignal(const boost::asio::any_io_executor& executor, SignalActions actions);
   StopSignal(const StopSignal&) = delete;
   StopSignal& operator=(const StopSignal&) = delete;
-  /// Afterwards no action is called, and the signals have their default effect again. On the executor's thread, or when
-  /// it runs no more.
+  /// Afterwards no action is called, and the signals have their default effect again. Call it on the executor's thread,
+  /// or after that has ended.
   ~StopSignal();
 
  private:

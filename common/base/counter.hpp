@@ -6,8 +6,8 @@
 
 namespace culvert {
 
-/// Counts something that only grows. Written by one thread, its owner; read by any, for metrics and `status`. Costs
-/// what a plain integer costs: a relaxed load and store, no read-modify-write.
+/// A count that only grows. One thread, its owner, writes it; any thread reads it, for metrics and `status`. It costs
+/// as much as a plain integer: a relaxed load and store, no read-modify-write.
 class Counter {
  public:
   Counter() = default;
@@ -23,8 +23,8 @@ class Counter {
   std::atomic<std::uint64_t> value_{0};
 };
 
-/// Counts what is there now. As Counter, but goes both ways; may be negative where workers add and subtract for one
-/// another.
+/// A number of things that exist now. Like Counter, but it goes both ways. May be negative where one worker adds and
+/// another one subtracts.
 class Gauge {
  public:
   Gauge() = default;

@@ -7,11 +7,11 @@
 
 namespace culvert {
 
-/// What a peer, a file or the world did wrong, told once, where the context is known.
+/// A fault of a peer, a file or the environment. It is made where the context is known, and logged once.
 struct Error {
   /// Stable, dotted, listed in docs/errors.md: "dial.refused".
   std::string code;
-  /// For a person: which one, what was expected, what to do. Never a secret.
+  /// For people: what happened, to what, and what to do. Never contains a secret.
   std::string text;
 };
 

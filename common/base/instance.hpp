@@ -7,7 +7,7 @@
 
 namespace culvert {
 
-/// 128 bits that tell this process from every other.
+/// 128 random bits that identify this process.
 inline protocol::InstanceId random_instance() {
   std::random_device source;
   protocol::InstanceId id;

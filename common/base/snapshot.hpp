@@ -7,9 +7,9 @@
 
 namespace culvert {
 
-/// A value that many threads read and one replaces as a whole: built aside, checked, then published. Readers take it
-/// once per connection or stream, never per frame, and keep what they took for as long as they need it. Behind a mutex,
-/// since a load of libstdc++ 12's std::atomic<std::shared_ptr> releases its inner lock with relaxed order.
+/// A value that many threads read and one thread replaces as a whole: built aside, checked, then published. Readers get
+/// it once per connection or stream, never per frame, and keep it as long as they need it. It is behind a mutex, since
+/// a load of libstdc++ 12's std::atomic<std::shared_ptr> releases its inner lock with relaxed order.
 template <typename T>
 class Snapshot {
  public:
@@ -18,7 +18,7 @@ class Snapshot {
     const std::lock_guard lock(mutex_);
     return value_;
   }
-  /// The old value dies outside of the lock, if nobody reads it any more.
+  /// Destroys the old value outside of the lock, if no reader holds it.
   void publish(std::shared_ptr<const T> value) {
     const std::lock_guard lock(mutex_);
     value_.swap(value);

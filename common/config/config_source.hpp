@@ -7,7 +7,7 @@
 
 namespace culvert {
 
-/// Where a configuration comes from: a file with its drop-ins, or TOML that a command line stands for, whose relative
+/// Where a configuration comes from: a file with its drop-ins, or TOML made from command-line options, whose relative
 /// paths start at the working directory.
 struct ConfigSource {
   // NOLINTNEXTLINE(google-explicit-constructor): a file is a source.
@@ -21,7 +21,7 @@ struct ConfigSource {
   /// For people.
   std::string name() const { return file.empty() ? "command line" : file.string(); }
 
-  std::filesystem::path file;  ///< Empty: `text` is it.
+  std::filesystem::path file;  ///< Empty: the configuration is `text`.
   std::string text;
 };
 

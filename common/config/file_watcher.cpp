@@ -18,7 +18,7 @@ namespace culvert {
 namespace fs = std::filesystem;
 
 namespace {
-// Not IN_MODIFY: a file that is being written is looked at when it is closed. IN_ATTRIB: somebody may repair a mode.
+// Not IN_MODIFY: a file that is being written counts when it is closed. IN_ATTRIB: somebody may fix a file's mode.
 constexpr std::uint32_t watched_events = IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM |
                                          IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
 constexpr std::uint32_t directory_gone = IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT;
@@ -29,7 +29,7 @@ constexpr std::string_view kubernetes_link = "..data";
 FileWatcher::FileWatcher(boost::asio::io_context& context, std::function<void()> on_change)
     : on_change_(std::move(on_change)), inotify_(context), retry_(context) {
   const int descriptor = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-  if (descriptor < 0) return;  // watch() tells.
+  if (descriptor < 0) return;  // watch() reports it.
   inotify_.assign(descriptor);
   arm();
 }
@@ -47,15 +47,14 @@ Result<void> FileWatcher::watch(std::vector<fs::path> files, fs::path drop_in_di
 void FileWatcher::rescan() {
   refusal_.reset();
   if (!inotify_.is_open()) {
-    refusal_ =
-        Error{"reload.unwatched",
-              "changes of files go unnoticed, since the system has no inotify instance left; reload by SIGHUP, or "
-              "raise fs.inotify.max_user_instances"};
+    refusal_ = Error{"reload.unwatched",
+                     "changes of files go unnoticed: the system has no inotify instance left; reload by SIGHUP, or "
+                     "raise fs.inotify.max_user_instances"};
     return;
   }
   std::map<int, Directory> found;
   some_missing_ = false;
-  // Two names of one directory have one watch, so what they ask for is added up.
+  // Two names of one directory share one watch, so their names are merged.
   const auto add = [&](const fs::path& directory, bool optional) -> Directory* {
     const int watch = ::inotify_add_watch(inotify_.native_handle(), directory.c_str(), watched_events);
     if (watch >= 0) return &found[watch];
@@ -111,8 +110,7 @@ bool FileWatcher::read_events() {
       at += static_cast<ssize_t>(sizeof event + event.len);
     }
   }
-  // Links may lead elsewhere now, and the drop-in directory may be new. What cannot be watched has been told by
-  // watch().
+  // Links may lead elsewhere now, and the drop-in directory may be new. watch() has reported what cannot be watched.
   if (changed) rescan();
   return changed;
 }

@@ -19,9 +19,9 @@
 
 namespace culvert {
 
-/// Tells when files change, by inotify on their *directories*: so it sees an editor that puts a new file in the old
-/// one's place, and Kubernetes, which swaps the link `..data` beside the names. A symbolic link is followed too: the
-/// target's directory is watched as well. A directory that goes away is looked for again. Lives on one thread, the
+/// Reports changes of files, by inotify on their *directories*: so it sees an editor that replaces the file by a new
+/// one, and Kubernetes, which swaps the link `..data` next to the names. It follows symbolic links: the target's
+/// directory is watched as well. When a directory disappears, it is looked for again. Lives on one thread, the
 /// io_context's.
 class FileWatcher {
  public:
@@ -31,10 +31,10 @@ class FileWatcher {
   FileWatcher(const FileWatcher&) = delete;
   FileWatcher& operator=(const FileWatcher&) = delete;
 
-  /// From now on watches `files`, and the *.toml in `drop_in_directory`, which need not be there; no others. Absolute
-  /// paths. Code "reload.unwatched": the system refuses to watch some; the others are watched.
+  /// Watches exactly `files`, and the *.toml in `drop_in_directory`, which need not exist. Absolute paths. Code
+  /// "reload.unwatched": the system refuses to watch some of them; the others are watched.
   Result<void> watch(std::vector<std::filesystem::path> files, std::filesystem::path drop_in_directory);
-  /// For one who is about to read the files: what has changed so far will not be told any more.
+  /// Call before reading the files: changes up to now are not reported any more.
   void forget_changes() { (void)read_events(); }
 
  private:
@@ -44,7 +44,7 @@ class FileWatcher {
   };
 
   void arm();
-  /// Takes all events there are; whether one of them matters.
+  /// Reads all pending events. Returns whether one of them is relevant.
   bool read_events();
   bool is_relevant(int watch, std::uint32_t mask, std::string_view name) const;
   void rescan();
@@ -57,9 +57,9 @@ class FileWatcher {
   boost::asio::steady_timer retry_;
   std::map<int, Directory> directories_;
   bool some_missing_ = false;
-  std::optional<Error> refusal_;  // Of the last rescan().
+  std::optional<Error> refusal_;  // Error of the last rescan().
   std::shared_ptr<bool> alive_ =
-      std::make_shared<bool>(true);  // Handlers that are queued when this goes hold it weakly.
+      std::make_shared<bool>(true);  // Queued handlers hold it weakly: this may be destroyed first.
 };
 
 }  // namespace culvert

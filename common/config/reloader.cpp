@@ -53,8 +53,8 @@ void Reloader::changed() {
     case State::settling:
     case State::loading_stale: return;
   }
-  // From the first event on and not from the last, since a file that changes all the time must not put the load off for
-  // ever.
+  // Counted from the first event and not from the last, since a file that changes all the time must not delay the load
+  // without end.
   state_ = State::settling;
   settle_timer_.expires_after(settle_delay);
   settle_timer_.async_wait([this, alive = std::weak_ptr(alive_)](const boost::system::error_code& error) {
@@ -65,13 +65,13 @@ void Reloader::changed() {
 void Reloader::start_load() {
   state_ = State::loading;
   watcher_.forget_changes();
-  // Keeps the io_context running until the result is there.
+  // Keeps the io_context running until the result has arrived.
   auto home = asio::prefer(context_.get_executor(), asio::execution::outstanding_work.tracked);
   asio::post(pool_, [this, home, load = load_, served = std::exchange(requests_, {}),
                      alive = std::weak_ptr(alive_)]() mutable {
-    // On the pool's thread `this` may be gone, so it is only carried.
+    // On the pool's thread `this` may be destroyed already: it is carried, not used.
     auto delivery = load();
-    // `load` goes along, so that what the caller put into it dies on the caller's thread.
+    // `load` is moved along, so that what the caller put into it is destroyed on the caller's thread.
     asio::post(home, [this, alive, delivery, load = std::move(load), served = std::move(served)] {
       if (!alive.expired()) finish_load(delivery, served);
     });
@@ -82,7 +82,7 @@ void Reloader::finish_load(const Delivery& delivery, const Requests& served) {
   const bool is_stale = state_ == State::loading_stale;
   state_ = State::idle;
   if (is_stale) changed();
-  delivery(served);  // The last thing, since it may destroy this.
+  delivery(served);  // Must be last: it may destroy this.
 }
 
 }  // namespace culvert

@@ -18,19 +18,19 @@
 
 namespace culvert {
 
-/// The one way by which a program's configuration is read again: on request (SIGHUP), or when the file, its drop-ins or
-/// a file that it names changes. Reads off the loop, one load at a time; a change during a load makes another follow.
-/// Applies nothing itself. Lives on the thread of its io_context. The pool must be joined before the io_context goes;
-/// this may go at any time between.
+/// Reads a program's configuration again, on request (SIGHUP) or when the file, its drop-ins or a file that it names
+/// changes. Nothing else does. It reads off the loop, one load at a time; after a change during a load another load
+/// follows. It applies nothing itself. Lives on the thread of its io_context. The pool must be joined before the
+/// io_context is destroyed; this may be destroyed at any time before that.
 class Reloader {
  public:
-  /// Tells one who asked for a load what came of it. On the io_context's thread; never, if the program goes first.
+  /// Reports the result of a requested load. Called on the io_context's thread; not called when the program ends first.
   using Done = std::function<void(const Result<void>&)>;
   using Requests = std::vector<Done>;
 
-  /// `parse`: Result<T>(), runs on `pool`, must not throw nor touch what it shares with other threads.
+  /// `parse`: Result<T>(), runs on `pool`, must not throw, and must not touch what it shares with other threads.
   /// `deliver`: void(Result<T>, const Requests&), runs on `context`; may call watch() and request(), and may destroy
-  /// this. The requests are those that this load serves, which began after all of them.
+  /// this. The requests are those that this load serves; it began after all of them.
   template <typename Parse, typename Deliver>
   Reloader(boost::asio::io_context& context, boost::asio::thread_pool& pool, std::filesystem::path file, Parse parse,
            Deliver deliver)
@@ -39,11 +39,11 @@ class Reloader {
   Reloader& operator=(const Reloader&) = delete;
   ~Reloader();
 
-  /// From now on watches the configuration (where there is a file), its drop-in directory, and these files. Call it at
-  /// the start and after each good load. What changed between that load and this call goes unseen: call request() where
-  /// that matters. Code "reload.unwatched": log it; request() works all the same.
+  /// Watches the configuration (if it is a file), its drop-in directory, and these files. Call it at the start and
+  /// after each successful load. Changes between that load and this call are not seen: call request() where that
+  /// matters. Code "reload.unwatched": log it; request() still works.
   Result<void> watch(std::vector<std::filesystem::path> files);
-  /// Load now, or once more after the load that is under way. Whoever gets the load calls `done`.
+  /// Loads now, or once more after the load that is under way. `deliver` must call `done`.
   void request(Done done = {});
 
  private:
@@ -69,7 +69,7 @@ class Reloader {
   boost::asio::steady_timer settle_timer_;
   FileWatcher watcher_;
   std::shared_ptr<bool> alive_ =
-      std::make_shared<bool>(true);  // Handlers that are queued when this goes hold it weakly.
+      std::make_shared<bool>(true);  // Queued handlers hold it weakly: this may be destroyed first.
 };
 
 template <typename Parse, typename Deliver>

@@ -21,8 +21,8 @@ std::unexpected<Error> unreadable(const std::filesystem::path& path, int error) 
               fmt::format("cannot read {}: {}", path.string(), std::generic_category().message(error)));
 }
 
-/// Into one allocation that never moves, so that no copy stays behind. One byte more than allowed is read to see the
-/// excess.
+/// Reads into one allocation that never moves, so that no copy stays behind. Reads one byte more than allowed, to
+/// notice a file that is too long.
 Result<std::vector<char>> read_all(int fd, const std::filesystem::path& path) {
   std::vector<char> bytes(secret_bytes_max + 1);
   std::size_t size = 0;
@@ -41,6 +41,13 @@ Result<std::vector<char>> read_all(int fd, const std::filesystem::path& path) {
   return bytes;
 }
 
+/// Nothing is wrong: "". A program that stores text as UTF-16, or marks it as UTF-8, changes the secret's bytes.
+std::string_view foreign_encoding(std::string_view text) {
+  if (text.starts_with("\xef\xbb\xbf")) return "begins with a byte order mark (BOM)";
+  const bool is_utf16 = text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff") || text.contains('\0');
+  return is_utf16 ? "is UTF-16, or has zero bytes" : "";
+}
+
 }  // namespace
 
 Secret& Secret::operator=(Secret&& other) noexcept {
@@ -52,21 +59,21 @@ Secret& Secret::operator=(Secret&& other) noexcept {
 }
 
 void Secret::wipe() {
-  // The whole allocation: what was cut off its end (a newline) is still there.
+  // Wipes the whole allocation: what was cut off at its end (a newline) is still in it.
   if (bytes_.capacity() == 0) return;
   bytes_.resize(bytes_.capacity());
   ::explicit_bzero(bytes_.data(), bytes_.size());
 }
 
 Result<Secret> read_secret_file(const std::filesystem::path& path) {
-  // Non-blocking, since opening a pipe that nobody writes to would wait for ever.
+  // Non-blocking, since opening a pipe without a writer would wait without end.
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!file) return unreadable(path, errno);
   struct stat status{};
   if (::fstat(file.get(), &status) != 0) return unreadable(path, errno);
   if (!S_ISREG(status.st_mode))
     return fail("secret.unreadable", fmt::format("{} is not a regular file", path.string()));
-  // Others never; the group may, because a Kubernetes secret with fsGroup and a service's own group need it.
+  // The group may read it: a Kubernetes secret with fsGroup and a service's own group need that. Others never may.
   if ((status.st_mode & 0007) != 0) {
     return fail("secret.mode", fmt::format("{} is open to every user of this machine (mode {:04o}); chmod o-rwx it",
                                            path.string(), status.st_mode & 07777));
@@ -77,6 +84,9 @@ Result<Secret> read_secret_file(const std::filesystem::path& path) {
   std::string_view text = whole.reveal();
   if (text.size() > secret_bytes_max) {
     return fail("secret.too_large", fmt::format("{} has more than 64 KiB; is it the right file?", path.string()));
+  }
+  if (const auto flaw = foreign_encoding(text); !flaw.empty()) {
+    return fail("secret.wrong_encoding", fmt::format("{} {}; store it as UTF-8 without a mark", path.string(), flaw));
   }
   if (text.ends_with('\n')) text.remove_suffix(text.ends_with("\r\n") ? 2 : 1);
   if (text.empty()) return fail("secret.empty", fmt::format("{} is empty", path.string()));

@@ -10,10 +10,10 @@
 
 namespace culvert {
 
-/// A password or a key in memory. Cannot be printed or copied; its bytes are wiped when it goes.
+/// A password or a key in memory. It cannot be printed or copied; its destructor wipes the bytes.
 class Secret {
  public:
-  /// Takes the bytes over; the caller must not have left copies of them.
+  /// Takes ownership of the bytes; the caller must not keep copies of them.
   explicit Secret(std::vector<char> bytes) : bytes_(std::move(bytes)) {}
   Secret(Secret&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
   Secret& operator=(Secret&& other) noexcept;
@@ -21,7 +21,7 @@ class Secret {
   Secret& operator=(const Secret&) = delete;
   ~Secret() { wipe(); }
 
-  /// The bytes themselves, valid while this lives. Never for a log, an error or an argument.
+  /// The bytes themselves, valid while this lives. They must not get into a log, an error or an argument.
   std::string_view reveal() const { return {bytes_.data(), bytes_.size()}; }
 
  private:
@@ -31,7 +31,7 @@ class Secret {
 
 /// Reads a file that holds one secret, without its final newline. Blocks. Codes: "secret.unreadable" (missing, no
 /// permission, not a regular file), "secret.mode" (others may read or write it), "secret.empty", "secret.too_large"
-/// (above 64 KiB). No text shows any content.
+/// (above 64 KiB), "secret.wrong_encoding" (a byte order mark or UTF-16). No text shows any content.
 Result<Secret> read_secret_file(const std::filesystem::path& path);
 
 }  // namespace culvert

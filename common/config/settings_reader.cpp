@@ -19,6 +19,7 @@ namespace culvert {
 
 namespace {
 
+constexpr std::uint64_t connections_max = 1'000'000;
 constexpr std::size_t name_length_max = 255;         // SPIFFE ID 2.1 allows 255 for the longest part.
 constexpr std::size_t socket_path_length_max = 107;  // sockaddr_un::sun_path, without its final zero.
 
@@ -39,7 +40,7 @@ ClientCertificate read_client_certificate(const TomlTable& table) {
 
 AllowList read_networks(const TomlTable& table, std::string_view key) {
   AllowList allowed;
-  // The list keeps what is right; the texts themselves are of no further use.
+  // The list keeps the valid networks; the texts themselves are not needed further.
   table.parsed_list(key, [&](std::string_view cidr) -> Result<bool> {
     auto added = allowed.add(cidr);
     if (!added) return std::unexpected(added.error());
@@ -111,7 +112,20 @@ LimitSettings read_limits(const TomlTable& root) {
   number("workers", {0, 1024}, limits.workers);
   limits.drain_time =
       table.duration("drain_time", std::chrono::milliseconds(0), std::chrono::hours(24)).value_or(limits.drain_time);
+  if (const auto time = table.duration("tcp_keep_alive", std::chrono::seconds(0), std::chrono::hours(2)))
+    limits.tcp_keep_alive = *time;
+  // SPEC 5.7: a head in the tunnel has at most 64 KiB.
+  constexpr TomlTable::NumberRange head_range{1ull << 10, 64ull << 10};
+  limits.head_bytes_max = table.size("head_max", head_range).value_or(limits.head_bytes_max);
+  limits.head_line_bytes_max = table.size("head_line_max", head_range).value_or(limits.head_line_bytes_max);
   return limits;
+}
+
+void read_connection_limits(const TomlTable& table, ListenSettings& settings) {
+  if (const auto count = table.number("connections_max", {1, connections_max}))
+    settings.connections_max = static_cast<std::uint32_t>(*count);
+  if (const auto count = table.number("connections_per_source_max", {0, connections_max}))
+    settings.connections_per_source_max = static_cast<std::uint32_t>(*count);
 }
 
 ListenSettings read_listen_settings(const TomlTable& table, const ListenRules& rules) {
@@ -121,12 +135,11 @@ ListenSettings read_listen_settings(const TomlTable& table, const ListenRules& r
   settings.allow_from = read_networks(table, "allow_from");
   if (listen) settings.listen = *listen;
   if (rules.is_guarded && settings.allow_from.empty() && !is_loopback(settings.listen.host)) {
-    for (const char* everybody : {"0.0.0.0/0", "::/0"})
-      check(settings.allow_from.add(everybody).has_value(), "everybody is a network");
+    for (const char* any_address : {"0.0.0.0/0", "::/0"})
+      check(settings.allow_from.add(any_address).has_value(), "all addresses are a network");
   }
   if (listen) require_allow_from(table, settings.listen, settings.allow_from);
-  if (const auto count = table.number("connections_max", connections_range))
-    settings.connections_max = static_cast<std::uint32_t>(*count);
+  read_connection_limits(table, settings);
   return settings;
 }
 

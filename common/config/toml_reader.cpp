@@ -21,10 +21,10 @@ namespace {
 using ParsedValue = toml::basic_value<toml::discard_comments, std::map, std::vector>;
 
 constexpr std::size_t file_bytes_max = std::size_t{1} << 20;
-constexpr int nesting_max = 32;        // The parser recurses: unbounded depth would be a stack overflow.
+constexpr int nesting_max = 32;        // The parser recurses: unbounded depth would overflow the stack.
 constexpr int dots_per_line_max = 64;  // The same for a.b.c.d…
 
-/// Just behind the string that opens at `begin`; at the line's end where it is not closed.
+/// The position right after the string that opens at `begin`; the line's end when the string is not closed.
 std::size_t end_of_string(std::string_view text, std::size_t begin) {
   const char quote = text[begin];
   const bool long_form = text.substr(begin, 3) == std::string(3, quote);
@@ -71,7 +71,7 @@ struct SyntaxFault {
   std::string what;
 };
 
-/// The parser's words without its own function's name and final full stop.
+/// The parser's message without the name of its own function and the final full stop.
 std::string plain_words(std::string text) {
   if (const std::size_t name = text.find("toml::"); name != text.npos) {
     const std::size_t colon = text.find(':', name + 6);
@@ -82,8 +82,8 @@ std::string plain_words(std::string text) {
   return text == "here" ? "" : text;
 }
 
-/// toml11 draws a picture of several lines: "[error] toml::parse_x: what", then for each place "12 | the line" and " |
-/// ^--- comment". Of that, the last place (for a key written twice: the second) and the words.
+/// toml11 draws a picture of several lines: "[error] toml::parse_x: what", then for each position "12 | the line" and "
+/// | ^--- comment". Returns the last position (for a key written twice: the second) and the message.
 SyntaxFault read_picture(const std::string& picture, std::uint32_t line) {
   std::istringstream lines(picture);
   std::string text;
@@ -176,7 +176,7 @@ std::vector<fs::path> find_drop_ins(const fs::path& file) {
   std::error_code error;
   for (fs::directory_iterator entry(file.string() + ".d", error), end; !error && entry != end; entry.increment(error)) {
     const std::string name = entry->path().filename().string();
-    // A dot in front: an editor's spare copy, or what Kubernetes keeps behind the names.
+    // A leading dot means an editor's spare copy, or Kubernetes' own files in a mounted directory.
     if (name.ends_with(".toml") && !name.starts_with('.')) found.push_back(entry->path());
   }
   std::ranges::sort(found);
@@ -203,7 +203,7 @@ void merge(TomlNode& into, TomlNode&& from) {
   }
 }
 
-/// Levenshtein's distance.
+/// Levenshtein distance.
 std::size_t distance(std::string_view left, std::string_view right) {
   std::vector<std::size_t> row(right.size() + 1);
   for (std::size_t i = 0; i < row.size(); ++i) row[i] = i;
@@ -234,7 +234,7 @@ std::string suggestion(std::string_view key, const std::set<std::string, std::le
   return fmt::format("unknown key; known here: {}", all);
 }
 
-/// A key as it may be shown: what is not printable becomes '?'.
+/// A key in a form that may be shown: bytes that are not printable become '?'.
 std::string printable(std::string_view key) {
   std::string shown(key.substr(0, 80));
   std::ranges::replace_if(shown, [](unsigned char c) { return c < ' ' || c == 127; }, '?');
@@ -305,7 +305,7 @@ Result<void> TomlReader::finish() {
     return std::tie(fault.position.file, fault.position.line, fault.text);
   };
   std::ranges::sort(faults, {}, in_order);
-  // A table that two readers open tells its fault twice.
+  // A table that two readers open has noted its faults twice.
   const auto repeated = std::ranges::unique(faults, {}, in_order);
   faults.erase(repeated.begin(), repeated.end());
   std::string text;

@@ -19,7 +19,7 @@ constexpr std::array<Unit, 4> duration_units{{{"ms", 1}, {"s", 1000}, {"m", 60'0
 constexpr std::array<Unit, 5> size_units{
     {{"B", 1}, {"KiB", 1ull << 10}, {"MiB", 1ull << 20}, {"GiB", 1ull << 30}, {"TiB", 1ull << 40}}};
 
-/// "10s" -> 10 000. Nothing where the number, the unit or the product is not one.
+/// "10s" -> 10 000. Nothing when the number or the unit is malformed, or the product overflows.
 template <std::size_t N>
 std::optional<std::uint64_t> parse_quantity(std::string_view text, const std::array<Unit, N>& units) {
   std::uint64_t number = 0;
@@ -34,7 +34,7 @@ std::optional<std::uint64_t> parse_quantity(std::string_view text, const std::ar
   return std::nullopt;
 }
 
-/// The largest unit that divides it: how a person would have written the bound.
+/// Prints with the largest unit that divides the quantity, as a person would have written it.
 template <std::size_t N>
 std::string print_quantity(std::uint64_t quantity, const std::array<Unit, N>& units) {
   const Unit* best = &units.front();
@@ -159,7 +159,7 @@ std::optional<std::uint64_t> TomlTable::size(std::string_view key, NumberRange r
 std::optional<std::filesystem::path> TomlTable::path(std::string_view key) const {
   const auto written = text(key);
   if (!written) return std::nullopt;
-  // A zero byte would cut the name short on its way to the kernel.
+  // The kernel would read the path only up to a zero byte.
   if (written->empty() || written->find('\0') != std::string::npos) {
     fault(key, "must be the path of a file");
     return std::nullopt;
@@ -170,7 +170,7 @@ std::optional<std::filesystem::path> TomlTable::path(std::string_view key) const
 
 TomlTable TomlTable::table(std::string_view key) const {
   if (find(key, TomlNode::Kind::table, "a table") == nullptr) {
-    // Not there, or not a table: read on in an empty one, so that the remaining checks still run.
+    // Missing, or not a table: continue with an empty one, so that the remaining checks still run.
     TomlNode& stand_in = document_->stand_ins.emplace_back();
     stand_in.position = node_->position;
     return {*document_, stand_in, dotted(key)};

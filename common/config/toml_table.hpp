@@ -19,7 +19,7 @@
 
 #include "common/base/error.hpp"
 
-// What was read from TOML files, with the place of each value, and the typed getters over it. Knows nothing of the TOML
+// What was read from TOML files, with the position of each value, and typed getters for it. Independent of the TOML
 // library.
 
 namespace culvert {
@@ -29,31 +29,31 @@ struct TomlPosition {
   std::uint32_t line = 1;
 };
 
-/// One value of a file. The members that do not belong to `kind` are empty.
+/// One value of a file. Members that do not belong to `kind` are empty.
 struct TomlNode {
   enum class Kind : std::uint8_t { table, array, text, integer, boolean, other };
 
   Kind kind = Kind::table;
   TomlPosition position;
-  std::map<std::string, TomlNode, std::less<>>
-      members;                  ///< Of a table. A node's address is stable once the document is read.
-  std::vector<TomlNode> items;  ///< Of an array.
+  /// For tables. A node's address is stable once the document is read.
+  std::map<std::string, TomlNode, std::less<>> members;
+  std::vector<TomlNode> items;  ///< For arrays.
   std::string text;
-  std::int64_t integer = 0;                  ///< Of a boolean: 0 or 1.
-  bool opened = false;                       ///< A reader looked at it as a table or a list of tables.
-  std::set<std::string, std::less<>> asked;  ///< Of a table: the keys that a reader knows.
+  std::int64_t integer = 0;                  ///< Booleans are 0 or 1.
+  bool opened = false;                       ///< A reader used it as a table or a list of tables.
+  std::set<std::string, std::less<>> asked;  ///< For tables: the keys that a reader knows.
 };
 
-/// Everything that one reading of a configuration gathers.
+/// Everything that is collected while a configuration is read.
 struct TomlDocument {
   struct Fault {
     TomlPosition position;
     std::string text;
   };
   struct File {
-    std::string label;                ///< As faults name it.
-    std::filesystem::path directory;  ///< Absolute: relative paths in this file start here.
-    bool has_lines = true;            ///< Not for a text that nobody has before his eyes.
+    std::string label;                ///< Name that faults show.
+    std::filesystem::path directory;  ///< Absolute; relative paths in this file start here.
+    bool has_lines = true;            ///< False for the text of command-line options, which users do not see.
   };
   /// "file:line".
   std::string place(const TomlPosition& position) const;
@@ -61,14 +61,13 @@ struct TomlDocument {
   std::vector<File> files;
   TomlNode root;
   std::vector<Fault> faults;
-  std::set<std::string> keys;      ///< Dotted, each that was asked for: "server.address".
-  std::deque<TomlNode> stand_ins;  ///< Empty tables in the place of those that no file has.
-  bool describing = false;  ///< Every list of tables looks as if it had one entry, so that `keys` becomes complete.
+  std::set<std::string> keys;      ///< Every key that a getter asked for, dotted: "server.address".
+  std::deque<TomlNode> stand_ins;  ///< Empty tables, used when no file has the table.
+  bool describing = false;  ///< Every list of tables acts as if it had one entry, so that `keys` becomes complete.
 };
 
-/// One table, read key by key. A view: valid while its TomlReader lives, cheap to copy. A getter makes its key known;
-/// it answers nothing where the key is not written or its value is of the wrong kind, and notes a fault in the second
-/// case.
+/// One table, read key by key. A view: valid while its TomlReader lives, cheap to copy. A getter makes its key known.
+/// It returns nothing when the key is missing or its value is of the wrong kind, and notes a fault in the second case.
 class TomlTable {
  public:
   struct NumberRange {
@@ -80,7 +79,7 @@ class TomlTable {
       : document_(&document), node_(&node), path_(std::move(path)) {}
 
   bool has(std::string_view key) const;
-  /// A fault for each of these keys that is not written.
+  /// Notes a fault for each of these keys that is missing.
   void require(std::initializer_list<std::string_view> keys) const;
 
   std::optional<std::string> text(std::string_view key) const;
@@ -91,24 +90,24 @@ class TomlTable {
                                                     std::chrono::milliseconds max) const;
   /// "512MiB": bytes, with B, KiB, MiB, GiB or TiB.
   std::optional<std::uint64_t> size(std::string_view key, NumberRange range) const;
-  /// Absolute; a relative one starts at the directory of the file that names it.
+  /// Absolute; a relative path starts at the directory of the file that contains it.
   std::optional<std::filesystem::path> path(std::string_view key) const;
   template <typename Enum>
   std::optional<Enum> word(std::string_view key, std::initializer_list<std::pair<std::string_view, Enum>> words) const;
   /// A text that `parse` (std::string_view -> Result<T>) understands; the text of its error becomes the fault.
   template <typename Parse>
   auto parsed(std::string_view key, Parse parse) const;
-  /// A list of such texts: those that are right, with a fault for each that is not.
+  /// A list of such texts: returns the valid ones and notes a fault for each of the others.
   template <typename Parse>
   auto parsed_list(std::string_view key, Parse parse) const;
 
-  /// An unwritten sub-table is an empty one.
+  /// Empty when the sub-table is missing.
   TomlTable table(std::string_view key) const;
   std::vector<TomlTable> tables(std::string_view key) const;
 
   /// Notes what is wrong with `key` ("" = the table itself) and what to do about it: one line, never a secret.
   void fault(std::string_view key, std::string_view text) const;
-  /// "file:line" of this key, or of the table where it is not written.
+  /// "file:line" of this key, or of the table when the key is missing.
   std::string where(std::string_view key = {}) const;
 
  private:

@@ -31,7 +31,7 @@ std::expected<Endpoint, Flaw> parse_authority(std::string_view text, std::option
     const std::size_t close = text.find(']');
     if (close == text.npos) return bad_authority;
     host = text.substr(1, close - 1);
-    // "[1.2.3.4]" and "[name]" are no addresses in brackets.
+    // "[1.2.3.4]" and "[name]" are not valid: brackets are for IPv6 addresses only.
     if (!host.contains(':')) return bad_authority;
     port = text.substr(close + 1);
     has_port = !port.empty();

@@ -11,10 +11,8 @@
 
 namespace culvert::http {
 
-BodyReader::BodyReader(Transfer transfer, std::uint64_t length, const HeadLimits& limits)
-    : limits_(limits),
-      is_chunked_(transfer == Transfer::chunked),
-      lines_(limits.trailer_bytes_max, limits.line_bytes_max) {
+BodyReader::BodyReader(Transfer transfer, std::uint64_t length, Padding padding, const HeadLimits& limits)
+    : limits_(limits), padding_(padding), is_chunked_(transfer == Transfer::chunked), lines_(limits.trailer_bytes_max) {
   switch (transfer) {
     case Transfer::none: break;
     case Transfer::length:
@@ -67,14 +65,19 @@ Flaw BodyReader::step(char c) {
       remaining_ = 0;
       size_digits_ = 0;
       return step_size(c);
-    case State::size: return hex_value(c) >= 0 ? step_size(c) : count_extension(after_extension(c), c);
+    case State::size:
+      if (hex_value(c) >= 0) return step_size(c);
+      return count_extension(is_space(c) ? State::size_gap : after_extension(c), c);
+    case State::size_gap:
+      if (c == '\r' && padding_ == Padding::refused) return &refusals::bad_chunk;
+      return count_extension(is_space(c) ? state_ : after_extension(c), c);
     case State::extension_gap:
       return count_extension(is_space(c) ? state_ : c == ';' ? State::extension_start : State::refused, c);
     case State::extension_start:
       return count_extension(is_space(c) ? state_ : is(token_character, c) ? State::extension_name : State::refused, c);
     case State::extension_name: return count_extension(is(token_character, c) ? state_ : after_name(c), c);
     case State::extension_name_gap:
-      // No CR: white space belongs before a further part only.
+      // CR is not allowed here: white space is only valid before a further part.
       return count_extension(is_space(c) ? state_ : c == '\r' ? State::refused : after_name(c), c);
     case State::value_start: return count_extension(after_value_start(c), c);
     case State::value: return count_extension(is(token_character, c) ? state_ : after_extension(c), c);
@@ -138,7 +141,8 @@ Flaw BodyReader::count_extension(State state, char c) {
 }
 
 std::size_t BodyReader::take_trailers(std::span<const std::byte> input) {
-  // One byte more than may be makes HeadLines say that it is too long, at the same byte however the input was cut.
+  // With one byte more than allowed, HeadLines reports that it is too long, at the same byte however the input was
+  // split.
   const std::size_t room = limits_.trailer_bytes_max + 1 - std::min(trailer_text_.size(), limits_.trailer_bytes_max);
   const auto line_feed = std::ranges::find(input, std::byte{'\n'});
   const std::size_t line_bytes =
@@ -146,7 +150,7 @@ std::size_t BodyReader::take_trailers(std::span<const std::byte> input) {
   const std::size_t used = std::min(room, line_bytes);
   for (const std::byte byte : input.first(used)) trailer_text_ += static_cast<char>(byte);
   std::string_view line;
-  switch (lines_.next(trailer_text_, line)) {
+  switch (lines_.next(trailer_text_, limits_.line_bytes_max, line)) {
     case HeadLines::Found::need_more: return used;
     case HeadLines::Found::bad_byte: flaw_ = &refusals::bad_byte; break;
     case HeadLines::Found::line_too_long:

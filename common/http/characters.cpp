@@ -42,8 +42,8 @@ std::size_t find_control(std::string_view text, std::size_t from) {
   constexpr std::uint64_t ones = 0x0101'0101'0101'0101;
   constexpr std::uint64_t tops = 0x80 * ones;
   while (from < text.size()) {
-    // Eight bytes at once: the top bit of a byte of `hits` is set where it is below 0x20 or DEL. A borrow may set it
-    // for the byte behind a hit too; only the first hit counts.
+    // Tests eight bytes at once: the top bit of each byte in `hits` is set if the byte is below 0x20 or DEL. A borrow
+    // may also set it for the byte behind a hit; only the first hit counts.
     while (from + 8 <= text.size()) {
       std::uint64_t word = 0;
       std::memcpy(&word, text.data() + from, sizeof word);
@@ -62,11 +62,29 @@ std::size_t find_control(std::string_view text, std::size_t from) {
   return from;
 }
 
-std::string_view take_element(std::string_view& rest) {
-  const std::size_t comma = rest.find(',');
+namespace {
+
+/// `comma`: its index in `rest`, or anything beyond the end.
+std::string_view take_until(std::size_t comma, std::string_view& rest) {
   const std::string_view element = rest.substr(0, comma);
-  rest.remove_prefix(comma == rest.npos ? rest.size() : comma + 1);
+  rest.remove_prefix(comma >= rest.size() ? rest.size() : comma + 1);
   return without_spaces_around(element);
+}
+
+}  // namespace
+
+std::string_view take_element(std::string_view& rest) {
+  return take_until(rest.find(','), rest);
+}
+
+std::string_view take_element_with_strings(std::string_view& rest) {
+  bool is_quoted = false;
+  std::size_t comma = 0;
+  for (; comma < rest.size() && (is_quoted || rest[comma] != ','); ++comma) {
+    if (rest[comma] == '"') is_quoted = !is_quoted;
+    if (is_quoted && rest[comma] == '\\') ++comma;
+  }
+  return take_until(comma, rest);
 }
 
 void append_decimal(std::string& out, std::uint64_t number) {

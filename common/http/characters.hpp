@@ -7,17 +7,17 @@
 #include <string>
 #include <string_view>
 
-// Which byte may stand where, by one table, and comparison without regard to case. ASCII only: no locale has a say.
+// Classes of bytes, in one table, and comparison without regard to case. ASCII only, independent of the locale.
 
 namespace culvert::http {
 
 enum Character : std::uint8_t {
   token_character = 1,       ///< RFC 9110 5.6.2: tchar.
   value_character = 2,       ///< RFC 9110 5.5: HTAB, SP, VCHAR, obs-text.
-  path_character = 4,        ///< RFC 3986 3.3: pchar without "%", and the slash.
-  sloppy_character = 8,      ///< Printable, and forbidden in a path, but sent raw by browsers: `"<>[]^`{|}`.
-  query_character = 16,      ///< Printable ASCII but "#": what a query may be made of.
-  unreserved_character = 32  ///< RFC 3986 2.3: encoded or not, it means the same.
+  path_character = 4,        ///< RFC 3986 3.3: pchar without "%", plus the slash.
+  sloppy_character = 8,      ///< Printable and forbidden in a path, but browsers send them raw: `"<>[]^`{|}`.
+  query_character = 16,      ///< All but blanks and control bytes: what a query may contain.
+  unreserved_character = 32  ///< RFC 3986 2.3: the encoded form means the same.
 };
 
 constexpr std::array<std::uint8_t, 256> make_character_table() {
@@ -33,11 +33,11 @@ constexpr std::array<std::uint8_t, 256> make_character_table() {
     if (c == '\t' || (c >= ' ' && c != 0x7f)) classes |= value_character;
     if (is_alphanumeric || path_marks.contains(letter)) classes |= path_character;
     if (sloppy_marks.contains(letter)) classes |= sloppy_character;
-    if (c > ' ' && c < 0x7f && c != '#') classes |= query_character;
+    if (c > ' ' && c != 0x7f) classes |= query_character;
     if (is_alphanumeric || std::string_view("-._~").contains(letter)) classes |= unreserved_character;
     table[c] = static_cast<std::uint8_t>(classes);
   }
-  // NUL is in no class: contains('\0') of a literal is false.
+  // NUL is in no class: contains('\0') is false for a literal.
   return table;
 }
 inline constexpr std::array<std::uint8_t, 256> character_table = make_character_table();
@@ -45,7 +45,7 @@ inline constexpr std::array<std::uint8_t, 256> character_table = make_character_
 inline bool is(Character kind, char c) {
   return (character_table[static_cast<unsigned char>(c)] & kind) != 0;
 }
-/// Whether every byte of `text` is of that kind; true for the empty text.
+/// Whether every byte of `text` is of this kind; true for the empty text.
 bool all_are(Character kind, std::string_view text);
 
 inline bool is_digit(char c) {
@@ -66,11 +66,11 @@ inline char lower(char c) {
 
 /// RFC 9110 5.6.2: at least one tchar and nothing else.
 bool is_token(std::string_view text);
-/// RFC 9110 5.5: no control byte but HTAB, and no white space at either end.
+/// RFC 9110 5.5: no control byte except HTAB, and no white space at either end.
 bool is_field_value(std::string_view text);
 
 bool is_equal_ignoring_case(std::string_view one, std::string_view other);
-/// The same, with "_" taken for "-" on both sides: programs behind CGI and WSGI cannot tell the two names apart.
+/// The same, with "_" and "-" treated as equal: programs behind CGI and WSGI cannot distinguish such names.
 bool is_alike(std::string_view one, std::string_view other);
 
 std::string_view without_spaces_around(std::string_view text);
@@ -78,9 +78,12 @@ std::string_view without_spaces_around(std::string_view text);
 /// The first control byte other than HTAB at or behind `from`, or text.size().
 std::size_t find_control(std::string_view text, std::size_t from);
 
-/// Takes the next element of a list like "a, b" from the front of `rest`, without the white space around it; elements
-/// may be empty. Only for lists of tokens: it knows no quoted strings.
+/// Removes the next element of a list like "a, b" from the front of `rest` and returns it without surrounding white
+/// space; elements may be empty. Only for lists of tokens: it does not handle quoted strings.
 std::string_view take_element(std::string_view& rest);
+/// The same for elements that may contain quoted strings (RFC 9110 5.6.4): commas in them separate nothing. A string
+/// that is not closed ends with the list.
+std::string_view take_element_with_strings(std::string_view& rest);
 
 void append_decimal(std::string& out, std::uint64_t number);
 

@@ -19,10 +19,9 @@ constexpr auto hop_fields = std::to_array<Known>({
     {"te", HopField::te},
     {"host", HopField::host},
     {"expect", HopField::expect},
-    {"trailer", HopField::dropped},
     {"upgrade", HopField::upgrade},
     {"connection", HopField::connection},
-    {"keep-alive", HopField::dropped},
+    {"keep-alive", HopField::keep_alive},
     {"content-length", HopField::content_length},
     {"http2-settings", HopField::dropped},
     {"proxy-connection", HopField::dropped},
@@ -32,8 +31,12 @@ constexpr auto hop_fields = std::to_array<Known>({
     {"proxy-authentication-info", HopField::dropped},
 });
 
-constexpr auto own_names = std::to_array<std::string_view>({"via", "forwarded", "x-real-ip"});
+constexpr auto own_names = std::to_array<std::string_view>({"forwarded", "x-real-ip"});
 constexpr auto own_prefixes = std::to_array<std::string_view>({"x-forwarded-", "sap-connectivity-", "sap-cp-"});
+
+constexpr auto forwarded_names =
+    std::to_array<std::string_view>({"forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port",
+                                     "x-forwarded-prefix", "x-forwarded-proto"});
 
 constexpr auto trailer_names = std::to_array<std::string_view>({
     "age",
@@ -57,17 +60,25 @@ constexpr auto trailer_names = std::to_array<std::string_view>({
     "range",
     "retry-after",
     "set-cookie",
+    "trailer",
     "vary",
+    "via",
     "warning",
     "www-authenticate",
 });
 
-/// The lengths that hop-by-hop names have, one bit each: most fields need no comparison.
+/// Lengths of the hop-by-hop names, one bit each, so that most fields need no comparison.
 constexpr std::uint32_t hop_lengths = [] {
   std::uint32_t lengths = 0;
   for (const Known& known : hop_fields) lengths |= 1u << known.name.size();
   return lengths;
 }();
+
+/// Without regard to case, but spelt with "-" only.
+bool is_forwarded_name(std::string_view name) {
+  return std::ranges::any_of(forwarded_names,
+                             [name](std::string_view other) { return is_equal_ignoring_case(name, other); });
+}
 
 }  // namespace
 
@@ -87,8 +98,24 @@ bool is_own_field(std::string_view name) {
          });
 }
 
-void erase_own_fields(Fields& fields) {
-  fields.erase_if(is_own_field);
+void append_via(Fields& fields, Version received) {
+  append_member(fields, "Via", received == Version::http_1_0 ? "1.0 culvert" : "1.1 culvert");
+}
+
+void append_member(Fields& fields, std::string_view name, std::string_view member) {
+  for (std::size_t i = fields.size(); i-- > 0;) {
+    if (!is_equal_ignoring_case(fields[i].name, name)) continue;
+    std::string members(fields[i].value);
+    if (!members.empty()) members += ", ";
+    return fields.replace(i, members += member);
+  }
+  fields.add(name, member);
+}
+
+void erase_own_fields(Fields& fields, Forwarded forwarded) {
+  fields.erase_if([forwarded](std::string_view name) {
+    return is_own_field(name) && (forwarded == Forwarded::erase || !is_forwarded_name(name));
+  });
 }
 
 bool is_forbidden_in_trailers(std::string_view name) {

@@ -9,9 +9,9 @@
 
 namespace culvert::http {
 
-/// The header or trailer fields of a message, in their order. Names keep their case and are compared without it. All of
-/// it lies in one buffer, which clear() keeps, so that the next message on a connection allocates nothing. Views are
-/// valid until the next call that is not const.
+/// The header or trailer fields of a message, in order. Names keep their case and are compared without regard to it.
+/// Everything is in one buffer, which clear() keeps, so that the next message on a connection allocates nothing. Views
+/// are valid until the next non-const call.
 class Fields {
  public:
   struct Field {
@@ -20,18 +20,18 @@ class Fields {
     friend bool operator==(const Field&, const Field&) = default;
   };
 
-  /// `name` is_token() and `value` is_field_value(): the caller's duty, since those who parse have checked already.
+  /// The caller must ensure is_token(name) and is_field_value(value); parsers have checked both already.
   void add(std::string_view name, std::string_view value);
-  /// Another value for the field of that place.
+  /// Replaces the value of the field at `index`.
   void replace(std::size_t index, std::string_view value);
-  /// One field of that name, behind all others; those that were there are gone.
+  /// Removes all fields of that name and appends one with this value.
   void set(std::string_view name, std::string_view value);
-  /// Removes all fields that `condemned(name)` picks. Returns how many.
+  /// Removes all fields for whose name `condemned(name)` is true. Returns their number.
   template <typename Predicate>
   std::size_t erase_if(Predicate condemned) {
     return std::erase_if(entries_, [&](const Entry& entry) { return condemned(at(entry).name); });
   }
-  /// All of that name. Returns how many.
+  /// Removes all fields of that name. Returns their number.
   std::size_t erase(std::string_view name);
   void clear();
 
@@ -41,7 +41,7 @@ class Fields {
   /// The value of the first field of that name.
   std::optional<std::string_view> find(std::string_view name) const;
   std::size_t count(std::string_view name) const;
-  /// What they amount to as lines of a head.
+  /// Size of the fields as lines of a head.
   std::size_t bytes() const;
 
   class Iterator {
@@ -68,7 +68,7 @@ class Fields {
   Iterator begin() const { return at_index(0); }
   Iterator end() const { return at_index(entries_.size()); }
 
-  /// The same fields in the same order, names by their very spelling.
+  /// The same fields in the same order; the case of names counts.
   friend bool operator==(const Fields& one, const Fields& other);
 
  private:
@@ -89,7 +89,7 @@ class Fields {
     return iterator;
   }
 
-  std::string text_;  ///< What was erased or replaced stays in it until clear().
+  std::string text_;  ///< Erased and replaced text stays in it until clear().
   std::vector<Entry> entries_;
 };
 

@@ -30,9 +30,9 @@ bool is_possible(const Framing& framing) {
   return framing.length <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
 }
 
-/// "a, b" as HeadFacts joins it.
+/// Whether `list` is a list "a, b" in the form that HeadFacts makes.
 bool is_upgrade_list(std::string_view list, const HeadLimits& limits) {
-  if (list.size() > limits.line_bytes_max) return false;
+  if (list.size() > limits.text_bytes_max) return false;
   std::string joined;
   for (std::string_view rest = list; !rest.empty();) {
     const std::string_view protocol = take_element(rest);
@@ -55,20 +55,18 @@ Flaw flaw_of(const RequestHead& head, const HeadLimits& limits) {
     return bad_head;
   }
   if (!is_canonical_authority(head.authority)) return &refusals::bad_authority;
-  if (request_line_bytes(head) > limits.line_bytes_max) return &refusals::uri_too_long;
+  if (target_bytes(head) > limits.target_bytes_max) return &refusals::uri_too_long;
   if (head.path == "*") {
     if (head.method != "OPTIONS" || !head.query.empty()) return &refusals::bad_target;
-  } else {
-    std::string canonical;
-    if (const Flaw flaw = append_canonical_path(canonical, head.path, EncodedSlash::keep)) return flaw;
-    if (canonical != head.path) return &refusals::bad_path;
+  } else if (const Flaw flaw = flaw_of_path(head.path, all_kept)) {
+    return flaw;
   }
   const bool is_query_good = head.query.empty() || (head.query.front() == '?' && is_query(head.query.substr(1)));
   if (!is_query_good) return &refusals::bad_query;
   if (const Flaw flaw = flaw_of_fields(head.fields, limits.head_bytes_max, limits)) return flaw;
-  const bool has_body = head.framing.kind != Framing::Kind::none;
-  if (!is_possible(head.framing) || (has_body && head.framing == Framing{Framing::Kind::length, 0})) return bad_head;
-  if (has_body && head.method == "TRACE") return &refusals::body_not_allowed;
+  const bool has_body = head.framing.has_body();
+  if (!is_possible(head.framing)) return bad_head;
+  if (head.framing.kind != Framing::Kind::none && head.method == "TRACE") return &refusals::body_not_allowed;
   if (head.expect_continue && !has_body) return bad_head;
   if (!head.upgrade.empty() && (has_body || !is_upgrade_list(head.upgrade, limits))) return bad_head;
   return nullptr;
@@ -76,7 +74,7 @@ Flaw flaw_of(const RequestHead& head, const HeadLimits& limits) {
 
 Flaw flaw_of(const ResponseHead& head, const Asked& asked, const HeadLimits& limits) {
   if (head.status < 100 || head.status > 599) return bad_head;
-  if (head.reason.size() > limits.line_bytes_max || !is_field_value(head.reason)) return bad_head;
+  if (head.reason.size() > limits.text_bytes_max || !is_field_value(head.reason)) return bad_head;
   if (const Flaw flaw = flaw_of_fields(head.fields, limits.head_bytes_max, limits)) return flaw;
   if (!is_possible(head.framing)) return bad_head;
   const bool declares_only = asked.is_head || head.status == 304;

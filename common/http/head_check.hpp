@@ -5,16 +5,17 @@
 #include "common/http/head_limits.hpp"
 #include "common/http/refusal.hpp"
 
-// A head that came through the tunnel was parsed by the other program, and is trusted no more for that: whatever holds
-// of a head that a parser of ours made is checked here before it is used or written.
+// Checks of heads from the tunnel. The other program has parsed them, which does not make them trusted: everything that
+// is true for a head from our own parsers is checked here before the head is used or written.
 
 namespace culvert::http {
 
-/// nullptr: `head` is one that RequestParser could have made; but never CONNECT, which no exchange of the tunnel is.
+/// Returns nullptr if RequestParser could have made `head`. CONNECT is always refused: no exchange in the tunnel has
+/// it.
 Flaw flaw_of(const RequestHead& head, const HeadLimits& limits = {});
-/// nullptr: `head` is one that ResponseParser could have made of the answer to such a request.
+/// Returns nullptr if ResponseParser could have made `head` from an answer to such a request.
 Flaw flaw_of(const ResponseHead& head, const Asked& asked, const HeadLimits& limits = {});
-/// nullptr: these are trailers that BodyReader could have made.
+/// Returns nullptr if BodyReader could have made these trailers.
 Flaw flaw_of_trailers(const Fields& trailers, const HeadLimits& limits = {});
 
 }  // namespace culvert::http

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/http/head_check.hpp"
+#include "protocol/message_reader.hpp"
 #include "protocol/messages.hpp"
 
 namespace culvert::http {
@@ -33,7 +34,7 @@ Framing framing_of(const Head& message) {
   return {};
 }
 
-/// Of each field: name, zero byte, value, zero byte. Neither can contain one.
+/// For each field: name, zero byte, value, zero byte. Neither can contain a zero byte.
 std::string joined(const Fields& fields) {
   std::string text;
   text.reserve(fields.bytes());
@@ -72,6 +73,12 @@ ResponseHead response_of(const Head& message) {
   return head;
 }
 
+bool is_printable(char c) {
+  return c >= ' ' && c <= '~';
+}
+
+constexpr std::size_t failure_text_bytes_max = 256;  // SPEC 5.7
+
 constexpr std::unexpected<Flaw> malformed{nullptr};
 constexpr std::unexpected<Flaw> misplaced{&refusals::bad_head};
 
@@ -79,12 +86,14 @@ constexpr std::unexpected<Flaw> misplaced{&refusals::bad_head};
 
 std::vector<std::byte> to_message(const RequestHead& head) {
   const std::string fields = joined(head.fields);
+  const bool is_text = protocol::is_utf8(head.query);
   return encode(Head{.kind = Head::Kind::request,
                      .method = head.method,
                      .host = head.authority.host,
                      .port = head.authority.port,
                      .path = head.path,
-                     .query = head.query,
+                     .query = is_text ? std::string_view(head.query) : std::string_view(),
+                     .query_bytes = is_text ? std::span<const std::byte>() : bytes_of(head.query),
                      .expects_continue = head.expect_continue,
                      .accepts_trailers = head.accepts_trailers,
                      .framing = framing_of(head.framing),
@@ -95,8 +104,8 @@ std::vector<std::byte> to_message(const RequestHead& head) {
 
 std::vector<std::byte> to_message(const ResponseHead& head) {
   const std::string fields = joined(head.fields);
-  // A reason may have bytes that no string of a message may; it says nothing that the status does not.
-  const bool is_ascii = std::ranges::all_of(head.reason, [](char c) { return c >= ' ' && c <= '~'; });
+  // A reason with bytes that a string in a message must not contain is left out: the status says the same.
+  const bool is_ascii = std::ranges::all_of(head.reason, is_printable);
   return encode(Head{.kind = is_interim(head.status) ? Head::Kind::interim : Head::Kind::response,
                      .status = static_cast<std::uint16_t>(head.status),
                      .reason = is_ascii ? std::string_view(head.reason) : std::string_view(),
@@ -111,6 +120,12 @@ std::vector<std::byte> to_message(const Fields& trailers) {
   return encode(Head{.kind = Head::Kind::trailers, .fields = bytes_of(fields)});
 }
 
+std::vector<std::byte> to_failure(std::string_view text) {
+  std::string printable(text.substr(0, failure_text_bytes_max));
+  std::ranges::replace_if(printable, [](char c) { return !is_printable(c); }, '?');
+  return encode(Head{.kind = Head::Kind::failure, .reason = printable});
+}
+
 std::expected<RequestHead, Flaw> read_request(std::span<const std::byte> message, const HeadLimits& limits) {
   const auto read = protocol::decode_head(message);
   if (!read) return malformed;
@@ -119,7 +134,9 @@ std::expected<RequestHead, Flaw> read_request(std::span<const std::byte> message
   head.method = read->method;
   head.authority = {std::string(read->host), read->port};
   head.path = read->path;
+  if (!read->query.empty() && !read->query_bytes.empty()) return misplaced;
   head.query = read->query;
+  head.query.append(reinterpret_cast<const char*>(read->query_bytes.data()), read->query_bytes.size());
   head.framing = framing_of(*read);
   head.upgrade = read->upgrade;
   head.expect_continue = read->expects_continue;
@@ -134,10 +151,19 @@ std::expected<Answer, Flaw> read_answer(std::span<const std::byte> message, cons
   const auto read = protocol::decode_head(message);
   if (!read) return malformed;
   Answer answer;
-  answer.is_trailers = read->kind == Head::Kind::trailers;
   if (read->kind == Head::Kind::request) return misplaced;
-  if (!split(read->fields, limits, answer.is_trailers ? answer.trailers : answer.head.fields)) return misplaced;
-  if (answer.is_trailers) {
+  if (read->kind == Head::Kind::failure) {
+    const std::string_view text = read->reason;
+    if (text.empty() || text.size() > failure_text_bytes_max || !std::ranges::all_of(text, is_printable))
+      return misplaced;
+    answer.kind = Answer::Kind::failure;
+    answer.failure = text;
+    return answer;
+  }
+  const bool is_trailers = read->kind == Head::Kind::trailers;
+  if (!split(read->fields, limits, is_trailers ? answer.trailers : answer.head.fields)) return misplaced;
+  if (is_trailers) {
+    answer.kind = Answer::Kind::trailers;
     if (const Flaw flaw = flaw_of_trailers(answer.trailers, limits)) return std::unexpected(flaw);
     return answer;
   }

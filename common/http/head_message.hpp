@@ -2,33 +2,42 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <expected>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/http/head.hpp"
 #include "common/http/head_limits.hpp"
 #include "common/http/refusal.hpp"
 
-// Heads on their way through the tunnel (SPEC 5.7). What is read is checked by the rules of the parsers
-// (head_check.hpp): a flaw ends the stream. nullptr as the flaw: the message itself is malformed, and the peer broke
-// the protocol.
+// Conversion of heads to and from messages in the tunnel (SPEC 5.7). A head that is read is checked by the rules of the
+// parsers (head_check.hpp): a flaw ends the stream. A flaw of nullptr means that the message itself is malformed: the
+// peer broke the protocol.
 
 namespace culvert::http {
 
 std::vector<std::byte> to_message(const RequestHead& head);
-/// Interim or final, as its status says.
+/// An interim or a final response, depending on the status.
 std::vector<std::byte> to_message(const ResponseHead& head);
 std::vector<std::byte> to_message(const Fields& trailers);
 
 std::expected<RequestHead, Flaw> read_request(std::span<const std::byte> message,
                                               const HeadLimits& limits = tunnel_head_limits);
 
-/// What the acceptor of a request sends: one of the two, by `is_trailers`.
+/// Says for the client what happened, before the stream is reset. Other characters than printable ones of ASCII become
+/// question marks, and a long text is cut.
+std::vector<std::byte> to_failure(std::string_view text);
+
+/// What the acceptor of a request sends. One of the last three is set.
 struct Answer {
-  bool is_trailers = false;
+  enum class Kind : std::uint8_t { head, trailers, failure };
+  Kind kind = Kind::head;
   ResponseHead head;
   Fields trailers;
+  std::string failure;
 };
 std::expected<Answer, Flaw> read_answer(std::span<const std::byte> message, const Asked& asked,
                                         const HeadLimits& limits = tunnel_head_limits);

@@ -12,8 +12,11 @@ void append_field(std::string& out, std::string_view name, std::string_view valu
   out.append(name).append(": ").append(value).append("\r\n");
 }
 
-void append_fields(std::string& out, const Fields& fields) {
-  for (const auto& [name, value] : fields) append_field(out, name, value);
+/// Trailer announces fields that only a body in chunks can have behind it.
+void append_fields(std::string& out, const Fields& fields, bool is_chunked) {
+  for (const auto& [name, value] : fields) {
+    if (is_chunked || !is_equal_ignoring_case(name, "Trailer")) append_field(out, name, value);
+  }
 }
 
 void append_length(std::string& out, std::uint64_t length) {
@@ -36,7 +39,7 @@ void append_connection(std::string& out, bool closes, std::string_view upgrade, 
   if (!comma.empty()) out += "\r\n";
 }
 
-/// Methods whose missing body some servers take for a mistake unless it is said to be empty (RFC 9110 8.6).
+/// Methods for which some servers require "Content-Length: 0" when there is no body (RFC 9110 8.6).
 bool expects_body(std::string_view method) {
   return method == "POST" || method == "PUT" || method == "PATCH";
 }
@@ -65,7 +68,7 @@ void write_request(std::string& out, const RequestHead& head, AfterThis after) {
   out.append(head.method).append(1, ' ').append(head.path).append(head.query).append(" HTTP/1.1\r\nHost: ");
   append_authority(out, head.authority, default_port(head.scheme));
   out += "\r\n";
-  append_fields(out, head.fields);
+  append_fields(out, head.fields, head.framing.kind == Framing::Kind::unknown);
   switch (head.framing.kind) {
     case Framing::Kind::none:
       if (expects_body(head.method)) append_length(out, 0);
@@ -83,7 +86,7 @@ void write_response(std::string& out, const ResponseHead& head, Transfer transfe
   out += "HTTP/1.1 ";
   append_decimal(out, static_cast<std::uint64_t>(head.status));
   out.append(1, ' ').append(head.reason).append("\r\n");
-  append_fields(out, head.fields);
+  append_fields(out, head.fields, transfer == Transfer::chunked);
   switch (transfer) {
     case Transfer::none:
       if (head.framing.kind == Framing::Kind::length) append_length(out, head.framing.length);

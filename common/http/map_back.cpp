@@ -20,6 +20,18 @@ bool is_in_domain(std::string_view host, std::string_view domain) {
   return is_suffix && host[host.size() - domain.size() - 1] == '.' && !is_digit(host.back()) && !host.contains(':');
 }
 
+/// Whether a cookie with this Domain is for `host`.
+bool is_domain_of(std::string_view domain, std::string_view host) {
+  if (domain.starts_with('.')) domain.remove_prefix(1);
+  const auto canonical = parse_host(domain);
+  return canonical && is_in_domain(host, *canonical);
+}
+
+/// Clients take a cookie for a host without a dot, or for an address, only without a Domain.
+bool may_be_domain(std::string_view host) {
+  return host.contains('.') && !host.contains(':') && !is_digit(host.back());
+}
+
 }  // namespace
 
 std::optional<std::string> map_location(std::string_view location, const Names& names) {
@@ -38,8 +50,7 @@ std::optional<std::string> map_location(std::string_view location, const Names& 
   const auto authority = parse_authority(rest.substr(0, end), default_port(scheme));
   if (!authority) return std::nullopt;
   const bool is_the_back_end = scheme == names.internal_scheme && *authority == names.internal;
-  // Where the virtual host is what the back end sees, it takes that for its own name; with its own port, as nginx does,
-  // or without one, if it is careless.
+  // A back end that sees the virtual host takes it for its own name, with its own port (nginx) or without a port.
   const bool is_a_port_of_its = authority->port == names.internal.port || authority->port == default_port(scheme);
   const bool is_virtual = *authority == names.outside || (scheme == names.internal_scheme &&
                                                           authority->host == names.outside.host && is_a_port_of_its);
@@ -51,29 +62,22 @@ std::optional<std::string> map_location(std::string_view location, const Names& 
 }
 
 std::optional<std::string> map_cookie(std::string_view cookie, const Names& names) {
-  std::string mapped;
+  std::string mapped(cookie.substr(0, cookie.find(';')));
   bool has_changed = false;
-  bool is_first = true;
-  for (std::string_view rest = cookie;;) {
-    const std::size_t semicolon = rest.find(';');
-    const std::string_view attribute = rest.substr(0, semicolon);
+  for (std::string_view rest = cookie.substr(mapped.size()); !rest.empty();) {
+    rest.remove_prefix(1);  // The semicolon.
+    const std::string_view attribute = rest.substr(0, rest.find(';'));
+    rest.remove_prefix(attribute.size());
     const std::size_t equals = std::min(attribute.find('='), attribute.size());
-    const bool is_domain =
-        !is_first && is_equal_ignoring_case(without_spaces_around(attribute.substr(0, equals)), "domain");
-    std::string_view domain = is_domain ? attribute.substr(std::min(equals + 1, attribute.size())) : std::string_view();
-    domain = without_spaces_around(domain);
-    if (domain.starts_with('.')) domain.remove_prefix(1);
-    const auto canonical = is_domain ? parse_host(domain) : Result<std::string>(std::string());
-    if (is_domain && canonical && is_in_domain(names.internal.host, *canonical)) {
-      mapped.append(" Domain=").append(names.outside.host);
-      has_changed = true;
-    } else {
-      mapped += attribute;
-    }
-    if (semicolon == rest.npos) break;
+    const std::string_view name = without_spaces_around(attribute.substr(0, equals));
+    const std::string_view value = without_spaces_around(attribute.substr(std::min(equals + 1, attribute.size())));
+    const bool is_secure = is_equal_ignoring_case(name, "Secure") ||
+                           (is_equal_ignoring_case(name, "SameSite") && is_equal_ignoring_case(value, "None"));
+    const bool is_ours = is_equal_ignoring_case(name, "Domain") && is_domain_of(value, names.internal.host);
+    has_changed = has_changed || is_ours || (is_secure && names.strips_secure);
+    if ((is_secure && names.strips_secure) || (is_ours && !may_be_domain(names.outside.host))) continue;
     mapped += ';';
-    rest.remove_prefix(semicolon + 1);
-    is_first = false;
+    is_ours ? mapped.append(" Domain=").append(names.outside.host) : mapped.append(attribute);
   }
   if (!has_changed) return std::nullopt;
   return mapped;

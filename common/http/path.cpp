@@ -25,7 +25,16 @@ int triplet_value(std::string_view text) {
   return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
-/// Most paths: nothing is encoded, nothing empty, and no segment begins with a dot.
+/// True for a percent sign that every reader takes for itself, or refuses: no digit of a triplet follows, nor what some
+/// decoders accept instead ("%u002e", "%+2", "% 2").
+bool is_bare_percent(std::string_view text) {
+  if (!text.starts_with('%')) return false;
+  if (text.size() == 1 || text[1] == '/') return true;
+  const char next = static_cast<char>(text[1] | 0x20);
+  return next > 'f' && next <= 'z' && next != 'u' && next != 'x';
+}
+
+/// True for most paths: nothing is encoded, no segment is empty or begins with a dot.
 bool is_plain(std::string_view raw) {
   char before = 0;
   for (const char c : raw) {
@@ -35,16 +44,19 @@ bool is_plain(std::string_view raw) {
   return true;
 }
 
-/// A byte that can only begin a longer spelling of a character than UTF-8 allows, or such a pair of bytes: lenient
-/// decoders make a dot or a slash of it ("%C0%AE").
-bool is_overlong(int byte, int next) {
-  if (byte == 0xc0 || byte == 0xc1) return true;
+/// True for bytes that begin an overlong spelling of a character, which UTF-8 forbids: lenient decoders read "%C0%AE"
+/// as a dot, and some "%C0%2E" and "%C0." too. In Latin-1 C0 and C1 are letters: before another letter they are
+/// harmless.
+bool is_overlong(int byte, std::string_view behind) {
+  if (byte == 0xc0 || byte == 0xc1)
+    return !behind.empty() && (!is(path_character, behind.front()) || behind.front() == '.');
+  const int next = triplet_value(behind);
   if (next < 0x80) return false;
   return (byte == 0xe0 && next < 0xa0) || (byte == 0xf0 && next < 0x90) || (byte == 0xf8 && next < 0x88) ||
          (byte == 0xfc && next < 0x84);
 }
 
-/// Each character in its one spelling; segments as they are.
+/// Gives each character its one spelling; does not change the segments.
 Flaw append_decoded(std::string& out, std::string_view raw, EncodedSlash slash) {
   while (!raw.empty()) {
     const char c = raw.front();
@@ -58,11 +70,16 @@ Flaw append_decoded(std::string& out, std::string_view raw, EncodedSlash slash) 
       raw.remove_prefix(1);
       continue;
     }
+    if (is_bare_percent(raw)) {
+      append_encoded(out, '%');
+      raw.remove_prefix(1);
+      continue;
+    }
     const int byte = triplet_value(raw);
-    if (byte < 0x20 || byte == 0x7f || byte == '\\') return &refusals::bad_path;
+    if (byte < 0x20 || byte == 0x7f) return &refusals::bad_path;
     raw.remove_prefix(3);
     if (byte == '/' && slash == EncodedSlash::refuse) return &refusals::encoded_slash;
-    if (is_overlong(byte, triplet_value(raw))) return &refusals::bad_path;
+    if (is_overlong(byte, raw)) return &refusals::bad_path;
     if (is(unreserved_character, static_cast<char>(byte))) {
       out += static_cast<char>(byte);
     } else {
@@ -72,7 +89,7 @@ Flaw append_decoded(std::string& out, std::string_view raw, EncodedSlash slash) 
   return nullptr;
 }
 
-/// "%25" (and more of "25") before what would be a dot, a slash, a backslash or a zero to one that decodes twice.
+/// Finds "%25" (or "%2525" and so on) that becomes a dot, a slash, a backslash or a zero when it is decoded twice.
 Flaw twice_encoded(std::string_view decoded, EncodedSlash slash) {
   for (std::size_t at = decoded.find("%25"); at != decoded.npos; at = decoded.find("%25", at + 3)) {
     std::string_view rest = decoded.substr(at + 3);
@@ -88,8 +105,8 @@ Flaw twice_encoded(std::string_view decoded, EncodedSlash slash) {
   return nullptr;
 }
 
-/// Dots, maybe with encoded spaces, and then the end or parameters: servlet containers cut off the parameters and
-/// Windows the spaces and further dots, and then see a dot segment.
+/// True for dots, possibly with encoded spaces, followed by the end or parameters: servlet containers remove the
+/// parameters, Windows the spaces and further dots, and then see a dot segment.
 bool is_hidden_dot_segment(std::string_view piece) {
   bool has_dot = false;
   while (!piece.empty() && piece.front() != ';' && !piece.starts_with("%3B")) {
@@ -101,48 +118,45 @@ bool is_hidden_dot_segment(std::string_view piece) {
   return has_dot;
 }
 
-/// True for a segment that is not "." or ".." but might be to somebody, in whole or between encoded slashes.
+/// True for a segment that is not "." or "..", but that another program may read so, as a whole or between encoded
+/// slashes and backslashes.
 bool is_doubtful(std::string_view segment) {
   for (;;) {
-    const std::size_t slash = segment.find("%2F");
+    const std::size_t slash = std::min(segment.find("%2F"), segment.find("%5C"));
     if (is_hidden_dot_segment(segment.substr(0, slash))) return true;
     if (slash == segment.npos) return false;
     segment.remove_prefix(slash + 3);
   }
 }
 
-/// To who decodes before he resolves, ".." behind such a segment takes away only a part of it.
-bool has_encoded_slash(std::string_view segment) {
-  return segment.contains("%2F") || twice_encoded(segment, EncodedSlash::refuse) != nullptr;
-}
-
-/// `decoded` without its empty and dot segments, behind what `out` has.
-Flaw append_resolved(std::string& out, std::string_view decoded) {
-  const std::size_t root = out.size();
-  out.reserve(root + decoded.size());
+/// Appends `decoded` to `out`, without its empty segments.
+Flaw append_segments(std::string& out, std::string_view decoded) {
+  out.reserve(out.size() + decoded.size());
+  Flaw flaw = nullptr;
+  int depth = 0;
   bool is_directory = true;
   while (!decoded.empty()) {
     decoded.remove_prefix(1);  // The slash.
     const std::string_view segment = decoded.substr(0, decoded.find('/'));
     decoded.remove_prefix(segment.size());
-    is_directory = segment.empty() || segment == "." || segment == "..";
-    if (segment == "..") {
-      if (out.size() == root) return &refusals::path_climbs_out;
-      const std::size_t parent = out.rfind('/');
-      if (has_encoded_slash(std::string_view(out).substr(parent))) return &refusals::bad_path;
-      out.resize(parent);
-    } else if (!is_directory) {
-      if (is_doubtful(segment)) return &refusals::bad_path;
-      out.append(1, '/').append(segment);
+    is_directory = segment.empty();
+    if (is_directory) continue;
+    if (segment == "." || segment == "..") {
+      flaw = &refusals::dot_segment;
+      if (segment == ".." && --depth < 0) return &refusals::path_climbs_out;
+      continue;
     }
+    if (is_doubtful(segment)) return &refusals::bad_path;
+    ++depth;
+    out.append(1, '/').append(segment);
   }
   if (is_directory) out += '/';
-  return nullptr;
+  return flaw;
 }
 
 }  // namespace
 
-Flaw append_canonical_path(std::string& out, std::string_view raw, EncodedSlash slash) {
+Flaw append_canonical_path(std::string& out, std::string_view raw, PathRules rules) {
   if (!raw.starts_with('/')) return &refusals::bad_path;
   if (is_plain(raw)) {
     out += raw;
@@ -150,17 +164,33 @@ Flaw append_canonical_path(std::string& out, std::string_view raw, EncodedSlash 
   }
   std::string decoded;
   decoded.reserve(raw.size() + 16);
-  if (const Flaw flaw = append_decoded(decoded, raw, slash)) return flaw;
-  if (const Flaw flaw = twice_encoded(decoded, slash)) return flaw;
-  return append_resolved(out, decoded);
+  if (const Flaw flaw = append_decoded(decoded, raw, rules.slash)) return flaw;
+  if (const Flaw flaw = twice_encoded(decoded, rules.slash)) return flaw;
+  if (const Flaw flaw = append_segments(out, decoded)) return flaw;
+  const bool is_refused = rules.backslash == EncodedBackslash::refuse && decoded.contains("%5C");
+  return is_refused ? &refusals::encoded_backslash : nullptr;
+}
+
+Flaw flaw_of_path(std::string_view raw, PathRules rules) {
+  if (raw.starts_with('/') && is_plain(raw)) return nullptr;
+  std::string canonical;
+  return append_canonical_path(canonical, raw, rules);
+}
+
+std::size_t bad_byte_of_path(std::string_view raw) {
+  std::size_t at = 0;
+  while (at < raw.size()) {
+    const int byte = triplet_value(raw.substr(at));
+    const bool is_good = is(path_character, raw[at]) || is(sloppy_character, raw[at]) ||
+                         is_bare_percent(raw.substr(at)) || (byte >= 0x20 && byte != 0x7f);
+    if (!is_good) break;
+    at += byte >= 0 ? 3 : 1;
+  }
+  return at;
 }
 
 bool is_query(std::string_view text) {
-  for (std::size_t at = 0; at < text.size(); ++at) {
-    if (!is(query_character, text[at])) return false;
-    if (text[at] == '%' && triplet_value(text.substr(at)) < 0) return false;
-  }
-  return true;
+  return all_are(query_character, text);
 }
 
 }  // namespace culvert::http

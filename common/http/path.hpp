@@ -1,40 +1,65 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
 #include "common/http/refusal.hpp"
 
-// One form for each path (threats B15, contracts 5). Access control matches this form and the back end gets this very
-// form, so the two never speak of different resources:
+// The spelling and the canonical form of a path (docs/threat-model.md, B15). A path is sent on as it came, byte for
+// byte (RFC 9110 7.7). Access control allows both this spelling and the canonical form, so that a back end reaches
+// nothing else, however it reads the path:
 //
-//   - what is encoded without need is decoded ("%41", "%2e"), all other triplets get capital digits, and what a path
-//   may
-//     not have raw is encoded (`"<>[]^`{|}`);
-//   - empty segments are merged, then "." and ".." are resolved. Climbing above the root is refused;
+//   - Needless encoding is decoded ("%41"), all other triplets get upper-case digits, and characters that a path must
+//     not contain are encoded (`"<>[]^`{|}`).
+//   - Empty segments are merged.
 //   - ";params" are ordinary characters of their segment.
+//   - A percent sign that begins no triplet is encoded ("100%"), unless some decoder would read one ("%u002e", "%2x").
 //
-// What some back end reads in another way than we do is refused: encoded control bytes, a backslash raw or encoded,
-// overlong UTF-8, segments that are dots with something around ("..;x", "..%20", "..."), and a dot, slash, backslash or
-// zero that is encoded twice. The result is a fixed point: its canonical form is itself.
-
+// Paths that some back ends read differently are refused: dot segments, encoded control bytes, a backslash raw or
+// encoded, overlong UTF-8, segments of dots with additions ("..;x", "..%20", "..."), and a dot, slash, backslash or
+// zero that is encoded twice. The canonical form of a canonical path is the path itself.
 namespace culvert::http {
 
 enum class EncodedSlash : std::uint8_t {
-  /// "%2f" is refusals::encoded_slash, and so is "%252f".
+  /// "%2f" and "%252f" are refused with refusals::encoded_slash.
   refuse,
-  /// It stays as "%2F", an ordinary character, though not beside dots ("..%2F"), nor where ".." takes it away.
+  /// It stays as "%2F", an ordinary character. It is refused next to dots ("..%2F").
   keep,
 };
 
-/// Appends the canonical form of `raw` to `out`, or says what is wrong; then `out` has any content. `raw` begins with a
-/// slash and has no query.
-Flaw append_canonical_path(std::string& out, std::string_view raw, EncodedSlash slash);
+enum class EncodedBackslash : std::uint8_t {
+  /// "%5c" is refused with refusals::encoded_backslash.
+  refuse,
+  /// It stays as "%5C", an ordinary character. It is refused next to dots ("..%5C").
+  keep,
+};
 
-/// Whether `text`, without its question mark, can go on as a query: printable ASCII without "#", and each "%" with two
-/// hexadecimal digits. It is never decoded here: nothing is decided on it.
+/// What a back end needs in paths.
+struct PathRules {
+  // NOLINTNEXTLINE(google-explicit-constructor): most callers think of slashes only.
+  constexpr PathRules(EncodedSlash for_slash, EncodedBackslash for_backslash = EncodedBackslash::refuse)
+      : slash(for_slash), backslash(for_backslash) {}
+  EncodedSlash slash;
+  EncodedBackslash backslash;
+};
+/// What the agent's mapping may still allow: the server does not know it.
+inline constexpr PathRules all_kept{EncodedSlash::keep, EncodedBackslash::keep};
+
+/// Appends the canonical form of `raw` to `out`, or returns the flaw and leaves `out` with unspecified content. `raw`
+/// must begin with a slash and have no query.
+Flaw append_canonical_path(std::string& out, std::string_view raw, PathRules rules);
+/// Returns the flaw that append_canonical_path() finds.
+Flaw flaw_of_path(std::string_view raw, PathRules rules);
+
+/// Returns the index of the first byte that no path may have at its place, or the size of the path. Only for errors: a
+/// path may also be refused as a whole.
+std::size_t bad_byte_of_path(std::string_view raw);
+
+/// Whether `text`, without its question mark, may be sent on as a query: no blank and no control byte. Queries are
+/// never decoded: nothing is decided by them.
 bool is_query(std::string_view text);
 
 }  // namespace culvert::http

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "common/http/head.hpp"
@@ -13,17 +15,17 @@
 
 namespace culvert::http {
 
-/// Reads the response heads to one request after another, by the same rules as RequestParser (threats B19, B10). Per
-/// request: begin (parse* resume)* parse*, where resume() goes on to the next head behind an interim one.
+/// Parses the response heads for one request after another, by the same rules as RequestParser (threats B19, B10). Per
+/// request: begin (parse* resume)* parse*, where resume() continues with the head after an interim response.
 class ResponseParser {
  public:
-  explicit ResponseParser(const HeadLimits& limits = {});
+  ResponseParser();
 
-  /// Another request was sent.
-  void begin(Asked asked);
-  /// As RequestParser::parse().
+  /// Call it when another request was sent.
+  void begin(Asked asked, const HeadLimits& limits = {});
+  /// Like RequestParser::parse().
   Parsed parse(std::string_view received);
-  /// The head that is complete was an interim one (is_interim()): the next one follows right behind it.
+  /// Continues with the next head after a complete interim one (is_interim()).
   void resume();
 
   std::size_t used() const { return lines_.used(); }
@@ -31,6 +33,8 @@ class ResponseParser {
   const Hop& hop() const { return hop_; }
   /// When refused. Its status is 502.
   const Refusal& refusal() const { return refusal_; }
+  /// When refused: for an error, which byte, or which field with how many bytes. Often "".
+  const std::string& detail() const { return detail_; }
 
  private:
   void clear();
@@ -38,17 +42,18 @@ class ResponseParser {
   Flaw finish();
   Flaw take_upgrade();
   Flaw take_framing();
+  void note_too_long(std::string_view line);
 
   HeadLimits limits_;
   HeadLines lines_;
   HeadFacts facts_;
   Asked asked_;
-  std::size_t interims_ = 0;
   enum class Expected : std::uint8_t { status_line, field, nothing };
   Expected expected_ = Expected::status_line;
   ResponseHead head_;
   Hop hop_;
   Refusal refusal_;
+  std::string detail_;
   bool is_refused_ = false;
 };
 

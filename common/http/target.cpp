@@ -22,7 +22,8 @@ Flaw parse_path_and_query(std::string_view text, RequestHead& head) {
     if (!is_query(text.substr(mark + 1))) return &refusals::bad_query;
     head.query = text.substr(mark);
   }
-  return append_canonical_path(head.path, text.substr(0, mark), EncodedSlash::keep);
+  head.path = text.substr(0, mark);
+  return flaw_of_path(head.path, all_kept);
 }
 
 Flaw parse_absolute_form(std::string_view target, RequestHead& head) {
@@ -33,7 +34,7 @@ Flaw parse_absolute_form(std::string_view target, RequestHead& head) {
   if (!authority) return authority.error();
   head.authority = std::move(*authority);
   if (end != target.npos && target[end] == '/') return parse_path_and_query(target.substr(end), head);
-  // RFC 9112 3.2.4: OPTIONS without path and query is about the server as a whole.
+  // RFC 9112 3.2.4: OPTIONS without path and query concerns the whole server.
   head.path = head.method == "OPTIONS" && end == target.npos ? "*" : "/";
   if (end == target.npos) return nullptr;
   if (!is_query(target.substr(end + 1))) return &refusals::bad_query;
@@ -56,7 +57,7 @@ Flaw parse_target(std::string_view target, Role role, RequestHead& head) {
   }
   if (role == Role::proxy) return parse_absolute_form(target, head);
   if (target.starts_with('/')) return parse_path_and_query(target, head);
-  if (target != "*" || head.method != "OPTIONS") return &refusals::bad_target;
+  if (target != "*" || head.method != "OPTIONS") return parse_absolute_form(target, head);
   head.path = "*";
   return nullptr;
 }

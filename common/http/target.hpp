@@ -8,14 +8,14 @@
 
 namespace culvert::http {
 
-/// As what a request is read.
+/// The role in which a request is parsed.
 enum class Role : std::uint8_t {
-  origin,  ///< As the server that it names: origin-form, and "*" with OPTIONS (RFC 9112 3.2).
-  proxy,   ///< At the proxy port: absolute-form with http://, and CONNECT.
+  origin,  ///< The server that the request names: origin-form, and "*" with OPTIONS (RFC 9112 3.2).
+  proxy,   ///< The proxy port: absolute-form with http://, and CONNECT.
 };
 
-/// Reads the target into authority, path and query of `head`, whose method is set. In origin-form the authority is left
-/// for the Host field. Encoded slashes are kept: whether they may be there only the mapping knows.
+/// Parses the target into authority, path and query of `head`, whose method must be set. In origin-form the authority
+/// comes from the Host field later. Encoded slashes are kept: the mapping decides whether they are allowed.
 Flaw parse_target(std::string_view target, Role role, RequestHead& head);
 
 }  // namespace culvert::http

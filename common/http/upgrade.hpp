@@ -13,7 +13,7 @@ inline bool is_upgrade_protocol(std::string_view text) {
   return is_token(text.substr(0, slash)) && (slash == text.npos || is_token(text.substr(slash + 1)));
 }
 
-/// Protocols under which HTTP requests would go on, past every rule: h2c smuggling. They are never asked for.
+/// Protocols that would carry further HTTP requests past every rule (h2c smuggling). They are never forwarded.
 inline bool is_unseen_http(std::string_view protocol) {
   const std::string_view name = protocol.substr(0, protocol.find('/'));
   return is_equal_ignoring_case(name, "h2c") || is_equal_ignoring_case(name, "h2") ||

@@ -8,7 +8,7 @@
 
 namespace culvert::http {
 
-/// Letter by letter (RFC 9112 2.3): no other version, no other case.
+/// Compares exactly (RFC 9112 2.3): no other version and no other case is accepted.
 inline std::optional<Version> version_of(std::string_view text) {
   if (text == "HTTP/1.1") return Version::http_1_1;
   if (text == "HTTP/1.0") return Version::http_1_0;

@@ -67,12 +67,14 @@ Result<void> AllowList::add(std::string_view cidr) {
 
   const std::size_t slash = cidr.find('/');
   boost::system::error_code error;
-  const ip::address address = ip::make_address(std::string(cidr.substr(0, slash)), error);
+  const ip::address written = ip::make_address(std::string(cidr.substr(0, slash)), error);
   if (error || cidr.find('%') != cidr.npos)
     return malformed("not a network or an IP address; write 10.0.0.0/8 or fd00::/8");
-  if (address.is_v6() && address.to_v6().is_v4_mapped()) return malformed("write an IPv4 network as IPv4");
 
-  const unsigned prefix_max = address.is_v4() ? 32 : 128;
+  // ::ffff:10.0.0.0/104 is 10.0.0.0/8.
+  const ip::address address = without_mapping(written);
+  const unsigned mapping_bits = address.is_v4() && written.is_v6() ? 96 : 0;
+  const unsigned prefix_max = written.is_v4() ? 32 : 128;
   unsigned prefix_bits = prefix_max;
   if (slash != cidr.npos) {
     const std::string_view digits = cidr.substr(slash + 1);
@@ -80,10 +82,11 @@ Result<void> AllowList::add(std::string_view cidr) {
     if (bad != std::errc() || end != digits.data() + digits.size() || prefix_bits > prefix_max)
       return malformed(fmt::format("the prefix length must be a number from 0 to {}", prefix_max));
   }
-  if (has_bits_beyond(address, prefix_bits))
+  if (prefix_bits < mapping_bits) return malformed("a network of IPv4 and IPv6 together; write each of them");
+  if (has_bits_beyond(address, prefix_bits - mapping_bits))
     return malformed(
         fmt::format("the address has bits beyond the prefix of {}; write the network's own address", prefix_bits));
-  networks_.push_back({address, prefix_bits});
+  networks_.push_back({address, prefix_bits - mapping_bits});
   return {};
 }
 

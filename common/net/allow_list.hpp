@@ -11,11 +11,11 @@
 
 namespace culvert {
 
-/// Who may connect to a listener: a list of networks. Pure value; an empty list allows loopback sources only.
+/// Networks whose clients may connect to a listener. Pure value; an empty list allows loopback sources only.
 class AllowList {
  public:
   /// Adds "10.0.0.0/8", "fd00::/8" or a single address. Host bits beyond the prefix are an error (code
-  /// "allow_from.malformed"): somebody meant something else.
+  /// "allow_from.malformed"), since they hint at a typing mistake.
   Result<void> add(std::string_view cidr);
   /// An IPv4-mapped IPv6 source counts as its IPv4 address.
   bool allows(const boost::asio::ip::address& source) const;

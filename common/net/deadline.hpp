@@ -15,18 +15,18 @@
 
 namespace culvert {
 
-/// A point on the steady clock at which somebody stops waiting. Passed down, so that several steps share one bound.
+/// A point on the steady clock at which waiting stops. Passed down, so that several steps share one bound.
 using Deadline = boost::asio::steady_timer::time_point;
 
-/// What a read or a write came to.
+/// Result of a read or a write.
 struct IoResult {
   boost::system::error_code error;
   std::size_t size = 0;
 };
 
 /// Runs `op` (started with asio::deferred, completing with error and size) until `deadline` at the latest. `timer` is
-/// the caller's, one per direction. The result is never lost: bytes that arrive together with the timer are returned. A
-/// timeout is asio::error::timed_out; operation_aborted means that we ourselves are being stopped.
+/// the caller's, one per direction. The result is never lost: bytes that arrive together with the timeout are returned.
+/// The error of a timeout is asio::error::timed_out; operation_aborted means that the coroutine is being stopped.
 template <typename DeferredOp>
 boost::asio::awaitable<IoResult> with_deadline(DeferredOp op, boost::asio::steady_timer& timer, Deadline deadline) {
   namespace asio = boost::asio;
@@ -34,12 +34,12 @@ boost::asio::awaitable<IoResult> with_deadline(DeferredOp op, boost::asio::stead
   auto race = asio::experimental::make_parallel_group(std::move(op), timer.async_wait(asio::deferred));
   auto [order, error, size, timer_error] =
       co_await race.async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
-  // A timer that was itself aborted did not run out: then it is a stop.
+  // If the timer was aborted too, the coroutine is being stopped.
   if (error == asio::error::operation_aborted && !timer_error) error = asio::error::timed_out;
   co_return IoResult{error, size};
 }
 
-/// The same for at most `limit` from now on.
+/// The same, for at most `limit` from now.
 template <typename DeferredOp>
 boost::asio::awaitable<IoResult> with_deadline(DeferredOp op, boost::asio::steady_timer& timer,
                                                boost::asio::steady_timer::duration limit) {
@@ -52,8 +52,8 @@ inline boost::asio::awaitable<void> wait_for(boost::asio::steady_timer::duration
   co_await timer.async_wait(boost::asio::use_awaitable);
 }
 
-/// Unwinds a coroutine that is being stopped (throws operation_aborted), where its own `co_await` came back with other
-/// news. Never suspends.
+/// Throws operation_aborted if the coroutine is being stopped: for a `co_await` that does not throw by itself. Never
+/// suspends.
 inline boost::asio::awaitable<void> throw_if_stopped() {
   auto state = co_await boost::asio::this_coro::cancellation_state;
   if (state.cancelled() != boost::asio::cancellation_type::none) {

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 
 #include "common/net/socket_address.hpp"
+#include "common/net/socket_options.hpp"
 
 namespace culvert {
 
@@ -28,8 +29,8 @@ namespace {
 constexpr auto attempt_stagger = 250ms;  // RFC 8305 5, "Connection Attempt Delay".
 constexpr std::size_t addresses_max = 16;
 
-/// RFC 8305 4: the families by turns, beginning with the one that the system prefers, so that a broken family costs one
-/// stagger.
+/// RFC 8305 4: alternates the address families, beginning with the one that the system prefers, so that a broken family
+/// costs one stagger.
 Addresses interleave(const Addresses& addresses) {
   std::deque<asio::ip::address> turn;
   std::deque<asio::ip::address> other;
@@ -46,14 +47,14 @@ Addresses interleave(const Addresses& addresses) {
   return ordered;
 }
 
-/// An IPv4-mapped address is dialled and checked as what it stands for.
+/// An IPv4-mapped address is dialled and checked as its IPv4 address.
 asio::ip::address plain(const asio::ip::address& address) {
   if (!address.is_v6() || !address.to_v6().is_v4_mapped()) return address;
   return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
 }
 
-/// What went wrong with one address, in the order of what tells most: a refusal is news of the target, an absent route
-/// may be only of a family that this machine does not have.
+/// What went wrong with one address; later values say more. A refusal comes from the target, while a missing route may
+/// only mean that this machine does not have the address family.
 enum class Failure { unreachable, no_local_port, timed_out, refused, no_descriptors };
 
 Failure failure_of(int error) {
@@ -71,8 +72,8 @@ Failure failure_of(int error) {
   }
 }
 
-/// The attempts at one target. Shared with the handlers of its descriptors, which Asio may call after the dialling
-/// coroutine is gone.
+/// The attempts for one target. Shared with the handlers of its descriptors, which Asio may call after the dialling
+/// coroutine has ended.
 struct Race {
   struct Attempt {
     asio::posix::stream_descriptor descriptor;
@@ -99,7 +100,7 @@ struct Race {
     if (!connected) connected = DialedSocket{std::move(fd), remote, {}};
   }
 
-  /// An attempt's connection stands or failed: the kernel says which.
+  /// Ends an attempt, with the kernel's result: connected or failed.
   void settle(std::size_t index) {
     --running;
     int error = 0;
@@ -118,7 +119,7 @@ struct Race {
     UniqueFd fd = make_tcp_socket(remote.protocol().family());
     if (!fd) return race->fail_with(errno);
     if (::connect(fd.get(), remote.data(), static_cast<socklen_t>(remote.size())) == 0) {
-      return race->win(std::move(fd), remote);  // Loopback is this quick.
+      return race->win(std::move(fd), remote);  // Connected at once: loopback.
     }
     if (errno != EINPROGRESS) return race->fail_with(errno);
     boost::system::error_code unwatchable;
@@ -135,9 +136,14 @@ struct Race {
                                                 });
   }
 
-  /// Ends the losers, and a winner that nobody took.
+  /// Closes all attempts, and a connection that was not used. The kernel may have connected any of them already: the
+  /// target must not see a normal end.
   void close() {
+    for (Attempt& each : attempts) {
+      if (each.descriptor.is_open()) reset_on_close(each.descriptor.native_handle());
+    }
     attempts.clear();
+    if (connected && connected->fd) reset_on_close(connected->fd.get());
     connected.reset();
   }
 };
@@ -166,7 +172,7 @@ Error dial_error(const Endpoint& target, std::size_t addresses, Failure failure,
           fmt::format("{} cannot be reached: {}; check routes and firewalls", where, std::strerror(error))};
 }
 
-/// Runs the race to its end: a connection, or the failure that tells most.
+/// Runs the race to its end: a connection, or the failure that says most.
 asio::awaitable<Result<DialedSocket>> connect_first(asio::any_io_executor executor, const Endpoint& target,
                                                     const Addresses& addresses, Deadline deadline) {
   const auto race = std::make_shared<Race>(std::move(executor), addresses.size());

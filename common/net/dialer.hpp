@@ -16,11 +16,12 @@
 
 namespace culvert {
 
-/// Where to, and what the addresses behind a name may be.
+/// A target, and a check for the addresses of its name.
 struct DialTarget {
   Endpoint endpoint;
-  /// Asked for every address of the name before the first is dialled; one that fails refuses the whole target. What was
-  /// asked for is what is dialled: nothing is resolved twice (threats B13). Empty: any address.
+  /// Called for every address of the name before the first is dialled; if one is not allowed, the whole target is
+  /// refused. Only the addresses that were checked are dialled: nothing is resolved twice (threats B13). Empty: any
+  /// address.
   std::function<bool(const boost::asio::ip::address&)> allows;
 };
 
@@ -28,10 +29,10 @@ struct DialTarget {
 struct DialedSocket {
   UniqueFd fd;
   boost::asio::ip::tcp::endpoint remote;
-  std::chrono::steady_clock::duration took{};  ///< From the question to DNS to the connection.
+  std::chrono::steady_clock::duration took{};  ///< From the DNS request to the connection.
 };
 
-/// What connect() said, as dial() would say it of a target with one address.
+/// The error that dial() returns when connect() fails with `error` for a target with one address.
 Error dial_error(const Endpoint& target, int error);
 
 /// Opens TCP connections for one worker; lives on it.
@@ -40,11 +41,11 @@ class Dialer {
   /// `lookup` as in NameResolver.
   explicit Dialer(boost::asio::any_io_executor executor, NameLookup lookup = {});
 
-  /// Resolves the target and connects to the first of its addresses that answers (RFC 8305: families by turns, 250 ms
-  /// apart), all of it until `deadline`. A literal needs no resolver. Errors: "dial.refused", "dial.timed_out",
-  /// "dial.unreachable", "dial.name_not_found", "dial.address_denied" (the target's); "dial.dns_failed",
-  /// "dial.no_local_port", "dial.no_descriptors" (ours). Throws operation_aborted when it is stopped, and leaves no
-  /// descriptor.
+  /// Resolves the target and connects to the first of its addresses that answers (RFC 8305: alternating families, 250
+  /// ms apart), until `deadline`. A literal needs no resolver. Errors: "dial.refused", "dial.timed_out",
+  /// "dial.unreachable", "dial.name_not_found", "dial.address_denied" (of the target); "dial.dns_failed",
+  /// "dial.no_local_port", "dial.no_descriptors" (of this machine). Throws operation_aborted when it is stopped, and
+  /// leaves no descriptor open.
   boost::asio::awaitable<Result<DialedSocket>> dial(DialTarget target, Deadline deadline);
 
  private:

@@ -5,6 +5,7 @@
 #include <array>
 #include <charconv>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include <arpa/inet.h>
@@ -29,7 +30,7 @@ char lower(char c) {
 }
 
 std::unexpected<Error> malformed(std::string_view text, std::string_view why) {
-  // Userinfo may hold a password, and odd bytes do not belong in a log.
+  // Userinfo may contain a password, and unprintable bytes do not belong in a log.
   const bool showable = text.size() <= shown_length_max && text.find('@') == text.npos &&
                         std::ranges::all_of(text, [](char c) { return c >= ' ' && c <= '~'; });
   if (!showable) return fail("endpoint.malformed", std::string(why));
@@ -41,26 +42,33 @@ bool is_label(std::string_view label) {
          std::ranges::all_of(label, [](char c) { return is_digit(c) || is_letter(c) || c == '-' || c == '_'; });
 }
 
-// As the WHATWG URL standard has it: a host whose last label is a number is an IPv4 address or nothing. inet_aton() and
-// its kin would take "127.1" and "0x7f000001" for loopback, past every check by name.
+// As in the WHATWG URL standard, a host whose last label is a number is an IPv4 address or invalid. inet_aton() and the
+// like read "127.1" and "0x7f000001" as loopback, which would get past every check by name.
 bool ends_in_number(std::string_view name) {
   const std::string_view last = name.substr(name.find_last_of('.') + 1);
   return std::ranges::all_of(last, is_digit) || last.starts_with("0x");
 }
 
-/// The bytes of an IP literal, 4 or 16 of them; none: `text` is no literal.
+/// The bytes of an IP literal, 4 or 16 of them; none if `text` is not a literal.
 struct Address {
   std::array<unsigned char, 16> bytes{};
   int family = AF_UNSPEC;
 };
+constexpr std::array<unsigned char, 12> mapped_prefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+/// An IPv4-mapped IPv6 address is its IPv4 address.
 Address address_of(std::string_view text) {
   Address address;
   std::array<char, INET6_ADDRSTRLEN> terminated{};
-  // inet_pton() reads a C string: it would overlook what stands behind a zero byte.
+  // inet_pton() reads a C string: it would ignore what follows a zero byte.
   if (text.size() >= terminated.size() || text.find('\0') != text.npos) return address;
   std::ranges::copy(text, terminated.begin());
   const int family = text.find(':') == text.npos ? AF_INET : AF_INET6;
   if (inet_pton(family, terminated.data(), address.bytes.data()) == 1) address.family = family;
+  if (address.family == AF_INET6 && std::ranges::equal(mapped_prefix, std::span(address.bytes).first<12>())) {
+    address.family = AF_INET;
+    std::copy_n(address.bytes.begin() + 12, 4, address.bytes.begin());
+  }
   return address;
 }
 std::string printed(const Address& address) {
@@ -74,7 +82,7 @@ struct Parts {
 };
 
 Result<Parts> split(std::string_view text) {
-  if (text.find('@') != text.npos) return malformed(text, "a user name has no place here; write host:port");
+  if (text.find('@') != text.npos) return malformed(text, "a user name is not allowed here; write host:port");
   if (text.starts_with('[')) {
     const std::size_t close = text.find(']');
     if (close == text.npos) return malformed(text, "the bracket is not closed; write [::1]:80");
@@ -150,10 +158,7 @@ bool is_loopback(std::string_view host) {
   if (host == "localhost") return true;
   const Address address = address_of(host);
   if (address.family == AF_INET) return address.bytes[0] == 127;
-  if (address.family != AF_INET6) return false;
-  constexpr std::array<unsigned char, 12> mapped_prefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-  const bool is_mapped = std::equal(mapped_prefix.begin(), mapped_prefix.end(), address.bytes.begin());
-  return is_mapped ? address.bytes[12] == 127 : printed(address) == "::1";
+  return address.family == AF_INET6 && printed(address) == "::1";
 }
 
 Result<EndpointRange> parse_endpoint_range(std::string_view text) {

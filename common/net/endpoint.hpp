@@ -9,8 +9,9 @@
 
 namespace culvert {
 
-/// A host and a port as somebody wrote them; nothing is resolved here. `host` is a lower-case name without trailing
-/// dot, or an IP literal in its canonical form ("::1", not "0:0::1"), without brackets.
+/// A host and a port as written; nothing is resolved. `host` is a lower-case name without trailing dot, or an IP
+/// literal in its canonical form ("::1", not "0:0::1"; "1.2.3.4", not "::ffff:1.2.3.4"), without brackets. Two
+/// spellings of one host become the same text.
 struct Endpoint {
   std::string host;
   std::uint16_t port = 0;
@@ -18,14 +19,14 @@ struct Endpoint {
   friend bool operator==(const Endpoint&, const Endpoint&) = default;
 };
 
-/// A name or an IP literal without brackets, brought to the form that Endpoint::host has. Refuses zone ids
-/// ("fe80::1%eth0"), what only a lenient resolver takes for an address ("127.1", "0x7f.1", "2130706433") and whatever
-/// is not `[A-Za-z0-9_-]` between dots: code "endpoint.malformed".
+/// Parses a name or an IP literal without brackets into the form of Endpoint::host. Refuses zone ids ("fe80::1%eth0"),
+/// texts that only a lenient resolver reads as an address ("127.1", "010.0.0.1", "0x7f.1", "2130706433") and labels
+/// that are not `[A-Za-z0-9_-]+`: code "endpoint.malformed".
 Result<std::string> parse_host(std::string_view text);
 
-/// "host:port", "1.2.3.4:80" or "[::1]:80". Refuses an empty host, port 0 (unless `allow_port_zero`: for a listener,
-/// the system chooses), userinfo, white space and anything behind the port: code "endpoint.malformed". A text with
-/// userinfo is not repeated in the error.
+/// "host:port", "1.2.3.4:80" or "[::1]:80". Refuses an empty host, port 0 (unless `allow_port_zero`, for a listener
+/// whose port the system chooses), userinfo, white space and anything behind the port: code "endpoint.malformed". The
+/// error does not repeat a text with userinfo.
 Result<Endpoint> parse_endpoint(std::string_view text, bool allow_port_zero = false);
 
 /// The reverse of parse_endpoint; an IPv6 literal gets its brackets.

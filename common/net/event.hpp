@@ -9,15 +9,17 @@
 
 namespace culvert {
 
-/// Wakes coroutines of the same worker. notify() before wait() is lost: always wait in a loop on the condition.
+/// Wakes coroutines of the same worker. A notify() before wait() has no effect: always wait in a loop that checks the
+/// condition.
 class Event {
  public:
   explicit Event(const boost::asio::any_io_executor& executor)
       : timer_(executor, boost::asio::steady_timer::time_point::max()) {}
 
-  /// Wakes everybody who waits now.
+  /// Wakes every coroutine that waits now.
   void notify() { timer_.cancel(); }
-  /// Returns after the next notify(). When the coroutine is being stopped it returns too, and the next co_await throws.
+  /// Returns after the next notify(). It also returns when the coroutine is being stopped; then the next co_await
+  /// throws.
   boost::asio::awaitable<void> wait() {
     (void)co_await timer_.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
   }

@@ -27,7 +27,7 @@ constexpr std::size_t questions_max = 256;
 NameLookup system_lookup(const asio::any_io_executor& executor) {
   return [executor](const std::string& host, std::function<void(boost::system::error_code, Addresses)> done) {
     auto resolver = std::make_shared<tcp::resolver>(executor);
-    // No service name: the port is ours, and getaddrinfo would look it up in /etc/services.
+    // No service name: getaddrinfo would look it up in /etc/services, and the port is known already.
     resolver->async_resolve(host, "", tcp::resolver::flags(),
                             [resolver, done = std::move(done)](const boost::system::error_code& error,
                                                                const tcp::resolver::results_type& results) {
@@ -38,14 +38,14 @@ NameLookup system_lookup(const asio::any_io_executor& executor) {
   };
 }
 
-/// DNS itself says that there is no such name; anything else is a failure of DNS.
+/// True when DNS reports that the name does not exist; any other error is a failure of DNS.
 bool is_denial(const boost::system::error_code& error) {
   return error == asio::error::host_not_found || error == asio::error::no_data;
 }
 
 }  // namespace
 
-/// One lookup under way, and who waits for it.
+/// One lookup under way, which several coroutines may wait for.
 struct NameResolver::Question {
   bool answered = false;
   boost::system::error_code error;
@@ -91,7 +91,7 @@ NameResolver::~NameResolver() = default;
 asio::awaitable<Result<Addresses>> NameResolver::resolve(std::string host, Deadline deadline) {
   const auto question = ask(host);
   if (!question)
-    co_return fail("dial.dns_failed", fmt::format("too many names are being looked up to ask for {}", host));
+    co_return fail("dial.dns_failed", fmt::format("cannot look up {}: too many lookups are under way", host));
   const Deadline bound = std::min(deadline, asio::steady_timer::clock_type::now() + question_time_max);
   co_await wait_for(question, bound);
   if (question->answered && !question->error && !question->addresses.empty()) co_return question->addresses;

@@ -18,25 +18,25 @@ namespace culvert {
 
 using Addresses = std::vector<boost::asio::ip::address>;
 
-/// Asks the system once, off the event loop, and calls `done` later on the executor of the NameResolver. Tests put
-/// their own answers here.
+/// Looks up `host` once, off the event loop, and calls `done` later on the executor of the NameResolver. Tests pass
+/// their own.
 using NameLookup =
     std::function<void(const std::string& host, std::function<void(boost::system::error_code, Addresses)> done)>;
 
-/// Names to addresses for one worker. While DNS fails, what a name meant within the last 5 minutes is still used.
-/// Several who ask for one name at the same time share one question, so that a dead DNS server holds up one question
-/// per name, not one per stream.
+/// Resolves names for one worker. While DNS fails, addresses that are at most 5 minutes old are still used.
+/// Simultaneous requests for one name share one lookup, so that with a dead DNS server one lookup per name waits, not
+/// one per stream.
 class NameResolver {
  public:
-  /// Without `lookup` the system's resolver is asked.
+  /// Without `lookup` it uses the system's resolver.
   explicit NameResolver(boost::asio::any_io_executor executor, NameLookup lookup = {});
   NameResolver(const NameResolver&) = delete;
   NameResolver& operator=(const NameResolver&) = delete;
   ~NameResolver();
 
-  /// The addresses of a name (not of a literal) in the system's order of preference, never none; waits until
-  /// `deadline`, and for 5 s at most. Errors: "dial.name_not_found" (DNS says so), "dial.dns_failed" (it does not
-  /// answer, or has none to give, and nothing is remembered).
+  /// Returns the addresses of a name (not of a literal) in the system's order of preference, at least one. Waits until
+  /// `deadline`, and at most 5 s. Errors: "dial.name_not_found" (DNS reports so), "dial.dns_failed" (DNS does not
+  /// answer or fails, and no address is remembered).
   boost::asio::awaitable<Result<Addresses>> resolve(std::string host, Deadline deadline);
 
  private:

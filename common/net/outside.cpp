@@ -20,7 +20,7 @@ namespace ip = boost::asio::ip;
 
 namespace {
 
-/// Amazon's, of the unique local range; those of others are link-local.
+/// Amazon's address is in the unique local range; those of other clouds are link-local.
 const ip::address_v6 metadata_v6 = ip::make_address_v6("fd00:ec2::254");
 
 bool is_special(const ip::address& address) {
@@ -30,7 +30,7 @@ bool is_special(const ip::address& address) {
   return bytes[0] == 0 || (bytes[0] == 169 && bytes[1] == 254) || address.to_v4() == ip::address_v4::broadcast();
 }
 
-/// Of ::ffff:1.2.3.4 (mapped) and ::1.2.3.4 (compatible).
+/// The IPv4 address in ::ffff:1.2.3.4 (mapped) and ::1.2.3.4 (compatible).
 std::optional<ip::address_v4> v4_inside(const ip::address_v6& address) {
   const auto bytes = address.to_bytes();
   if (!address.is_v4_mapped() && std::ranges::any_of(bytes | std::views::take(12), [](auto byte) { return byte != 0; }))
@@ -49,7 +49,7 @@ bool is_same(const sockaddr& socket, const ip::address& address) {
   return bytes == address.to_v6().to_bytes();
 }
 
-/// Only an address of its own may be bound. So nobody needs a netlink socket, which the services' sandbox forbids.
+/// A host can bind only its own addresses. This test needs no netlink socket, which the services' sandbox forbids.
 bool can_bind(const ip::address& address) {
   const ip::udp::endpoint local(address, 0);
   const UniqueFd probe(::socket(local.protocol().family(), SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -57,8 +57,8 @@ bool can_bind(const ip::address& address) {
          errno != EADDRNOTAVAIL;
 }
 
-/// Where the kernel does not tell (net.ipv4.ip_nonlocal_bind lets anything be bound), nothing is outside, but for what
-/// getifaddrs() denies.
+/// If any address can be bound (net.ipv4.ip_nonlocal_bind), every address counts as our own unless getifaddrs() says
+/// otherwise.
 bool is_own(const ip::address& address) {
   if (!can_bind(address)) return false;
   const auto never_ours =

@@ -5,8 +5,8 @@
 
 namespace culvert {
 
-/// Whether an address is neither this host's nor its link's, nor the metadata service of a cloud: where the DNS of a
-/// name may lead without more ado (threats B13). Asks the kernel for the addresses of this host.
+/// Returns whether an address is neither of this host nor link-local nor a cloud's metadata service. A name may resolve
+/// to such an address without being configured (threats B13). Asks the kernel for the addresses of this host.
 bool is_outside(const boost::asio::ip::address& address);
 
 }  // namespace culvert

@@ -20,21 +20,29 @@ Poller::Poller(asio::io_context& context, std::function<void()> end_of_turn)
 
 Poller::~Poller() = default;
 
-bool Poller::add(int fd, std::uint32_t events, Pollable& who) {
+bool Poller::add(int fd, std::uint32_t events, Pollable& pollable) {
   epoll_event event{};
   event.events = (events & EPOLLEXCLUSIVE) != 0 ? events : events | EPOLLET;
-  event.data.ptr = &who;
+  event.data.ptr = &pollable;
   return ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
-void Poller::remove(int fd, Pollable& who) {
-  ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_DEL, fd, nullptr);
-  forget(who);
+bool Poller::hand_over(int fd, std::uint32_t events, Pollable& from, Pollable& to) {
+  forget(from);
+  epoll_event event{};
+  event.events = events | EPOLLET;
+  event.data.ptr = &to;
+  return ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_MOD, fd, &event) == 0;
 }
 
-void Poller::forget(Pollable& who) {
+void Poller::remove(int fd, Pollable& pollable) {
+  ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_DEL, fd, nullptr);
+  forget(pollable);
+}
+
+void Poller::forget(Pollable& pollable) {
   for (epoll_event& event : undelivered_) {
-    if (event.data.ptr == &who) event.data.ptr = nullptr;
+    if (event.data.ptr == &pollable) event.data.ptr = nullptr;
   }
 }
 
@@ -56,15 +64,15 @@ void Poller::arm() {
   });
 }
 
-/// A turn that brought several events, or left work, is followed by another at once: under load that saves Asio's round
-/// through its own epoll set and back, three system calls a turn. One event is what an idle worker sees, and then
-/// nothing more is there.
+/// After a turn with several events, or with work left, another turn follows at once: under load that saves Asio's pass
+/// through its own epoll set, three system calls per turn. A turn with one event is typical of an idle worker, and
+/// nothing more is ready then.
 void Poller::turn() {
   in_turn_ = true;
   bool busy = true;
   for (int turns = 0; busy && turns < turns_together_max && !stopped_; ++turns) {
     const std::size_t events = deliver();
-    turn_requested_ = false;  // What the events asked for comes now; what that asks for makes another turn.
+    turn_requested_ = false;  // Serves requests of this turn's events; later requests cause another turn.
     end_of_turn_();
     busy = turn_requested_ || events > 1;
   }

@@ -9,8 +9,8 @@
 
 namespace culvert {
 
-/// Bytes on their way to a socket: appended behind, sent from the front. Keeps its memory when it is empty, for the
-/// next user; whoever wants it back destroys the buffer. Grows when it must.
+/// Bytes that wait for a socket: appended at the end, sent from the front. Grows as needed. It keeps its memory when it
+/// is empty; the destructor frees it.
 class SendBuffer {
  public:
   explicit SendBuffer(std::size_t capacity_bytes) : bytes_(new std::byte[capacity_bytes]), capacity_(capacity_bytes) {}

@@ -2,13 +2,24 @@
 #include "common/net/socket_address.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include <boost/asio/ip/address.hpp>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include "common/net/socket_options.hpp"
+
 namespace culvert {
+
+namespace {
+
+// One for the process: sockets are made in too many places to pass it on.
+// NOLINTNEXTLINE(cppcoreguidelines-avoid-non-const-global-variables)
+std::atomic<int> keep_alive_seconds = 60;
+
+}  // namespace
 
 namespace asio = boost::asio;
 using asio::ip::tcp;
@@ -36,7 +47,8 @@ Result<tcp::endpoint> address_to_listen(const Endpoint& endpoint) {
   boost::system::error_code malformed;
   const auto address = asio::ip::make_address(endpoint.host, malformed);
   if (!malformed) return tcp::endpoint(address, endpoint.port);
-  return fail("listen.refused", endpoint.host + " is no address of this machine: write an IP address or localhost");
+  return fail("listen.refused",
+              endpoint.host + "  is not an IP address: write an IP address of this machine, or localhost");
 }
 
 std::string to_text(const tcp::endpoint& endpoint) {
@@ -47,13 +59,22 @@ std::string to_text(const tcp::endpoint& endpoint) {
 
 UniqueFd make_tcp_socket(int family) {
   UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
-  if (fd) set_no_delay(fd.get());
+  if (fd) set_tcp_options(fd.get());
   return fd;
 }
 
-void set_no_delay(int fd) {
-  const int on = 1;
-  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+void set_keep_alive_time(std::chrono::seconds time) {
+  keep_alive_seconds.store(static_cast<int>(time.count()), std::memory_order_relaxed);
+}
+
+void set_tcp_options(int fd) {
+  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  const int idle = keep_alive_seconds.load(std::memory_order_relaxed);
+  if (idle == 0) return;
+  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, std::min(idle, 10));
+  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 6);
 }
 
 }  // namespace culvert

@@ -34,18 +34,25 @@ TaskGroup::~TaskGroup() {
   check(tasks_.empty(), "a task group is joined before it is destroyed");
 }
 
-void TaskGroup::spawn(asio::awaitable<void> task) {
+TaskGroup::TaskId TaskGroup::spawn(asio::awaitable<void> task) {
   check(!stopping_, "nothing is spawned in a group that is being stopped");
-  const auto place = tasks_.emplace(tasks_.end());
-  auto on_end = [this, place](const std::exception_ptr& exception) { end(place, exception); };
-  asio::co_spawn(executor_, std::move(task), asio::bind_cancellation_slot(place->slot(), std::move(on_end)));
+  const TaskId id = ++last_id_;
+  auto on_end = [this, id](const std::exception_ptr& exception) { end(id, exception); };
+  asio::co_spawn(executor_, std::move(task), asio::bind_cancellation_slot(tasks_[id].signal.slot(), std::move(on_end)));
+  return id;
+}
+
+void TaskGroup::request_stop(TaskId task) {
+  const auto found = tasks_.find(task);
+  if (found == tasks_.end() || std::exchange(found->second.is_stopping, true)) return;
+  found->second.signal.emit(asio::cancellation_type::terminal);
 }
 
 void TaskGroup::request_stop() {
   stopping_ = true;
   for (auto task = tasks_.begin(); task != tasks_.end();) {
-    const auto current = task++;  // A task may end, and so leave the list, while it is told.
-    current->emit(asio::cancellation_type::terminal);
+    Task& current = task++->second;  // A task may end, and so leave the map, while it gets the signal.
+    current.signal.emit(asio::cancellation_type::terminal);
   }
 }
 
@@ -53,10 +60,11 @@ asio::awaitable<void> TaskGroup::join() {
   while (!tasks_.empty()) co_await ended_.wait();
 }
 
-void TaskGroup::end(Tasks::iterator task, const std::exception_ptr& exception) {
-  tasks_.erase(task);
-  // Asio 1.81 may lose or replace the exception of a cancelled coroutine, so our own flag decides what is a defect.
-  if (exception && !(stopping_ && is_abort(exception))) on_defect_(exception);
+void TaskGroup::end(TaskId id, const std::exception_ptr& exception) {
+  const bool was_stopped = stopping_ || tasks_.at(id).is_stopping;
+  tasks_.erase(id);
+  // Asio 1.81 may lose or replace the exception of a cancelled coroutine, so the request decides what is a defect.
+  if (exception && !(was_stopped && is_abort(exception))) on_defect_(exception);
   ended_.notify();
 }
 

@@ -11,8 +11,8 @@ namespace culvert {
 
 namespace {
 
-/// The kernel's struct tcp_info as far as we read it. Its own header, linux/tcp.h, cannot stand beside glibc's, whose
-/// tcp_info ends with tcpi_total_retrans.
+/// The kernel's struct tcp_info, as far as we read it. Its header, linux/tcp.h, conflicts with glibc's, whose tcp_info
+/// ends with tcpi_total_retrans.
 struct KernelTcpInfo {
   ::tcp_info known;
   std::uint64_t rates_and_bytes[4];

@@ -10,7 +10,7 @@
 namespace culvert {
 
 namespace {
-/// Which worker this thread is. Not thread_.get_id(): start() still writes that while the new thread already runs.
+/// The worker of this thread. Not thread_.get_id(): start() may still write that while the new thread already runs.
 thread_local const Worker* current_worker = nullptr;  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
 }  // namespace
 
@@ -44,30 +44,30 @@ void Worker::join() {
   if (!thread_.joinable()) return;
   thread_.join();
   started_ = false;
-  // Whose turn did not end any more: what they stand on is still there now, and gone when this is.
-  const auto dead = std::move(graves_);
-  graves_.clear();
+  // Objects retired after the last turn: destroys them while what they refer to still exists.
+  const auto retired = std::move(retired_);
+  retired_.clear();
 }
 
-void Worker::at_end_of_turn(TurnEnd& who) {
-  end_of_turn_.push_back(&who);
+void Worker::at_end_of_turn(TurnEnd& object) {
+  end_of_turn_.push_back(&object);
   poller_.request_turn();
 }
 
-void Worker::forget(TurnEnd& who) {
-  std::ranges::replace(end_of_turn_, &who, nullptr);
-  std::ranges::replace(running_, &who, nullptr);
+void Worker::forget(TurnEnd& object) {
+  std::ranges::replace(end_of_turn_, &object, nullptr);
+  std::ranges::replace(running_, &object, nullptr);
 }
 
 void Worker::end_turn() {
-  // Who asks for another turn meanwhile gets it after new events were seen.
+  // Objects that ask for another turn meanwhile get it after the next events.
   running_.swap(end_of_turn_);
   for (std::size_t i = 0; i < running_.size(); ++i) {
     if (running_[i] != nullptr) running_[i]->on_turn_end();
   }
   running_.clear();
-  const auto dead = std::move(graves_);
-  graves_.clear();
+  const auto retired = std::move(retired_);
+  retired_.clear();
 }
 
 }  // namespace culvert

@@ -15,7 +15,7 @@
 
 namespace culvert {
 
-/// Somebody who acts on what a batch of events made of him, once, when the batch is through: a tunnel that sends.
+/// Called once after each batch of events, e.g. by a tunnel that has output to send.
 class TurnEnd {
  public:
   virtual void on_turn_end() = 0;
@@ -24,8 +24,8 @@ class TurnEnd {
   ~TurnEnd() = default;
 };
 
-/// One core's world: a thread with an io_context and a set of data sockets of its own (architecture 3). What is made on
-/// a worker lives and dies on it. Other threads only post(). Life: construct, start(), post() ..., stop(), join().
+/// The thread of one core, with an io_context and a set of data sockets of its own. Objects that are made on a worker
+/// are used and destroyed on it. Other threads only post(). Life: construct, start(), post() ..., stop(), join().
 class Worker {
  public:
   explicit Worker(std::size_t index);
@@ -40,25 +40,25 @@ class Worker {
   bool is_current() const;
 
   void start();
-  /// From any thread. Nothing that is posted after everything ended is run.
+  /// From any thread. A task that is posted after the loop has ended is not run.
   template <typename Task>
   void post(Task&& task) {
     boost::asio::post(context_, std::forward<Task>(task));
   }
-  /// From any thread: the loop returns after the handler under way.
+  /// From any thread. The loop returns after the current handler.
   void stop();
   void join();
 
-  /// Calls `who` once at the end of this turn, after all events of the batch; from inside on_turn_end(), in the next
-  /// turn. On this worker.
-  void at_end_of_turn(TurnEnd& who);
-  /// `who` dies: it is not called any more.
-  void forget(TurnEnd& who);
+  /// Calls `object` once at the end of this turn, after all events of the batch. From inside on_turn_end() it means the
+  /// next turn. On this worker.
+  void at_end_of_turn(TurnEnd& object);
+  /// `object` is being destroyed and must not be called any more.
+  void forget(TurnEnd& object);
 
-  /// Keeps `corpse` alive until the turn ends, for objects that end inside their own callback. On this worker.
+  /// Keeps `object` alive until the turn ends, for objects that end inside their own callback. On this worker.
   template <typename T>
-  void bury(std::unique_ptr<T> corpse) {
-    graves_.push_back(std::shared_ptr<void>(std::move(corpse)));
+  void retire(std::unique_ptr<T> object) {
+    retired_.push_back(std::shared_ptr<void>(std::move(object)));
     poller_.request_turn();
   }
 
@@ -70,7 +70,7 @@ class Worker {
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;
   std::vector<TurnEnd*> end_of_turn_;
   std::vector<TurnEnd*> running_;
-  std::vector<std::shared_ptr<void>> graves_;
+  std::vector<std::shared_ptr<void>> retired_;
   Poller poller_;
   std::thread thread_;
   bool started_ = false;

@@ -16,14 +16,15 @@ int refuse(const Program& program, const std::string& text) {
   return static_cast<int>(ExitStatus::usage);
 }
 
-/// The TOML of the options that stand for a file.
+/// The TOML of the options that replace a file.
 Result<std::string> trial_text(const Trial& trial, const Trial::Values& values) {
   std::string missing;
   for (const Trial::Option& option : trial.options) {
     if (option.count == Trial::Count::once && !values.contains(option.name)) missing += " " + option.name;
   }
   if (!missing.empty())
-    return fail("trial.incomplete", fmt::format("without a configuration file, these are needed too:{}", missing));
+    return fail("trial.incomplete",
+                fmt::format("without a configuration file, these options are needed too:{}", missing));
   return trial.toml(values);
 }
 
@@ -38,22 +39,22 @@ CommandLine read_command_line(const Program& program, int argc, char** argv) {
   Trial::Values values;
   auto* config =
       app.add_option("-c,--config", file, "The configuration file")->type_name("FILE")->capture_default_str();
-  app.add_flag("--check", line.check_only, "Check the configuration and all that it names, and end");
+  app.add_flag("--check", line.check_only, "Check the configuration and all files that it names, and exit");
   app.set_version_flag("--version", program.name + " " CULVERT_VERSION);
   for (const Trial::Option& option : program.trial.options) {
     app.add_option(option.name, values[option.name], option.help)
         ->type_name(option.value)
-        ->group("In the place of a file, for a trial")
+        ->group("Instead of a file, for a quick test")
         ->expected(1, option.count == Trial::Count::many ? CLI::detail::expected_max_vector_size : 1)
         ->allow_extra_args(false);
   }
   app.require_subcommand(0, 1);
   app.fallthrough();
-  CLI::App* status = app.add_subcommand("status", "Ask the running program how it is");
-  status->add_flag("--json", json, "For machines");
+  CLI::App* status = app.add_subcommand("status", "Show the running program's status");
+  status->add_flag("--json", json, "Print JSON");
   CLI::App* targets =
-      app.add_subcommand("targets", "Make the running program dial each of its targets, and tell which answer");
-  targets->add_flag("--json", json, "For machines");
+      app.add_subcommand("targets", "Make the running program dial each of its targets, and report which answer");
+  targets->add_flag("--json", json, "Print JSON");
   CLI::App* reload = app.add_subcommand("reload", "Make the running program read its configuration again");
   CLI::App* log_level = app.add_subcommand("log-level", "Show or change the running program's log level");
   log_level->add_option("level", level, "The new level; without one, the level is shown")
@@ -78,7 +79,7 @@ CommandLine read_command_line(const Program& program, int argc, char** argv) {
   std::erase_if(values, [](const auto& option) { return option.second.empty(); });
   if (values.empty()) return line;
   if (config->count() > 0) {
-    line.status = refuse(program, values.begin()->first + " takes the place of --config; give one of the two");
+    line.status = refuse(program, values.begin()->first + " replaces --config; give one of the two");
     return line;
   }
   auto text = trial_text(program.trial, values);

@@ -9,13 +9,14 @@
 
 namespace culvert {
 
-/// What the arguments ask for.
+/// Result of parsing the arguments.
 struct CommandLine {
   ConfigSource source;
   bool check_only = false;
-  std::string command;                  ///< For the running program's admin socket: "status --json". Empty: run.
-  const Program::Tool* tool = nullptr;  ///< To run instead; the program's.
-  std::optional<int> status;            ///< All is said already (--help, or a mistake): end with this.
+  /// Command for the running program's admin socket, such as "status --json". Empty: run.
+  std::string command;
+  const Program::Tool* tool = nullptr;  ///< Tool to run instead; owned by the Program.
+  std::optional<int> status;            ///< Set when nothing remains to do (--help, or an error): exit with it.
 };
 
 CommandLine read_command_line(const Program& program, int argc, char** argv);

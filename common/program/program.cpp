@@ -17,13 +17,14 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "common/admin/admin_http.hpp"
 #include "common/admin/control_socket.hpp"
 #include "common/admin/service_notify.hpp"
 #include "common/admin/stop_signal.hpp"
 #include "common/config/reloader.hpp"
 #include "common/config/settings_reader.hpp"
-#include "common/net/inherited_sockets.hpp"
 #include "common/net/socket_address.hpp"
+#include "common/ports/inherited_sockets.hpp"
 #include "common/program/command_line.hpp"
 #include "common/program/status_text.hpp"
 
@@ -43,19 +44,19 @@ void say(const Program& program, const std::string& text) {
   std::fprintf(stderr, "%s: %s\n", program.name.c_str(), text.c_str());
 }
 
-/// A port that somebody else has may be free later; a wrong certificate will not mend itself.
+/// A port that another program uses may be free later; a wrong certificate needs a person.
 ExitStatus exit_of(const Error& error) {
   const auto is = [&](std::string_view group) { return error.code.starts_with(group); };
   return is("listen.") || is("admin.") || is("reload.") ? ExitStatus::try_again : ExitStatus::configuration;
 }
 
-/// Called like the file, so that several agents of one machine do not meet there.
+/// Named after the file, so that several agents on one machine have different sockets.
 std::filesystem::path default_socket(const Program& program, const ConfigSource& source) {
   const auto& file = source.file.empty() ? program.default_config : source.file;
   return "/run/culvert" / file.stem().concat(".sock");
 }
 
-/// Each stream has a socket; the usual 1,024 are soon used up.
+/// Each stream needs a socket, so the usual limit of 1,024 is too low.
 void raise_descriptor_limit() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
@@ -67,8 +68,7 @@ void answer(const Reloader::Requests& requests, const Result<void>& outcome) {
   for (const Reloader::Done& done : requests) done(outcome);
 }
 
-/// The program while it runs. Lives on main's thread, which serves signals and reloads; the service lives at home
-/// (worker 0).
+/// The running program. Lives on main's thread, which serves signals and reloads; the service lives at home (worker 0).
 class Running {
  public:
   Running(const Program& program, ConfigSource source, const ProgramSettings& settings)
@@ -105,8 +105,8 @@ class Running {
   void watch_files();
   void drain();
   void stop();
-  void tell_supervisor();
-  /// Runs `task` with the service, at home.
+  void notify_supervisor();
+  /// Runs `task` with the service at home.
   template <typename Task>
   void at_home(Task task) {
     planes_.home().post([this, task = std::move(task)]() mutable { task(*service_); });
@@ -127,7 +127,7 @@ class Running {
   std::unique_ptr<Service> service_;
   std::unique_ptr<AdminHttp> http_;
   std::unique_ptr<ControlSocket> control_;
-  std::string socket_ = "none";  ///< Where control_ listens, for the log.
+  std::string socket_ = "none";  ///< Path that control_ listens on, for the log.
   std::optional<Reloader> reloader_;
   std::optional<StopSignal> signals_;
   std::atomic<bool> draining_ = false;
@@ -142,11 +142,11 @@ Result<void> Running::start(std::unique_ptr<Plan> plan) {
     service_->collect(page);
     page.gauge("culvert_config_last_reload_success", "1 unless the last reload was refused.", {},
                last_reload_ok_ ? 1 : 0);
-    page.counter("culvert_log_dropped_total", "Log lines lost because nobody read them.", {}, log_.dropped());
+    page.counter("culvert_log_dropped_total", "Log lines lost because they were not read in time.", {}, log_.dropped());
   });
   if (auto opened = open_metrics(settings_.metrics); !opened) return opened;
   if (auto opened = open_control(); !opened) return opened;
-  // Last, since from here on there are tasks that only a running loop can end.
+  // Must be last: from here on there are tasks that only a running loop can end.
   if (auto started = service_->start(); !started) return started;
 
   signals_.emplace(context_.get_executor(), SignalActions{.drain = [this] { drain(); },
@@ -165,11 +165,13 @@ Result<void> Running::start(std::unique_ptr<Plan> plan) {
                         {"admin_socket", socket_}});
   for (const auto& local : inherited_.unclaimed()) {
     log_.warn("socket.unclaimed", {{"listen", to_text(local)},
-                                   {"hint", "systemd listens there for us, but nothing in the configuration does"}});
+                                   {"hint",
+                                    "systemd passed this socket, but the configuration has no listener for it; add "
+                                    "one, or remove the socket unit"}});
   }
   planes_.start();
   notify_.ready();
-  tell_supervisor();
+  notify_supervisor();
   return {};
 }
 
@@ -203,7 +205,7 @@ Result<void> Running::open_control() {
 
 std::vector<ControlCommand> Running::commands() {
   using Done = std::function<void(ControlCommand::Answer)>;
-  ControlCommand status{"status", "status [--json]: what runs, and how it is",
+  ControlCommand status{"status", "status [--json]: shows what runs, and its state",
                         [this](const std::string& arguments, const Done& done) {
                           if (!arguments.empty() && arguments != "--json")
                             return done(fail("admin.bad_argument", "status takes --json or nothing"));
@@ -213,7 +215,8 @@ std::vector<ControlCommand> Running::commands() {
                             });
                           });
                         }};
-  ControlCommand targets{"targets", "targets [--json]: dials each target of the configuration; which of them answer",
+  ControlCommand targets{"targets",
+                         "targets [--json]: dials each target of the configuration and reports which targets answer",
                          [this](const std::string& arguments, const Done& done) {
                            if (!arguments.empty() && arguments != "--json")
                              return done(fail("admin.bad_argument", "targets takes --json or nothing"));
@@ -224,7 +227,8 @@ std::vector<ControlCommand> Running::commands() {
                              });
                            });
                          }};
-  ControlCommand reload{"reload", "reload: reads the configuration again; whether it is in force, or why not",
+  ControlCommand reload{"reload",
+                        "reload: reads the configuration again and reports whether it is in force, or why not",
                         [this](const std::string&, const Done& done) {
                           asio::post(context_, [this, done] {
                             reloader_->request([done](const Result<void>& outcome) {
@@ -246,11 +250,11 @@ void Running::begin_reload(Result<std::unique_ptr<Plan>> loaded, const Reloader:
   if (draining_) return answer(requests, fail("reload.draining", "the program is stopping: nothing was changed"));
   notify_.reloading();
   const ProgramSettings settings = (*loaded)->settings();
-  // std::function wants copies; there is one plan.
+  // A std::function must be copyable, and a unique_ptr is not.
   auto plan = std::make_shared<std::unique_ptr<Plan>>(std::move(*loaded));
   at_home([this, plan, settings, requests](Service& service) {
     Result<void> applied = service.reload(std::move(*plan));
-    // It is in force once every worker had a turn: ports that are gone close there.
+    // The configuration is in force once every worker has had a turn: removed ports close there.
     planes_.on_each([](DataPlane&) {},
                     [this, applied = std::move(applied), settings, requests] {
                       asio::post(context_, [=, this] { end_reload(applied, settings, requests); });
@@ -266,7 +270,7 @@ void Running::end_reload(const Result<void>& applied, const ProgramSettings& set
   log_.set_level(settings.log.level);
   log_.set_format(settings.log.format);
   planes_.budget().resize(settings.limits.memory_budget_bytes);
-  // A port that was in use at the last reload is tried again.
+  // Retries a port that was in use at the last reload.
   if (settings.metrics != settings_.metrics || (settings.metrics.listen && !http_)) {
     if (auto opened = open_metrics(settings.metrics); !opened) {
       log_.error("reload.metrics_off", {{"code", opened.error().code}, {"text", opened.error().text}});
@@ -276,7 +280,7 @@ void Running::end_reload(const Result<void>& applied, const ProgramSettings& set
   last_reload_ok_ = outcome.has_value();
   if (settings.admin != settings_.admin || settings.limits.workers != settings_.limits.workers) {
     log_.warn("reload.restart_needed",
-              {{"hint", "socket of [admin] and workers of [limits] change when the program starts again"}});
+              {{"hint", "changes of socket in [admin] and workers in [limits] need a restart"}});
   }
   const AdminSettings admin = settings_.admin;
   const std::uint32_t workers = settings_.limits.workers;
@@ -325,8 +329,8 @@ void Running::stop() {
   });
 }
 
-/// A sign of life once every worker had a turn, and a line for `systemctl status`.
-void Running::tell_supervisor() {
+/// Sends a keep-alive once every worker has had a turn, and a line for `systemctl status`.
+void Running::notify_supervisor() {
   if (!notify_.has_supervisor()) return;
   const std::chrono::microseconds interval_max = supervisor_interval_max;
   supervisor_timer_.expires_after(std::min(notify_.watchdog_interval().value_or(interval_max), interval_max));
@@ -339,7 +343,7 @@ void Running::tell_supervisor() {
                         notify_.status((draining_ ? "Draining: " : "") + status_line(status));
                       });
                     });
-    tell_supervisor();
+    notify_supervisor();
   });
 }
 
@@ -347,6 +351,7 @@ int run_service(const Program& program, const ConfigSource& source, std::unique_
   std::signal(SIGPIPE, SIG_IGN);
   raise_descriptor_limit();
   const ProgramSettings settings = plan->settings();
+  set_keep_alive_time(std::chrono::duration_cast<std::chrono::seconds>(settings.limits.tcp_keep_alive));
   Running running(program, source, settings);
   if (auto started = running.start(std::move(plan)); !started) {
     say(program, started.error().text);
@@ -356,8 +361,8 @@ int run_service(const Program& program, const ConfigSource& source, std::unique_
   return status_of(ExitStatus::stopped);
 }
 
-/// `culvert-agent status` and the like: asks the program that runs with this configuration. Of the file only [admin]
-/// matters: whoever asks may not read the keys, and a certificate that has expired is a reason to ask.
+/// `culvert-agent status` and the like: asks the program that runs with this configuration. Reads only [admin] of the
+/// file: the caller may not be allowed to read the keys, and an expired certificate is a reason to ask.
 int ask_running(const Program& program, const ConfigSource& source, const std::string& command) {
   auto admin = load_admin_settings(source);
   if (!admin) {

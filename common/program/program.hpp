@@ -7,47 +7,48 @@
 #include <string>
 #include <vector>
 
+#include "common/admin/log.hpp"
 #include "common/base/error.hpp"
 #include "common/config/config_source.hpp"
-#include "common/net/inherited_sockets.hpp"
+#include "common/ports/inherited_sockets.hpp"
 #include "common/program/service.hpp"
 #include "common/program/trial.hpp"
 #include "common/tunnel/data_planes.hpp"
 
 namespace culvert {
 
-/// The parts that every service works with. Made by run_program(), outlive the service.
-struct Surroundings {
+/// What every service works with. run_program() makes these objects; they outlive the service.
+struct ProgramContext {
   Log& log;
   DataPlanes& planes;
   InheritedSockets& inherited;
 };
 
-/// What tells one program from the other.
+/// The differences between the two programs.
 struct Program {
   std::string name;                      ///< "culvert-agent"
   std::string description;               ///< One line for --help.
   std::filesystem::path default_config;  ///< "/etc/culvert/agent.toml"
   Trial trial;
-  /// Reads the configuration and all that it names, and checks it whole. Blocks.
+  /// Reads the configuration and all files that it names, and checks everything. Blocks.
   std::function<Result<std::unique_ptr<Plan>>(const ConfigSource& source)> load;
-  std::function<std::unique_ptr<Service>(const Surroundings& around, std::unique_ptr<Plan> plan)> make;
-  /// A command of this program alone, which needs neither a configuration nor a running program.
+  std::function<std::unique_ptr<Service>(const ProgramContext& context, std::unique_ptr<Plan> plan)> make;
+  /// A command that only this program has. It needs neither a configuration nor a running program.
   struct Tool {
     std::string name;
     std::string description;
-    std::function<int()> run;  ///< Its exit status.
+    std::function<int()> run;  ///< Returns the exit status.
   };
   std::vector<Tool> tools;
 };
 
-/// How a program ended, for whoever restarts it (docs/operate.md): only `try_again` can be helped by a restart.
+/// Exit status of a program, for its supervisor (docs/operate.md): a restart helps only after `try_again`.
 enum class ExitStatus : int {
   stopped = 0,
   usage = 64,          ///< EX_USAGE: wrong arguments.
   defect = 70,         ///< EX_SOFTWARE
-  try_again = 75,      ///< EX_TEMPFAIL: a port in use, a socket that cannot be bound: something outside may change.
-  configuration = 78,  ///< EX_CONFIG: a wrong file, a wrong certificate: a person must act.
+  try_again = 75,      ///< EX_TEMPFAIL: a port in use, a socket that cannot be bound: may work later.
+  configuration = 78,  ///< EX_CONFIG: an invalid file, a wrong certificate: a person must fix it.
 };
 
 /// Both programs' main(): arguments, configuration, logs, signals, reload, metrics, the admin socket, graceful stop.

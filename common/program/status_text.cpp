@@ -21,7 +21,7 @@ std::string plain(const boost::json::value& value) {
 
 void write(std::string& out, const boost::json::object& object, std::size_t indent) {
   const std::string margin(indent, ' ');
-  // Plain values first, side by side below the top; then what has parts.
+  // Plain values come first, on one line below the top level; then objects and lists.
   bool started = false;
   for (const auto& [key, value] : object) {
     if (value.is_array()) continue;

@@ -7,11 +7,10 @@
 
 namespace culvert {
 
-/// `status` for people: a line per value, a block per list, an indented line per entry of it. The JSON is for machines;
-/// this is the same, to read.
+/// `status` for people: a line per value, a block per list, an indented line per entry. The same content as the JSON.
 std::string status_text(const boost::json::object& status);
 
-/// The same in one line: "2 tunnels up, 17 streams; server cloud: dial.refused: …".
+/// A summary in one line: "2 tunnels up, 17 streams; server cloud: dial.refused: …".
 std::string status_line(const boost::json::object& status);
 
 }  // namespace culvert

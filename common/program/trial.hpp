@@ -11,25 +11,25 @@
 
 namespace culvert {
 
-/// A configuration on the command line, for a trial on one machine. It becomes the TOML that a file would have said, so
-/// there is one way to read and to check it.
+/// A configuration on the command line, for a quick test on one machine. It becomes the TOML that a file would contain,
+/// so that there is one way to read and check it.
 struct Trial {
   enum class Count { once, optional, many };
   struct Option {
     std::string name;   ///< "--channel"
     std::string value;  ///< "PORT:SERVICE", for --help.
     std::string help;
-    Count count = Count::once;  ///< `once` must be there as soon as any option is.
+    Count count = Count::once;  ///< `once` must be given when any option is.
   };
-  /// By the option's name, only what was given.
+  /// By option name; only options that were given.
   using Values = std::map<std::string, std::vector<std::string>>;
 
   std::vector<Option> options;
-  /// Error: "trial.malformed", with what is wrong with an option's value.
+  /// Error: "trial.malformed", which says what is wrong with an option's value.
   std::function<Result<std::string>(const Values& values)> toml;
 };
 
-/// "key = "value"\n", with what TOML wants escaped.
+/// The line `key = "value"`, with escapes as TOML requires.
 std::string toml_line(std::string_view key, std::string_view value);
 
 /// "left<separator>right", split at the first or the last separator. Error: "trial.malformed", which shows `shape`.

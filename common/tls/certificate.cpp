@@ -18,7 +18,7 @@ namespace culvert {
 namespace {
 
 constexpr std::size_t text_bytes_max = 256;
-constexpr int names_shown_max = 8;  // A public certificate may hold a hundred.
+constexpr int names_shown_max = 8;  // A public certificate may have a hundred.
 
 std::string_view text_of(const ASN1_STRING* value) {
   return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(value)),

@@ -9,26 +9,27 @@ struct x509_st;
 
 namespace culvert {
 
-/// What a person or a metric wants to know of a certificate. Texts are printable ASCII and bounded, whoever wrote the
-/// certificate.
+/// Facts about a certificate, for logs, status and metrics. Texts are printable ASCII and bounded, whatever the
+/// certificate contains.
 struct CertificateFacts {
-  std::string subject;  ///< As RFC 2253 writes it; may be empty.
+  std::string subject;  ///< In the form of RFC 2253; may be empty.
   std::string names;    ///< Subject alternative names: "DNS:a.example, IP:10.0.0.1, URI:spiffe://…"; may be empty.
   std::string serial;   ///< Lower-case hex without leading zeros.
   std::chrono::sys_seconds not_before;
   std::chrono::sys_seconds not_after;
 };
 
-/// Reads; changes and keeps nothing.
+/// Neither changes nor keeps `certificate`.
 CertificateFacts certificate_facts(const x509_st* certificate);
 
-/// Lower-case hex without leading zeros, as CertificateFacts::serial and the deny list have it.
+/// Lower-case hex without leading zeros, like CertificateFacts::serial and the deny list.
 std::string certificate_serial(const x509_st* certificate);
 
 /// "2027-01-31 23:59:59 UTC".
 std::string to_text(std::chrono::sys_seconds time);
 
-/// Foreign text made fit for a log line: what is not printable ASCII becomes '?', and a long one ends with "…".
+/// Makes foreign text safe for a log line: bytes that are not printable ASCII become '?', and a long text ends with
+/// "…".
 std::string printable(std::string_view text);
 
 }  // namespace culvert

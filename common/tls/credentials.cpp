@@ -38,7 +38,7 @@ struct Free {
 using UniqueX509 = std::unique_ptr<X509, Free>;
 using UniqueKey = std::unique_ptr<EVP_PKEY, Free>;
 
-/// The bytes of a file that may hold a key: wiped when done with.
+/// The bytes of a file that may contain a key; the destructor wipes them.
 class PemText {
  public:
   explicit PemText(std::vector<char> bytes) : bytes_(std::move(bytes)) {}
@@ -70,13 +70,13 @@ Result<PemText> read_file(const fs::path& path, std::string_view role) {
   }
   if (size > file_bytes_max) {
     return fail("tls.not_pem",
-                fmt::format("{}: the {} is larger than 1 MiB, so it is not what it should be", path.string(), role));
+                fmt::format("{}: the {} is larger than 1 MiB; is it the right file?", path.string(), role));
   }
   bytes.resize(size);
   return PemText(std::move(bytes));
 }
 
-/// All certificates of the file, in its order. Other PEM blocks are passed over.
+/// All certificates of the file, in its order. Other PEM blocks are ignored.
 Result<std::vector<UniqueX509>> read_certificates(const fs::path& path, std::string_view role) {
   Result<PemText> text = read_file(path, role);
   if (!text) return std::unexpected(text.error());
@@ -89,13 +89,14 @@ Result<std::vector<UniqueX509>> read_certificates(const fs::path& path, std::str
   ERR_clear_error();
   if (ERR_GET_LIB(error) != ERR_LIB_PEM || ERR_GET_REASON(error) != PEM_R_NO_START_LINE) {
     return fail("tls.not_pem",
-                fmt::format("{}: certificate number {} of the {} is damaged ({}); write the file anew", path.string(),
+                fmt::format("{}: certificate number {} of the {} is damaged ({}); write the file again", path.string(),
                             certificates.size() + 1, role, ERR_reason_error_string(error)));
   }
   return certificates;
 }
 
-/// Called for an encrypted key. Notes that in `user`, and never asks at a terminal, as OpenSSL would by default.
+/// OpenSSL calls it for an encrypted key. It notes that in `user`, and does not ask at a terminal as OpenSSL's default
+/// does.
 int refuse_pass_phrase(char* /*buffer*/, int /*size*/, int /*writing*/, void* user) {
   *static_cast<bool*>(user) = true;
   return -1;
@@ -133,7 +134,7 @@ Result<void> check_validity(const fs::path& path, const CertificateFacts& facts)
   return {};
 }
 
-/// Reads the queue of OpenSSL's errors after the context refused certificate or key, and empties it.
+/// Converts OpenSSL's error after the context refused the certificate or the key. Empties OpenSSL's error queue.
 Error refused_by_context(const fs::path& certificate) {
   const unsigned long error = ERR_peek_error();
   const int reason = ERR_GET_REASON(error);
@@ -204,10 +205,8 @@ Result<void> trust_authority(ssl_ctx_st* context, const fs::path& ca, Anchors an
     X509_STORE_add_cert(store, certificate.get());
   }
   ERR_clear_error();
-  if (!any_valid)
-    return last_validity;  // One that still holds is enough: a CA is replaced by adding the new one first.
-  // An intermediate in the file is as good an anchor as a root: who names only the CA of the agents means only that
-  // one.
+  if (!any_valid) return last_validity;  // One valid CA is enough: to replace a CA, the new one is added first.
+  // An intermediate in the file is an anchor like a root: a file with only the agents' CA trusts only that CA.
   X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
   return {};
 }

@@ -9,7 +9,7 @@ namespace culvert {
 
 using Sha256 = std::array<std::byte, 32>;
 
-/// Of a text in one piece. Throws std::bad_alloc only.
+/// The digest of `text`. Throws std::bad_alloc only.
 Sha256 sha256(std::string_view text);
 
 }  // namespace culvert

@@ -23,13 +23,13 @@ constexpr std::size_t spiffe_id_bytes_max = 2048;  // The SPIFFE standard's own 
 constexpr std::size_t dns_name_bytes_max = 253;
 constexpr std::string_view scheme = "spiffe://";
 
-// Not isalnum(): that asks the locale.
+// Not isalnum(), which depends on the locale.
 bool is_segment_character(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
 }
 
 std::unexpected<Error> refuse(std::string code, std::string_view uri, std::string_view rule) {
-  return fail(std::move(code), fmt::format("the agent's certificate says \"{}\": {}", printable(uri), rule));
+  return fail(std::move(code), fmt::format("the agent's certificate has the name \"{}\": {}", printable(uri), rule));
 }
 
 Result<std::string> only_uri(const X509* certificate) {
@@ -40,10 +40,10 @@ Result<std::string> only_uri(const X509* certificate) {
   ERR_clear_error();
   if (!names && found == -2)
     return fail("identity.ambiguous",
-                "the agent's certificate has two lists of alternative names; have it issued anew");
+                "the agent's certificate has two lists of alternative names; have it issued again");
   if (!names && found != -1)
     return fail("identity.malformed",
-                "the agent's certificate has a damaged list of alternative names; have it issued anew");
+                "the agent's certificate has a damaged list of alternative names; have it issued again");
 
   std::string uri;
   int uris = 0;
@@ -80,11 +80,11 @@ std::vector<std::string_view> split_path(std::string_view path) {
 Result<AgentIdentity> parse_uri(const std::string& uri, std::string_view trust_domain) {
   if (uri.size() > spiffe_id_bytes_max) return refuse("identity.malformed", uri, "a SPIFFE id has 2048 bytes at most");
   if (!uri.starts_with(scheme))
-    return refuse("identity.not_spiffe", uri, "it must begin with spiffe://, in small letters");
+    return refuse("identity.not_spiffe", uri, "it must begin with spiffe://, in lower case");
   const std::string_view rest = std::string_view(uri).substr(scheme.size());
   if (!std::ranges::all_of(rest, [](char c) { return c == '/' || is_segment_character(c); })) {
     return refuse("identity.forbidden_character", uri,
-                  "only letters, digits, '.', '_' and '-' may stand between the slashes");
+                  "only letters, digits, '.', '_' and '-' are allowed between the slashes");
   }
   const std::vector<std::string_view> segments = split_path(rest);
   if (segments.front() != trust_domain) {
@@ -100,7 +100,7 @@ Result<AgentIdentity> parse_uri(const std::string& uri, std::string_view trust_d
   const bool is_located = segments.size() == 7 && segments[3] == "location";
   if ((!is_default && !is_located) || segments[1] != "account" || segments[segments.size() - 2] != "agent") {
     return refuse("identity.wrong_path", uri,
-                  "behind the trust domain must stand /account/<account>[/location/<location>]/agent/<name>");
+                  "the trust domain must be followed by /account/<account>[/location/<location>]/agent/<name>");
   }
   AgentIdentity identity;
   identity.account = segments[2];
@@ -131,7 +131,7 @@ bool is_identity_segment(std::string_view text) {
 }
 
 Result<AgentIdentity> agent_identity(const x509_st* certificate, std::string_view trust_domain) {
-  if (certificate == nullptr) return fail("identity.missing", "the agent has shown no certificate");
+  if (certificate == nullptr) return fail("identity.missing", "the agent presented no certificate");
   Result<std::string> uri = only_uri(certificate);
   if (!uri) return std::unexpected(std::move(uri.error()));
   Result<AgentIdentity> identity = parse_uri(*uri, trust_domain);
@@ -153,7 +153,7 @@ Result<void> set_expected_server_name(ssl_st* ssl, std::string_view name) {
   if (text.find('\0') == std::string::npos && is_address(text)) {
     done = X509_VERIFY_PARAM_set1_ip_asc(rules, text.c_str()) == 1;
   } else if (!text.starts_with('.') && text.size() <= dns_name_bytes_max && is_identity_segment(text)) {
-    // A leading dot would mean "any name below". A name in the subject is no name: only alternative names count.
+    // A leading dot would mean "any name below". Names in the subject are ignored: only alternative names count.
     X509_VERIFY_PARAM_set_hostflags(rules, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     done = SSL_set1_host(ssl, text.c_str()) == 1 && SSL_set_tlsext_host_name(ssl, text.c_str()) == 1;
   }

@@ -12,24 +12,25 @@
 struct ssl_st;
 struct x509_st;
 
-// Who the peer is, by its verified certificate and by nothing else.
+// The peer's identity, from its verified certificate and from nothing else.
 
 namespace culvert {
 
-/// An agent as the one URI of its certificate names it:
+/// An agent's identity, from the one URI of its certificate:
 /// spiffe://<trust-domain>/account/<account>[/location/<location>]/agent/<agent>.
 struct AgentIdentity {
   std::string account;
-  std::string location;  ///< "" is the default location; it is written by leaving /location/… out, and only so.
+  /// "" is the default location; its only spelling is a URI without /location/….
+  std::string location;
   std::string agent;
   std::string spiffe_id;               ///< The URI itself.
-  std::string serial;                  ///< Of the certificate, lower-case hex without leading zeros.
-  std::chrono::sys_seconds not_after;  ///< Of the certificate.
+  std::string serial;                  ///< The certificate's serial, lower-case hex without leading zeros.
+  std::chrono::sys_seconds not_after;  ///< The end of the certificate's validity.
 
   friend bool operator==(const AgentIdentity&, const AgentIdentity&) = default;
 };
 
-/// Reads the identity out of a certificate that has been verified already; `trust_domain` is ours. Codes:
+/// Reads the identity from a certificate that has been verified already; `trust_domain` is ours. Codes:
 ///   identity.missing              no URI among the subject alternative names
 ///   identity.ambiguous            more than one
 ///   identity.malformed            the names cannot be decoded, or the URI is too long
@@ -40,21 +41,23 @@ struct AgentIdentity {
 ///   identity.wrong_path           not account, perhaps location, then agent, each with its value
 Result<AgentIdentity> agent_identity(const x509_st* certificate, std::string_view trust_domain);
 
-/// The same for the peer of a connection whose handshake is done. No certificate: identity.missing.
+/// The same for the peer of a connection after its handshake. Without a certificate: identity.missing.
 Result<AgentIdentity> agent_identity(const ssl_st* ssl, std::string_view trust_domain);
 
-/// [A-Za-z0-9._-]+, and neither "." nor "..": what an account, a location or an agent may be called.
+/// Returns whether `text` is a valid name of an account, a location or an agent: [A-Za-z0-9._-]+, and neither "." nor
+/// "..".
 bool is_identity_segment(std::string_view text);
 
-/// Before the handshake of a connection that dials: the certificate must be for `name`, a DNS name or an IP literal
-/// without brackets. A DNS name is sent as SNI, an address never. Code tls.server_name_malformed.
+/// Requires the server's certificate to be for `name`, a DNS name or an IP literal without brackets. Call it before the
+/// handshake of a dialled connection. A DNS name is sent as SNI, an address never. Code tls.server_name_malformed.
 Result<void> set_expected_server_name(ssl_st* ssl, std::string_view name);
 
-/// Identities that are refused whatever their certificate says (table [deny]). An immutable value; copies are deep.
+/// Identities that are refused even with a valid certificate (table [deny]). An immutable value; copies are deep.
 class Denials {
  public:
   Denials() = default;
-  /// Serials in hex, in any case, with or without colons and leading zeros; agents as SPIFFE ids, taken literally.
+  /// Serials are in hex, in upper or lower case, with or without colons and leading zeros; agents are SPIFFE ids,
+  /// compared literally.
   Denials(std::span<const std::string> serials, std::span<const std::string> spiffe_ids);
 
   [[nodiscard]] bool denies(const AgentIdentity& identity) const {

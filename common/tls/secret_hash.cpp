@@ -24,7 +24,7 @@ constexpr std::uint64_t block_size = 8;
 constexpr std::uint64_t memory_bytes_max = 160ull << 20;
 constexpr std::string_view prefix = "$scrypt$ln=";
 constexpr std::string_view parameters = ",r=8,p=1$";
-/// How many right secrets are remembered: as many as a configuration may have, and more.
+/// Correct secrets to remember: more than a configuration has.
 constexpr std::size_t remembered_max = 10'000;
 
 std::string encode(std::span<const unsigned char> bytes) {
@@ -36,7 +36,7 @@ std::string encode(std::span<const unsigned char> bytes) {
   return text;
 }
 
-/// Exactly as many bytes as there is room for, written in exactly one way.
+/// Decodes exactly as many bytes as fit into `bytes`, and accepts one spelling only.
 bool decode(std::string_view text, std::span<unsigned char> bytes) {
   std::string padded(text);
   padded.resize((text.size() + 3) / 4 * 4, '=');
@@ -53,7 +53,7 @@ void random(std::span<unsigned char> bytes) {
   check(RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) == 1, "OpenSSL has random numbers");
 }
 
-/// False: there is no memory for it.
+/// Returns false when there is not enough memory.
 bool scrypt(std::string_view secret, std::span<const unsigned char> salt, unsigned log_cost,
             std::span<unsigned char> hash) {
   return EVP_PBE_scrypt(secret.data(), secret.size(), salt.data(), salt.size(), 1ull << log_cost, block_size, 1,
@@ -93,7 +93,7 @@ Result<SecretHash> SecretHash::parse(std::string_view text) {
   return parsed;
 }
 
-SecretHash SecretHash::decoy() {
+SecretHash SecretHash::unmatchable() {
   SecretHash made;
   made.log_cost_ = log_cost_usual;
   return made;
@@ -104,11 +104,11 @@ bool SecretHash::matches(std::string_view secret) const {
   return scrypt(secret, salt_, log_cost_, hash) && CRYPTO_memcmp(hash.data(), hash_.data(), hash.size()) == 0;
 }
 
-SecretJudge::SecretJudge() {
+SecretChecker::SecretChecker() {
   random(key_);
 }
 
-SecretJudge::Fingerprint SecretJudge::fingerprint_of(std::string_view secret) const {
+SecretChecker::Fingerprint SecretChecker::fingerprint_of(std::string_view secret) const {
   Fingerprint made{};
   unsigned size = 0;
   HMAC(EVP_sha256(), key_.data(), static_cast<int>(key_.size()), reinterpret_cast<const unsigned char*>(secret.data()),
@@ -116,7 +116,7 @@ SecretJudge::Fingerprint SecretJudge::fingerprint_of(std::string_view secret) co
   return made;
 }
 
-bool SecretJudge::is_right(const SecretHash& hash, std::string_view secret) {
+bool SecretChecker::is_right(const SecretHash& hash, std::string_view secret) {
   const Fingerprint fingerprint = fingerprint_of(secret);
   const auto known = right_.find(hash.text());
   if (known != right_.end() && CRYPTO_memcmp(known->second.data(), fingerprint.data(), fingerprint.size()) == 0)

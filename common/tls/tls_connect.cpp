@@ -32,7 +32,7 @@ asio::awaitable<Result<TlsConnected>> tls_connect(UniqueFd fd, UniqueSsl ssl, st
   socket.assign(fd.get(), unwatchable);
   if (unwatchable)
     co_return fail("dial.no_descriptors",
-                   fmt::format("the kernel watches no more sockets for us: {}", unwatchable.message()));
+                   fmt::format("the kernel cannot watch another socket: {}", unwatchable.message()));
   fd.release();
   asio::steady_timer timer(executor);
   SendBuffer output(4 << 10);

@@ -14,14 +14,14 @@
 
 namespace culvert {
 
-/// A connection to a back end whose handshake is done.
+/// A connection to a back end after the handshake.
 struct TlsConnected {
   UniqueFd fd;
   std::unique_ptr<TlsEngine> engine;
-  std::vector<std::byte> unread;  ///< Ciphertext that came behind the handshake.
+  std::vector<std::byte> unread;  ///< Ciphertext that arrived after the handshake.
 };
 
-/// Shakes hands as a client that expects `server_name` (a DNS name or an address), until `deadline`. Errors:
+/// Performs the handshake as a client that expects `server_name` (a DNS name or an address), until `deadline`. Errors:
 /// tls.timed_out, tls.closed, dial.no_descriptors, and those of describe_tls_failure(). Throws operation_aborted when
 /// it is stopped.
 boost::asio::awaitable<Result<TlsConnected>> tls_connect(UniqueFd fd, UniqueSsl ssl, std::string server_name,

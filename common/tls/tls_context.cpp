@@ -29,7 +29,7 @@ constexpr std::size_t certificate_message_bytes_max = 32 << 10;
 constexpr int security_level = 2;  // RSA and DH from 2048 bits, EC from 224, no SHA-1.
 constexpr const char* groups = "X25519:P-256:P-384";
 
-// As ALPN writes a list of protocols: each with its length in front.
+// ALPN's form of a list of protocols: each one after its length.
 constexpr std::array<unsigned char, 10> alpn_list{9, 'c', 'u', 'l', 'v', 'e', 'r', 't', '/', '1'};
 static_assert(alpn_list[0] == tunnel_protocol.size() && alpn_list.size() == tunnel_protocol.size() + 1);
 
@@ -43,14 +43,15 @@ bool cpu_has_aes() {
 #endif
 }
 
-/// Without AES in the CPU, ChaCha20 is some three times as fast. AES-128 comes before AES-256: no attack tells them
-/// apart, the CPU does.
+/// On a CPU without AES, ChaCha20 is about three times as fast. AES-128 comes before AES-256: it is faster, and no
+/// known attack breaks either.
 const char* cipher_suites() {
   return cpu_has_aes() ? "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
                        : "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384";
 }
 
-/// An agent that offers other protocols only. (OpenSSL does not ask us about one that offers none: see `demand_alpn`.)
+/// Refuses an agent that offers only other protocols. (OpenSSL does not call it for an agent that offers none: see
+/// `demand_alpn`.)
 int select_alpn(SSL* /*ssl*/, const unsigned char** chosen, unsigned char* chosen_size, const unsigned char* offered,
                 unsigned int offered_size, void* /*user*/) {
   unsigned char* match = nullptr;
@@ -64,7 +65,7 @@ int select_alpn(SSL* /*ssl*/, const unsigned char** chosen, unsigned char* chose
 int demand_alpn(SSL* ssl, int* alert, void* /*user*/) {
   const unsigned char* value = nullptr;
   std::size_t size = 0;
-  // Who does not know TLS 1.3 shall hear about that: OpenSSL checks versions only after this call.
+  // A client without TLS 1.3 must get the alert about its version: OpenSSL checks versions only after this call.
   const bool knows_tls13 = SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_supported_versions, &value, &size) == 1;
   if (!knows_tls13 ||
       SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &value, &size) == 1) {
@@ -75,12 +76,14 @@ int demand_alpn(SSL* ssl, int* alert, void* /*user*/) {
   return SSL_CLIENT_HELLO_ERROR;
 }
 
-/// What holds for every connection that we make. False where OpenSSL lacks something.
+/// Settings for all connections. Returns false if OpenSSL lacks something.
 bool harden(SSL_CTX* context, int version_min) {
   SSL_CTX_set_security_level(context, security_level);
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET);
+  // The system's openssl.cnf may allow it.
+  SSL_CTX_clear_options(context, SSL_OP_LEGACY_SERVER_CONNECT | SSL_OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-  // What we send is what the file says: OpenSSL would else complete our chain from the peers' CAs.
+  // Sends exactly the chain of the file: otherwise OpenSSL completes it from the peers' CAs.
   SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
   SSL_CTX_set_max_cert_list(context, certificate_message_bytes_max);
   SSL_CTX_set_verify_depth(context, intermediates_max);
@@ -90,23 +93,61 @@ bool harden(SSL_CTX* context, int version_min) {
 }
 
 bool harden_acceptor(SSL_CTX* context) {
-  // The server chooses, except that an agent whose CPU has no AES gets its ChaCha20.
+  // The server chooses the cipher, but an agent whose CPU has no AES gets ChaCha20.
   SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, &verify_agent);
   SSL_CTX_set_alpn_select_cb(context, &select_alpn, nullptr);
   SSL_CTX_set_client_hello_cb(context, &demand_alpn, nullptr);
-  // A resumed connection would skip the check of the certificate (threat E9), and early data can be replayed.
+  // A resumed connection would skip the check of the certificate (docs/threat-model.md, E9), and early data can be
+  // replayed. What a client sends early all the same is skipped (RFC 8446 4.2.10).
   return SSL_CTX_set_num_tickets(context, 0) == 1 && SSL_CTX_set_max_early_data(context, 0) == 1 &&
-         SSL_CTX_set_recv_max_early_data(context, 0) == 1;
+         SSL_CTX_set_recv_max_early_data(context, SSL3_RT_MAX_PLAIN_LENGTH) == 1;
+}
+
+int version_of(TlsVersion version) {
+  switch (version) {
+    case TlsVersion::tls_1_0: return TLS1_VERSION;
+    case TlsVersion::tls_1_1: return TLS1_1_VERSION;
+    case TlsVersion::tls_1_2: return TLS1_2_VERSION;
+    case TlsVersion::tls_1_3: return TLS1_3_VERSION;
+  }
+  return TLS1_3_VERSION;
+}
+
+/// OpenSSL allows TLS 1.0 and 1.1 at security level 0 only. This keeps our level for all but these versions and their
+/// signature: for certificates, ciphers and key exchange.
+int allow_old_version(const SSL* ssl, const SSL_CTX* context, int operation, int bits, int id, void* other,
+                      void* user) {
+  static const auto usual_security = [] {
+    const std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> fresh(SSL_CTX_new(TLS_client_method()), &SSL_CTX_free);
+    return SSL_CTX_get_security_callback(fresh.get());
+  }();
+  constexpr int kind_bit = 16;
+  if (operation == SSL_SECOP_VERSION) return 1;  // The minimum is checked apart.
+  if (operation >> kind_bit == SSL_SECOP_OTHER_SIGALG >> kind_bit) return 1;
+  return usual_security(ssl, context, operation, bits, id, other, user);
+}
+
+int renegotiation_index() {
+  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+
+/// Refusing renegotiation is a warning that we send, and nothing else shows it.
+void note_refused_renegotiation(const SSL* ssl, int where, int value) {
+  if (where != SSL_CB_WRITE_ALERT || (value & 0xff) != SSL_AD_NO_RENEGOTIATION) return;
+  static char refused = 0;  // Only its address counts.
+  SSL_set_ex_data(const_cast<SSL*>(ssl), renegotiation_index(), &refused);
 }
 
 std::unexpected<Error> lacks_something() {
   const char* const words = ERR_reason_error_string(ERR_peek_error());
   const std::string reason = words != nullptr ? words : "out of memory";
   ERR_clear_error();
-  return fail("tls.failed",
-              fmt::format("this machine's OpenSSL cannot be set up as needed (TLS 1.3, {}): {}; look at openssl.cnf",
-                          groups, reason));
+  return fail(
+      "tls.failed",
+      fmt::format("this machine's OpenSSL cannot be configured as required (TLS 1.3, {}): {}; check openssl.cnf",
+                  groups, reason));
 }
 
 }  // namespace
@@ -160,13 +201,17 @@ Result<TlsContext> TlsContext::for_backend(const BackendCredentials& credentials
   parts->role = Role::backend;
   parts->context.reset(SSL_CTX_new(TLS_client_method()));
   SSL_CTX* const context = parts->context.get();
-  if (context == nullptr || !harden(context, TLS1_2_VERSION)) return lacks_something();
+  if (context == nullptr || !harden(context, version_of(credentials.minimum))) return lacks_something();
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER, &verify_backend);
+  SSL_CTX_set_info_callback(context, &note_refused_renegotiation);
+  if (credentials.minimum < TlsVersion::tls_1_2) SSL_CTX_set_security_callback(context, &allow_old_version);
+  if (credentials.allows_legacy) SSL_CTX_set_options(context, SSL_OP_LEGACY_SERVER_CONNECT);
 
   if (!credentials.client_certificate.empty()) {
     Result<CertificateFacts> own = use_certificate(context, credentials.client_certificate, credentials.client_key);
     if (!own) return std::unexpected(std::move(own.error()));
     parts->own_certificate = std::move(*own);
+    SSL_CTX_set_post_handshake_auth(context, 1);
   }
   if (credentials.ca.empty()) {
     if (SSL_CTX_set_default_verify_paths(context) != 1) return lacks_something();
@@ -187,6 +232,10 @@ UniqueSsl TlsContext::make_ssl() const {
   return ssl;
 }
 
+bool refused_renegotiation(const ssl_st* ssl) {
+  return SSL_get_ex_data(ssl, renegotiation_index()) != nullptr;
+}
+
 Result<void> check_tunnel_protocol(const ssl_st* ssl) {
   const unsigned char* chosen = nullptr;
   unsigned int size = 0;
@@ -194,10 +243,9 @@ Result<void> check_tunnel_protocol(const ssl_st* ssl) {
   if (std::ranges::equal(std::span(chosen, size), tunnel_protocol)) return {};
   return fail(
       "tls.no_application_protocol",
-      fmt::format(
-          "the server speaks TLS, but not {}: it is not a Culvert server, or something in front of it ends TLS; "
-          "check address and port, and that the way is a TLS passthrough",
-          tunnel_protocol));
+      fmt::format("the server uses TLS, but not {}: it is not a Culvert server, or something in front of it ends TLS; "
+                  "check address and port, and that everything between passes TLS through",
+                  tunnel_protocol));
 }
 
 }  // namespace culvert

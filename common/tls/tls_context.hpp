@@ -20,44 +20,50 @@ namespace culvert {
 struct SslFree {
   void operator()(ssl_st* ssl) const noexcept;
 };
-/// One end of one TLS connection. It keeps alive what it needs of its context.
+/// One end of one TLS connection. It keeps the parts of its context alive that it needs.
 using UniqueSsl = std::unique_ptr<ssl_st, SslFree>;
 
-/// The only application protocol that a tunnel speaks (ALPN).
+/// The only application protocol of a tunnel (ALPN).
 inline constexpr std::string_view tunnel_protocol = "culvert/1";
 
-/// How the agent trusts a tcps back end, and proves itself to it where that is wanted. PEM files.
+enum class TlsVersion : std::uint8_t { tls_1_0, tls_1_1, tls_1_2, tls_1_3 };
+
+/// The agent's trust in a tcps back end, and its client certificate if the back end requires one. PEM files. The last
+/// two are for old back ends, and weaken the connection.
 struct BackendCredentials {
   std::filesystem::path ca;                  ///< Empty: the system's store.
-  std::filesystem::path client_certificate;  ///< Empty: none is shown.
+  std::filesystem::path client_certificate;  ///< Empty: none is presented.
   std::filesystem::path client_key;
+  TlsVersion minimum = TlsVersion::tls_1_2;  ///< Below TLS 1.2 the handshake is signed with MD5 and SHA-1.
+  bool allows_legacy = false;                ///< Servers without secure renegotiation (RFC 5746).
 };
 
-/// What all connections of one kind share: certificate, trust, versions, ciphers. An immutable value: copies are cheap
-/// and share one SSL_CTX, and may be used on any thread. A change of files makes a new context; connections under way
-/// keep the old one.
+/// The settings that all connections of one kind share: certificate, trust, versions, ciphers. An immutable value:
+/// copies are cheap and share one SSL_CTX, and may be used on any thread. When files change, a new context is made;
+/// existing connections keep the old one.
 ///
-/// The factories read files, so they block: call them off the workers. Their errors name the file and what to do; codes
-/// as in credentials.hpp, and tls.wrong_purpose where our own certificate could never be accepted by the other side.
+/// The factories read files, so they block: call them off the workers. Their errors name the file and what to do.
+/// Codes: those of credentials.hpp, and tls.wrong_purpose if the other side could never accept our certificate.
 class TlsContext {
  public:
-  /// The end of a tunnel that accepts: TLS 1.3, asks for a client certificate that names clientAuth, refuses who does
-  /// not offer culvert/1. `agent_identity` says afterwards who it is.
+  /// For the accepting end of a tunnel: TLS 1.3, requires a client certificate for clientAuth, refuses clients that do
+  /// not offer culvert/1. After the handshake `agent_identity` returns the peer's identity.
   static Result<TlsContext> for_server(const CredentialFiles& files);
 
-  /// The end of a tunnel that dials: TLS 1.3, demands serverAuth. Each connection needs `set_expected_server_name`
-  /// before its handshake (else it takes nobody), and `check_tunnel_protocol` after it.
+  /// For the dialling end of a tunnel: TLS 1.3, requires serverAuth. Each connection needs `set_expected_server_name`
+  /// before its handshake (otherwise every server is refused), and `check_tunnel_protocol` after it.
   static Result<TlsContext> for_agent(const CredentialFiles& files);
 
-  /// The agent towards a back end: TLS 1.2 or 1.3, any application protocol. Each connection needs
-  /// `set_expected_server_name`.
+  /// For the agent's connections to a back end: TLS 1.2 or 1.3 unless the credentials say otherwise, any application
+  /// protocol. With a client certificate the back end may also ask for it after the handshake, in TLS 1.3. Each
+  /// connection needs `set_expected_server_name`.
   static Result<TlsContext> for_backend(const BackendCredentials& credentials);
 
-  /// A fresh connection in this context's role (for_server accepts, the others dial), without a BIO. Throws
+  /// A new connection in this context's role (for_server accepts, the others dial), without a BIO. Throws
   /// std::bad_alloc only.
   [[nodiscard]] UniqueSsl make_ssl() const;
 
-  /// Our own certificate; none where for_backend was given none.
+  /// Our own certificate; nothing if for_backend got none.
   [[nodiscard]] const std::optional<CertificateFacts>& own_certificate() const { return parts_->own_certificate; }
 
  private:
@@ -77,8 +83,12 @@ class TlsContext {
   std::shared_ptr<const Parts> parts_;
 };
 
-/// After the handshake of a tunnel: both have agreed on culvert/1. A server has made sure of it already; an agent must
-/// ask. Code tls.no_application_protocol.
+/// Checks that both ends agreed on culvert/1. An agent must call it after the handshake of a tunnel; a server has
+/// checked it already. Code tls.no_application_protocol.
 Result<void> check_tunnel_protocol(const ssl_st* ssl);
+
+/// Returns whether a back end has asked for renegotiation, which is always refused. Up to TLS 1.2 a server does that to
+/// ask for a client certificate once it knows the path.
+bool refused_renegotiation(const ssl_st* ssl);
 
 }  // namespace culvert

@@ -39,7 +39,7 @@ struct TlsEngineBio {
   }
   static long control(BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1 : 0; }
 
-  /// One method for the process, never freed: BIOs may outlive any owner that we could name.
+  /// One method for the process, never freed: BIOs may outlive any owner.
   static const BIO_METHOD* method() {
     static const BIO_METHOD* const made = [] {
       BIO_METHOD* fresh = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "culvert");
@@ -63,21 +63,22 @@ TlsEngine::TlsEngine(UniqueSsl ssl) : ssl_(std::move(ssl)) {
 
 TlsEngine::~TlsEngine() = default;
 
-TlsEngine::Step TlsEngine::failed(int result) {
+TlsEngine::Step TlsEngine::failed(int result, std::span<const std::byte> opening) {
   switch (SSL_get_error(ssl_.get(), result)) {
     case SSL_ERROR_WANT_READ: return Step::wants_input;
     case SSL_ERROR_ZERO_RETURN: return Step::closed;
     default: break;
   }
-  if (error_.code.empty()) error_ = describe_tls_failure(ssl_.get(), result);
+  if (error_.code.empty()) error_ = describe_tls_failure(ssl_.get(), result, opening);
   ERR_clear_error();
   return Step::failed;
 }
 
 TlsEngine::Step TlsEngine::handshake() {
   ERR_clear_error();
+  const auto opening = BIO_number_read(SSL_get_rbio(ssl_.get())) == 0 ? input_ : std::span<const std::byte>();
   const int result = SSL_do_handshake(ssl_.get());
-  return result == 1 ? Step::done : failed(result);
+  return result == 1 ? Step::done : failed(result, opening);
 }
 
 TlsEngine::Read TlsEngine::read(std::span<std::byte> room) {

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 #include <openssl/err.h>
@@ -20,7 +21,7 @@ std::string_view peer_of(const SSL* ssl) {
   return SSL_is_server(ssl) == 1 ? "client" : "server";
 }
 
-/// We refuse the peer's certificate.
+/// For the case that we refused the peer's certificate.
 Error describe_refusal(const SSL* ssl, const Refusal& refused) {
   const std::string which =
       fmt::format("{} ({})",
@@ -55,7 +56,7 @@ Error describe_refusal(const SSL* ssl, const Refusal& refused) {
                                             "issued for that name",
                                             which, printable(refused.expected_name))};
     case X509_V_ERR_INVALID_PURPOSE:
-      return {"tls.wrong_purpose", fmt::format("{} is not made for this: its extended key usage must name {}", which,
+      return {"tls.wrong_purpose", fmt::format("{} has the wrong purpose: its extended key usage must name {}", which,
                                                from_client ? "clientAuth" : "serverAuth")};
     case X509_V_ERR_EE_KEY_TOO_SMALL:
     case X509_V_ERR_CA_KEY_TOO_SMALL:
@@ -71,7 +72,13 @@ Error describe_refusal(const SSL* ssl, const Refusal& refused) {
   }
 }
 
-/// The peer has refused us.
+/// What to do if the versions do not match.
+std::string_view version_remedy(const SSL* ssl) {
+  const bool is_tunnel = SSL_CTX_get_min_proto_version(SSL_get_SSL_CTX(ssl)) == TLS1_3_VERSION;
+  return is_tunnel ? "" : "; for an old back end set tls_minimum in its system_mapping, or have it updated";
+}
+
+/// For the case that the peer refused us.
 Error describe_alert(const SSL* ssl, int alert) {
   const std::string said =
       fmt::format("the {} refused with the alert \"{}\"", peer_of(ssl), SSL_alert_desc_string_long(alert));
@@ -80,10 +87,11 @@ Error describe_alert(const SSL* ssl, int alert) {
       return {"tls.no_application_protocol",
               fmt::format("{}: it does not speak our application protocol; check address and port", said)};
     case SSL_AD_PROTOCOL_VERSION:
-      return {"tls.protocol_version", fmt::format("{}: there is no TLS version that both allow", said)};
+      return {"tls.protocol_version",
+              fmt::format("{}: no TLS version is allowed by both{}", said, version_remedy(ssl))};
     case SSL_AD_CERTIFICATE_REQUIRED:
       return {"tls.no_client_certificate",
-              fmt::format("{}: it wants a client certificate, and none is configured", said)};
+              fmt::format("{}: it requires a client certificate, and none is configured", said)};
     case SSL_AD_UNKNOWN_CA:
       return {"tls.peer_refused",
               fmt::format("{}: our certificate is not signed by a CA that it trusts; compare its CA file", said)};
@@ -92,7 +100,7 @@ Error describe_alert(const SSL* ssl, int alert) {
               fmt::format("{}: our certificate has expired by its clock; renew it, or check the clocks", said)};
     case SSL_AD_UNSUPPORTED_CERTIFICATE:
       return {"tls.peer_refused",
-              fmt::format("{}: our certificate is not made for this; check its extended key usage", said)};
+              fmt::format("{}: our certificate has the wrong purpose; check its extended key usage", said)};
     case SSL_AD_BAD_CERTIFICATE:
     case SSL_AD_CERTIFICATE_REVOKED:
     case SSL_AD_CERTIFICATE_UNKNOWN:
@@ -102,12 +110,12 @@ Error describe_alert(const SSL* ssl, int alert) {
   }
 }
 
-/// Something on our own side of the protocol went wrong. Nothing for a reason that has no text of its own.
+/// For errors on our own side of the protocol. Nothing if the reason has no text of its own.
 std::optional<Error> describe_reason(const SSL* ssl, int reason) {
   switch (reason) {
     case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
       return Error{"tls.no_client_certificate",
-                   "the client has shown no certificate; configure its certificate and key"};
+                   "the client presented no certificate; configure its certificate and key"};
     case SSL_R_NO_APPLICATION_PROTOCOL:
       return Error{"tls.no_application_protocol",
                    "the client does not offer the protocol culvert/1 (ALPN): it is not a Culvert agent"};
@@ -116,11 +124,16 @@ std::optional<Error> describe_reason(const SSL* ssl, int reason) {
     case SSL_R_UNKNOWN_PROTOCOL:
     case SSL_R_VERSION_TOO_LOW:
     case SSL_R_WRONG_SSL_VERSION:
-      return Error{"tls.protocol_version",
-                   fmt::format("the {} offers no TLS version that is allowed here", peer_of(ssl))};
+      return Error{"tls.protocol_version", fmt::format("the {} offers no TLS version that is allowed here{}",
+                                                       peer_of(ssl), version_remedy(ssl))};
+    case SSL_R_UNSAFE_LEGACY_RENEGOTIATION_DISABLED:
+      return Error{"tls.legacy_renegotiation",
+                   fmt::format("the {} does not know secure renegotiation (RFC 5746), so an attacker may put bytes "
+                               "before ours; have it updated, or set tls_legacy = true in its system_mapping",
+                               peer_of(ssl))};
     case SSL_R_HTTP_REQUEST:
     case SSL_R_HTTPS_PROXY_REQUEST:
-      return Error{"tls.not_tls", "the client speaks plain HTTP, and this port speaks TLS only"};
+      return Error{"tls.not_tls", "the client sent plain HTTP, and this port accepts TLS only"};
     case SSL_R_WRONG_VERSION_NUMBER:
     case SSL_R_BAD_RECORD_TYPE:
     case SSL_R_PACKET_LENGTH_TOO_LONG:
@@ -128,7 +141,7 @@ std::optional<Error> describe_reason(const SSL* ssl, int reason) {
     case SSL_R_RECORD_TOO_SMALL:
       if (SSL_is_init_finished(ssl) == 1) return std::nullopt;
       return Error{"tls.not_tls",
-                   fmt::format("the {} does not speak TLS, perhaps plain text; check address and port", peer_of(ssl))};
+                   fmt::format("the {} does not use TLS, perhaps plain text; check address and port", peer_of(ssl))};
     case SSL_R_EXCESSIVE_MESSAGE_SIZE:
       return Error{"tls.certificate_too_large",
                    fmt::format("the {} sent a larger handshake message than is allowed; certificates may have "
@@ -140,11 +153,28 @@ std::optional<Error> describe_reason(const SSL* ssl, int reason) {
   }
 }
 
+/// What a peer speaks instead of TLS, by its first bytes; "" if that is not known.
+std::string name_plain_protocol(const SSL* ssl, std::string_view opening) {
+  using namespace std::string_view_literals;
+  if (SSL_is_server(ssl) == 0)
+    return opening.starts_with("HTTP/") ? "the server answers in plain HTTP, not TLS; check address and port" : "";
+  for (const auto& [version, start] : {std::pair(1, "PROXY "sv), std::pair(2, "\r\n\r\n\0\r\nQUIT\n"sv)}) {
+    if (!opening.starts_with(start)) continue;
+    return fmt::format(
+        "the client sent a header of the PROXY protocol, version {}, and this port accepts TLS only; turn "
+        "that protocol off in the load balancer in front",
+        version);
+  }
+  if (opening.substr(0, opening.find('\r')).contains(" HTTP/"))
+    return "the client sent plain HTTP, and this port accepts TLS only; a health check must use TCP";
+  return "";
+}
+
 Error describe(const SSL* ssl, int kind, unsigned long error) {
   if (kind == SSL_ERROR_ZERO_RETURN) return {"tls.closed", fmt::format("the {} has ended TLS", peer_of(ssl))};
   if (error == 0) {
     return {"tls.closed",
-            fmt::format("the connection was lost while the {} was expected to go on with TLS", peer_of(ssl))};
+            fmt::format("the connection was lost while the {} was expected to continue with TLS", peer_of(ssl))};
   }
   const int reason = ERR_GET_REASON(error);
   if (ERR_GET_LIB(error) == ERR_LIB_SSL) {
@@ -162,10 +192,10 @@ Error describe(const SSL* ssl, int kind, unsigned long error) {
 
 }  // namespace
 
-Error describe_tls_failure(const ssl_st* ssl, int result) {
-  const int kind = SSL_get_error(ssl, result);  // Looks at the queue, so it comes first.
-  // The cause is the oldest error that TLS itself noted: what stands before it tells how (a bad signature, say), and
-  // what follows are its consequences.
+Error describe_tls_failure(const ssl_st* ssl, int result, std::span<const std::byte> opening) {
+  const int kind = SSL_get_error(ssl, result);  // Reads the error queue, so it comes first.
+  // The cause is the oldest error of TLS itself: earlier errors are its details (a bad signature, for example), and
+  // later ones its consequences.
   unsigned long cause = ERR_peek_error();
   while (const unsigned long next = ERR_get_error()) {
     if (ERR_GET_LIB(next) != ERR_LIB_SSL) continue;
@@ -173,7 +203,12 @@ Error describe_tls_failure(const ssl_st* ssl, int result) {
     break;
   }
   ERR_clear_error();
-  return describe(ssl, kind, cause);
+  Error error = describe(ssl, kind, cause);
+  if (error.code == "tls.not_tls") {
+    std::string named = name_plain_protocol(ssl, {reinterpret_cast<const char*>(opening.data()), opening.size()});
+    if (!named.empty()) error.text = std::move(named);
+  }
+  return error;
 }
 
 }  // namespace culvert

@@ -24,11 +24,11 @@ int refusal_index() {
   return index;
 }
 
-/// "" where set_expected_server_name was not called.
+/// "" if set_expected_server_name was not called.
 std::string expected_name(X509_STORE_CTX* chain) {
   X509_VERIFY_PARAM* const rules = X509_STORE_CTX_get0_param(chain);
   if (const char* const host = X509_VERIFY_PARAM_get0_host(rules, 0)) return host;
-  ERR_set_mark();  // OpenSSL calls it an error that there is no address.
+  ERR_set_mark();  // OpenSSL reports a missing address as an error.
   const std::unique_ptr<char, void (*)(char*)> address(X509_VERIFY_PARAM_get1_ip_asc(rules),
                                                        [](char* text) { OPENSSL_free(text); });
   ERR_pop_to_mark();
@@ -62,8 +62,8 @@ int verify(int accepted, X509_STORE_CTX* chain, std::optional<Purpose> purpose) 
     X509_STORE_CTX_set_error(chain, X509_V_OK);
     return 1;
   }
-  // OpenSSL says "accepted" for each certificate, the peer's own last; a certificate without any extended key usage has
-  // passed till here.
+  // OpenSSL reports "accepted" for each certificate, the peer's own last. Up to here it has accepted certificates
+  // without extended key usage.
   if (accepted == 1 && purpose && X509_STORE_CTX_get_error_depth(chain) == 0 &&
       !has_purpose(X509_STORE_CTX_get_current_cert(chain), *purpose)) {
     X509_STORE_CTX_set_error(chain, X509_V_ERR_INVALID_PURPOSE);
@@ -73,7 +73,7 @@ int verify(int accepted, X509_STORE_CTX* chain, std::optional<Purpose> purpose) 
   return accepted;
 }
 
-/// A dialler that was told no name would take the certificate of anybody whom the CA has signed.
+/// Without an expected name, a dialler would accept every certificate that the CA has signed.
 int verify_name(int accepted, X509_STORE_CTX* chain) {
   if (accepted == 0 || !expected_name(chain).empty()) return accepted;
   X509_STORE_CTX_set_error(chain, X509_V_ERR_HOSTNAME_MISMATCH);

@@ -5,6 +5,10 @@
 #include <chrono>
 #include <utility>
 
+#include "common/net/monotonic_time.hpp"
+#include "common/tunnel/memory_relief.hpp"
+#include "common/tunnel/stream.hpp"
+#include "common/tunnel/stream_end.hpp"
 #include "common/tunnel/tunnel.hpp"
 #include "protocol/limits.hpp"
 
@@ -24,15 +28,13 @@ DataPlane::DataPlane(Worker& worker, MemoryBudget& budget)
       staging_(new std::byte[staging_bytes]),
       ciphertext_(new std::byte[scratch_bytes]),
       plaintext_(new std::byte[scratch_bytes]),
+      relays_(worker, counters_.relays),
+      clients_(worker, counters_.clients),
       tick_(worker.context()) {
   tick();
 }
 
 DataPlane::~DataPlane() = default;
-
-protocol::Time DataPlane::now() {
-  return std::chrono::duration_cast<protocol::Time>(std::chrono::steady_clock::now().time_since_epoch());
-}
 
 TunnelId DataPlane::next_tunnel_id() {
   static std::atomic<TunnelId> last{0};
@@ -44,17 +46,38 @@ void DataPlane::tick() {
   tick_.expires_after(tick_interval);
   tick_.async_wait([this](const boost::system::error_code& error) {
     if (error) return;
-    const protocol::Time time = now();
+    const protocol::Time time = monotonic_now();
     std::vector<TunnelId> ids;
     ids.reserve(tunnels_.size());
     for (const auto& [id, tunnel] : tunnels_) ids.push_back(id);
     for (const TunnelId id : ids) {
       if (Tunnel* tunnel = find_tunnel(id)) tunnel->on_tick(time);
     }
-    // None of them leaves the table here: ends are buried when the session has forgotten their streams.
-    for (const auto& [id, end] : ends_) end->on_tick(time);
+    const auto tick_one = [time](Resident& resident) { resident.on_tick(time); };
+    relays_.each(tick_one);
+    clients_.each(tick_one);
+    relieve_memory(time);
     tick();
   });
+}
+
+/// Resets the streams that hold most and do not drain, once the budget is nearly used up (threats C10).
+void DataPlane::relieve_memory(protocol::Time now) {
+  const std::uint64_t needed_bytes = memory_.bytes_to_free();
+  if (needed_bytes == 0) return;
+  std::vector<std::pair<Stream*, std::uint64_t>> waiting;
+  for (const auto& [id, tunnel] : tunnels_) {
+    const auto more = tunnel->waiting_streams();
+    waiting.insert(waiting.end(), more.begin(), more.end());
+  }
+  for (Stream* stream : leftovers_) waiting.emplace_back(stream, stream->window_bytes_);
+  std::vector<WaitingStream> views;
+  views.reserve(waiting.size());
+  for (const auto& [stream, held_bytes] : waiting) views.push_back({held_bytes, stream->stands_still(now)});
+  for (const std::size_t i : streams_to_reset(views, needed_bytes)) {
+    counters_.streams_relieved.add();
+    waiting[i].first->give_up(protocol::Reason::stalled);
+  }
 }
 
 void DataPlane::add(std::unique_ptr<Tunnel> tunnel) {
@@ -69,30 +92,16 @@ Tunnel* DataPlane::find_tunnel(TunnelId id) {
   return found == tunnels_.end() ? nullptr : found->second.get();
 }
 
-void DataPlane::bury(Tunnel& tunnel) {
+void DataPlane::retire(Tunnel& tunnel) {
   const auto found = tunnels_.find(tunnel.id());
-  worker_.bury(std::move(found->second));
+  worker_.retire(std::move(found->second));
   tunnels_.erase(found);
   counters_.tunnels.sub();
 }
 
-EndId DataPlane::add(std::unique_ptr<StreamEnd> end) {
-  const EndId id = next_end_id_++;
-  ends_.emplace(id, std::move(end));
-  counters_.relays.add();
-  return id;
-}
-
-StreamEnd* DataPlane::find_end(EndId id) {
-  const auto found = ends_.find(id);
-  return found == ends_.end() ? nullptr : found->second.get();
-}
-
-void DataPlane::bury_end(EndId id) {
-  const auto found = ends_.find(id);
-  worker_.bury(std::move(found->second));
-  ends_.erase(found);
-  counters_.relays.sub();
+void DataPlane::drain_clients() {
+  is_draining_ = true;
+  clients_.each([](ClientConnection& client) { client.on_drain(); });
 }
 
 std::uint64_t DataPlane::take_window(std::uint64_t tunnel_window_bytes) {

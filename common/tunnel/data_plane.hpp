@@ -6,27 +6,38 @@
 #include <memory>
 #include <span>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include <boost/asio/steady_timer.hpp>
 
 #include "common/base/memory_budget.hpp"
+#include "common/net/resident.hpp"
 #include "common/net/send_buffer.hpp"
 #include "common/net/worker.hpp"
 #include "common/tunnel/data_plane_counters.hpp"
-#include "common/tunnel/stream_end.hpp"
+#include "protocol/credit.hpp"
 
 namespace culvert {
 
+class Stream;
 class Tunnel;
 
-/// Of the whole process, never reused.
+/// Unique in the process, never reused.
 using TunnelId = std::uint64_t;
-using EndId = std::uint64_t;
 
-/// The data path of one worker: its tunnels, the ends of their streams, the scratch buffers that they share, its lease
-/// of the memory budget. Made before the worker starts and destroyed after it ended; in between on its thread only,
-/// counters aside.
+/// A client's connection to a port that speaks HTTP or SOCKS, until a relay takes the socket over. It may be idle.
+class ClientConnection : public Resident {
+ public:
+  /// The program stops: closes the connection now if it is idle, otherwise after the current request.
+  virtual void on_drain() = 0;
+  /// The port is full, and the connection waits for its client: closes it, to make room for another one.
+  virtual void give_way() = 0;
+};
+
+/// The data path of one worker: its tunnels, the ends of their streams, the connections of its clients, the scratch
+/// buffers that they share, and its lease of the memory budget. Made before the worker starts and destroyed after it
+/// has ended; in between it is used on the worker only, except the counters.
 class DataPlane {
  public:
   DataPlane(Worker& worker, MemoryBudget& budget);
@@ -39,42 +50,46 @@ class DataPlane {
   const DataPlaneCounters& counters() const { return counters_; }
   MemoryLease& memory() { return memory_; }
 
-  /// Monotonic, in the protocol's unit.
-  static protocol::Time now();
-  /// An id for a tunnel to be. Any thread.
+  /// Returns the id for a new tunnel. Any thread.
   static TunnelId next_tunnel_id();
 
-  /// Takes the tunnel over and starts it.
+  /// Becomes the owner of the tunnel and starts it.
   void add(std::unique_ptr<Tunnel> tunnel);
-  /// nullptr when it has ended.
+  /// Returns nullptr if the tunnel has ended.
   Tunnel* find_tunnel(TunnelId id);
-  /// The tunnel ends inside one of its own functions: it is destroyed at the end of this turn.
-  void bury(Tunnel& tunnel);
+  /// Removes the tunnel, and destroys it at the end of this turn, since it may end inside one of its own functions.
+  void retire(Tunnel& tunnel);
   const std::unordered_map<TunnelId, std::unique_ptr<Tunnel>>& tunnels() const { return tunnels_; }
 
-  EndId add(std::unique_ptr<StreamEnd> end);
-  StreamEnd* find_end(EndId id);
-  void bury_end(EndId id);
-  std::size_t ends() const { return ends_.size(); }
+  /// Stream ends that no client connection owns.
+  ResidentTable<Resident>& relays() { return relays_; }
+  ResidentTable<ClientConnection>& clients() { return clients_; }
+  /// Closes the connections of clients as soon as they are idle.
+  void drain_clients();
+  bool is_draining() const { return is_draining_; }
+  /// True when no client connection and no stream end is left.
+  bool is_idle() const { return relays_.size() == 0 && clients_.size() == 0; }
 
-  /// How much a new stream may be granted: window_bytes_start, less when memory is short or the tunnel holds much, 0
-  /// when there is none left. It is taken from the budget: give it back with memory().give().
+  /// Takes the window of a new stream from the memory budget, and returns its bytes: window_bytes_start, less when
+  /// memory is short or the tunnel has granted much, 0 when nothing is left. Return it with memory().give().
   std::uint64_t take_window(std::uint64_t tunnel_window_bytes);
 
-  /// Scratch: valid until the function that asked returns.
+  /// Scratch buffers. Their contents are valid until the calling function returns.
   std::span<std::byte> staging() { return {staging_.get(), staging_bytes}; }
   std::span<std::byte> ciphertext() { return {ciphertext_.get(), scratch_bytes}; }
   std::span<std::byte> plaintext() { return {plaintext_.get(), scratch_bytes}; }
-  /// For sealed records until the kernel has them. Give it back when it is empty.
+  /// A buffer for sealed records until the kernel accepts them. Return it with give_send_buffer() once it is empty.
   std::unique_ptr<SendBuffer> take_send_buffer();
   void give_send_buffer(std::unique_ptr<SendBuffer> buffer);
 
   static constexpr std::size_t scratch_bytes = 256 << 10;
-  /// What is sealed together. More would save little, and stand before whatever becomes ready meanwhile.
+  /// Limit of bytes sealed at once. More would save little, and delay data that becomes ready meanwhile.
   static constexpr std::size_t staging_bytes = 128 << 10;
 
  private:
+  friend class Stream;
   void tick();
+  void relieve_memory(protocol::Time now);
 
   Worker& worker_;
   DataPlaneCounters counters_;
@@ -84,8 +99,10 @@ class DataPlane {
   std::unique_ptr<std::byte[]> plaintext_;
   std::vector<std::unique_ptr<SendBuffer>> send_buffers_;
   std::unordered_map<TunnelId, std::unique_ptr<Tunnel>> tunnels_;
-  std::unordered_map<EndId, std::unique_ptr<StreamEnd>> ends_;
-  EndId next_end_id_ = 1;
+  std::unordered_set<Stream*> leftovers_;  ///< Streams that hold memory although their tunnels have forgotten them.
+  ResidentTable<Resident> relays_;
+  ResidentTable<ClientConnection> clients_;
+  bool is_draining_ = false;
   boost::asio::steady_timer tick_;
 };
 

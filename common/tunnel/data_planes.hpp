@@ -13,11 +13,11 @@
 
 namespace culvert {
 
-/// All cores of the process: a Worker with its DataPlane each. Made and ended by main. Worker 0 is everybody's home:
-/// what belongs to the whole process and changes rarely lives there.
+/// All workers of the process, each with its DataPlane. Made and ended by main. Worker 0 is the home: it owns what
+/// belongs to the whole process and changes rarely.
 class DataPlanes {
  public:
-  /// `count` 0: as many as cores.
+  /// `count` 0: as many workers as the machine has cores.
   DataPlanes(std::size_t count, std::uint64_t memory_budget_bytes);
   ~DataPlanes();
 
@@ -28,16 +28,16 @@ class DataPlanes {
   MemoryBudget& budget() { return budget_; }
 
   void start();
-  /// Ends the threads. Whoever posts to them has stopped before.
+  /// Ends the threads. Nothing may post to them any more.
   void stop();
 
-  /// Runs `task` on each worker, soon; `done`, where given, at home after the last. From any thread.
+  /// Runs `task` on each worker later; then `done`, if given, at home after the last of them. From any thread.
   void on_each(std::function<void(DataPlane&)> task, std::function<void()> done = {});
-  /// Asks each worker now and then whether it is `busy`; calls `done` at home when none is, or at `deadline`. Call it
-  /// at home.
+  /// Calls `busy` on each worker repeatedly; calls `done` at home once all return false, or at `deadline`. Call it at
+  /// home.
   void when_idle(const std::function<bool(DataPlane&)>& busy, std::chrono::steady_clock::time_point deadline,
                  const std::function<void()>& done);
-  /// The counters of all workers on one page.
+  /// Adds the counters of all workers to the page.
   void collect(MetricsPage& page) const;
 
  private:

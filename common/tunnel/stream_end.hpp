@@ -5,50 +5,46 @@
 #include <cstdint>
 #include <span>
 
-#include "protocol/messages.hpp"
+#include "protocol/reason.hpp"
 #include "protocol/session.hpp"
 
 namespace culvert {
 
-/// What a stream is joined with on this side of the tunnel: a TCP socket (Relay). The interface between a Tunnel and
-/// whoever has a stream's bytes. Owned by its DataPlane; everything on one worker. After on_forgotten() the tunnel
-/// never calls again.
+/// The object that a stream is joined with on this side of the tunnel: a TCP socket or one HTTP exchange. The tunnel
+/// calls it on its worker after Stream::join(). The last call is on_reset() or on_over(). No call is made after its
+/// Stream was dropped or destroyed.
 class StreamEnd {
  public:
   using Bytes = std::span<const std::byte>;
-  /// Of one push: with frames as long as ours, more than one read of the tunnel holds.
+  /// Limit of pieces in one push(). With frames as long as ours, one read of the tunnel holds fewer.
   static constexpr std::size_t pieces_max = 8;
-
-  virtual ~StreamEnd() = default;
 
   struct Pull {
     std::size_t bytes = 0;
     protocol::Source source = protocol::Source::blocked;
-    /// Not `none`: the source was reset, and so is the stream.
+    /// If not `none`, the source failed and the stream is reset with this reason. No call follows.
     protocol::Reason reset = protocol::Reason::none;
   };
-  /// Gives bytes to the tunnel: fills `room` from its start, straight from the source.
+  /// Gives bytes to the tunnel: fills `room` from its start, directly from the source. Must not drop the stream; it
+  /// returns `reset` instead.
   virtual Pull pull(std::span<std::byte> room) = 0;
-  /// Takes bytes from the tunnel, 1 to pieces_max pieces in order; they are gone when it returns. What was taken in for
-  /// good is reported by Tunnel::take().
+  /// Receives bytes from the tunnel: 1 to pieces_max pieces, in order, valid until it returns. Report bytes that are
+  /// disposed of with Stream::take().
   virtual void push(std::span<const Bytes> pieces) = 0;
-
-  /// A HEAD in its place among the bytes; gone when it returns. Its size is reported by Tunnel::take(), too.
+  /// Receives a HEAD, in order with the bytes, valid until it returns. Report its size with Stream::take(), too. A
+  /// stream of plain bytes has no HEAD: its end resets the stream.
   virtual void on_head(Bytes message) = 0;
-
-  /// Once a second or so.
-  virtual void on_tick(protocol::Time now) = 0;
-
-  virtual void on_accepted() = 0;
-  virtual void on_rejected(const protocol::Reject& reject) = 0;
-  /// No more push(). `aborted`: what came is cut off.
+  /// The peer has ended its direction: no push() follows. If `aborted`, the bytes are incomplete.
   virtual void on_finished(bool aborted) = 0;
+
+  /// The last call: the stream was cut off in both directions, by the peer or with the tunnel.
   virtual void on_reset(protocol::Reason reason) = 0;
-  /// No more pull().
-  virtual void on_stopped(protocol::Reason reason) = 0;
-  /// The stream is over. `window_bytes` of the memory budget are the end's own now: it gives them back when what waits
-  /// here is gone.
-  virtual void on_forgotten(std::uint64_t window_bytes) = 0;
+  /// The last call: both directions have ended. Bytes that the end still holds for a slow reader are counted in its
+  /// Stream's share of the memory budget.
+  virtual void on_over() = 0;
+
+ protected:
+  ~StreamEnd() = default;
 };
 
 }  // namespace culvert

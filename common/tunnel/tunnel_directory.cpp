@@ -6,21 +6,23 @@
 #include <compare>
 #include <utility>
 
+#include "common/net/monotonic_time.hpp"
+
 namespace culvert {
 
 namespace {
-/// Pings come every 4 s: one that delivered nothing for so long is chosen only where there is no other (threats D7).
+/// A PING is answered every 4 s: a tunnel that received nothing for this long is picked last (threats D7).
 constexpr protocol::Time silent_for_max = std::chrono::seconds(10);
-/// Below it, what a tunnel carries makes no difference.
+/// Ignore what a tunnel carries below this.
 constexpr std::uint64_t little_bytes = 1 << 20;
 
-/// Requests come in handfuls: so many more at one moment say nothing.
+/// Ignore differences below this; requests arrive in bursts.
 constexpr std::uint32_t few_streams = 8;
 
-/// Below it a tunnel's round trip is that of the way, which all tunnels of the link share.
+/// Below this a tunnel's round trip is that of the network path, which all tunnels of the link share.
 constexpr std::uint64_t idle_bytes = 64 << 10;
-/// Coarser than a near link's whole round trip, so that only on a far one the wait decides before the load does. There,
-/// of tunnels that all carry bulk, the one that carries least is the one that lost most: the slowest, not the idlest.
+/// Longer than a near link's round trip, so that the wait decides before the load only on a far link. If all tunnels of
+/// a far link carry bulk, the one that carries least has lost the most packets: it is the slowest, not the idlest.
 constexpr std::int64_t wait_step_us = 32'000;
 
 constexpr std::size_t reserve_of_tunnels_min = 4;
@@ -29,9 +31,10 @@ constexpr std::int64_t far_us = 10'000;
 /// Less is better, member by member.
 struct Cost {
   bool silent_or_stuck;
-  std::int64_t waits;     ///< Steps of a far link's round trip where it carries anything: the wait for a small answer.
-  int carries;            ///< Powers of two of what it carries.
-  std::uint32_t streams;  ///< On another worker a quarter more, or some more than twice as many.
+  bool is_busy;           ///< One of its streams carries bulk: all others would wait behind it.
+  std::int64_t waits;     ///< Round trip in wait_step_us, if it carries anything: the wait for a small answer.
+  int carries;            ///< Bytes that it carries, as a power of two.
+  std::uint32_t streams;  ///< More on another worker: by a quarter, or more than twice as many.
   bool elsewhere;
   auto operator<=>(const Cost&) const = default;
 };
@@ -47,11 +50,15 @@ Cost cost_of(const TunnelDirectory::Entry& entry, std::size_t plane, std::int64_
   const auto streams_elsewhere = stays ? 2 * streams + few_streams : streams + streams / 4;
   const bool is_stuck = recent == 0 && load.queued_bytes.load(std::memory_order_relaxed) > 0;
   return {load.last_received_us.load(std::memory_order_relaxed) < fresh_since_us || is_stuck,
+          load.busy_streams.load(std::memory_order_relaxed) > 0,
           recent < idle_bytes ? 0 : load.round_trip_us.load(std::memory_order_relaxed) / wait_step_us,
-          static_cast<int>(std::bit_width(carried / little_bytes)), elsewhere ? streams_elsewhere : streams, elsewhere};
+          static_cast<int>(std::bit_width(carried / little_bytes)),
+          elsewhere ? streams_elsewhere : streams,
+          elsewhere};
 }
-/// Of many tunnels over a long way the last one stays free of streams that may turn out bulky, until all others carry
-/// something: then it is there for the small ones, which wait neither behind bulk nor for its lost packets.
+
+/// Returns the tunnel that is held in reserve until all others carry something: the last of many tunnels of a far link.
+/// Small streams there wait neither behind bulk nor for its lost packets.
 const TunnelDirectory::Entry* reserve_of(const std::vector<TunnelDirectory::Entry>& entries) {
   if (entries.size() < reserve_of_tunnels_min) return nullptr;
   const auto& last = entries.back();
@@ -60,10 +67,11 @@ const TunnelDirectory::Entry* reserve_of(const std::vector<TunnelDirectory::Entr
 
 }  // namespace
 
-void TunnelDirectory::add(std::string key, Entry entry) {
-  planes_.home().post([this, key = std::move(key), entry = std::move(entry)] {
+void TunnelDirectory::add(std::string key, Entry entry, std::function<void()> published) {
+  planes_.home().post([this, key = std::move(key), entry = std::move(entry), published = std::move(published)] {
     Part& part = parts_[part_of(key)];
     part.table[key].push_back(entry);
+    if (published) part.waiting.push_back(published);
     publish_soon(part);
   });
 }
@@ -79,12 +87,13 @@ void TunnelDirectory::remove(std::string key, TunnelId id) {
   });
 }
 
-/// Changes that come together make one table.
+/// Changes of one turn are published together.
 void TunnelDirectory::publish_soon(Part& part) {
   if (std::exchange(part.publishing, true)) return;
   planes_.home().post([&part] {
     part.publishing = false;
     part.published.publish(std::make_shared<const Table>(part.table));
+    for (const auto& published : std::exchange(part.waiting, {})) published();
   });
 }
 
@@ -95,7 +104,7 @@ std::optional<TunnelDirectory::Entry> TunnelDirectory::pick(const std::string& k
   if (found == table->end()) return std::nullopt;
   const Entry* best = nullptr;
   Cost best_cost{};
-  const std::int64_t fresh_since = (DataPlane::now() - silent_for_max).count();
+  const std::int64_t fresh_since = (monotonic_now() - silent_for_max).count();
   const auto consider = [&](const Entry& entry) {
     if (std::ranges::find(tried, entry.id) != tried.end()) return;
     const Cost cost = cost_of(entry, plane, fresh_since, moves);
@@ -107,7 +116,9 @@ std::optional<TunnelDirectory::Entry> TunnelDirectory::pick(const std::string& k
   for (const Entry& entry : found->second) {
     if (&entry != reserve) consider(entry);
   }
-  if (reserve != nullptr && (best == nullptr || best_cost.silent_or_stuck || best_cost.carries > 0)) consider(*reserve);
+  if (reserve != nullptr &&
+      (best == nullptr || best_cost.silent_or_stuck || best_cost.is_busy || best_cost.carries > 0))
+    consider(*reserve);
   if (best == nullptr) return std::nullopt;
   best->load->streams.fetch_add(1, std::memory_order_relaxed);
   return *best;

@@ -17,8 +17,8 @@
 
 namespace culvert {
 
-/// Which tunnels lead where: the agent's by server name, the server's by account and location. Changed at home, read on
-/// any worker.
+/// The tunnels by destination: on the agent by server name, on the server by account and location. Changed at home,
+/// read on any worker.
 class TunnelDirectory {
  public:
   struct Entry {
@@ -26,34 +26,39 @@ class TunnelDirectory {
     std::size_t plane;  ///< The index of the tunnel's worker.
     std::shared_ptr<TunnelLoad> load;
   };
-  /// How often the connection that asks may have to move to its tunnel's worker.
+  /// How often the calling connection may have to move to its tunnel's worker.
   enum class Moves : std::uint8_t {
-    once,       ///< The stream is the connection's whole life.
-    each_time,  ///< It asks for each request: it moves only for twice as good a place.
+    once,       ///< The connection opens one stream.
+    each_time,  ///< It opens one per request: it moves only to a tunnel that is twice as good.
   };
   explicit TunnelDirectory(DataPlanes& planes) : planes_(planes) {}
 
-  // From any thread; takes effect soon.
-  void add(std::string key, Entry entry);
+  DataPlanes& planes() const { return planes_; }
+
+  // From any thread; take effect later.
+  /// Calls `published`, if it is set, at home once pick() on every worker knows the tunnel.
+  void add(std::string key, Entry entry, std::function<void()> published = {});
   void remove(std::string key, TunnelId id);
 
-  /// Where a new stream goes (SPEC 6.4: it stays there), and counts it in its load: the tunnel that carries least, so
-  /// that small streams avoid bulky ones; among those that carry alike the one with the fewest streams, and rather one
-  /// on `plane`, since to move the connection costs a wake-up. Not one of `tried`. On any worker.
+  /// Picks the tunnel of a new stream, which stays there (SPEC 6.4), and adds the stream to its load. A tunnel without
+  /// a busy stream is preferred, then the one that carries least, so that small streams avoid bulky ones. Among equals
+  /// it is the one with the fewest streams, and preferably one on `plane`, since moving the connection costs a wake-up.
+  /// Skips those in `tried`. On any worker.
   std::optional<Entry> pick(const std::string& key, std::size_t plane, std::span<const TunnelId> tried,
                             Moves moves = Moves::once) const;
-  /// How many tunnels stand for `key`.
+  /// Returns how many tunnels `key` has.
   std::size_t count(const std::string& key) const;
-  /// All keys that lead somewhere, sorted. At home.
+  /// Returns all keys that have a tunnel, sorted. At home.
   std::vector<std::string> keys() const;
 
  private:
   using Table = std::unordered_map<std::string, std::vector<Entry>>;
-  /// A change copies one part of the whole, or thousands of agents that come back at once would copy all of them for
-  /// each.
+  /// A change copies one part of the table. Otherwise thousands of agents that reconnect at once would each copy the
+  /// whole.
   struct Part {
-    Table table;  ///< At home.
+    Table table;  ///< Used at home only.
     bool publishing = false;
+    std::vector<std::function<void()>> waiting;  ///< For what is published next.
     Snapshot<Table> published{std::make_shared<const Table>()};
   };
   static constexpr std::size_t parts = 64;

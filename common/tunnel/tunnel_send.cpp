@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// To the tunnel's socket: whatever makes output calls touch(); at the end of the turn send() lets the session choose
-// streams, fills one staging buffer from their sources, seals it, and hands it to the kernel in one call.
-#include <algorithm>
+// The sending side of a tunnel: functions that make output call touch(). At the end of the turn send() lets the session
+// choose streams, fills one staging buffer from their sources, seals it, and hands it to the kernel in one call.
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include <fmt/core.h>
-#include <poll.h>
-#include <sys/socket.h>
 
 #include "common/tunnel/tunnel.hpp"
 
@@ -17,62 +14,18 @@ namespace culvert {
 using protocol::Outgoing;
 using protocol::Reason;
 
-namespace {
-
-/// What is sealed at once: so much as leaves within 20 ms, so that a PING or a small request does not wait longer
-/// behind it. The least is one record, the most is what batching gains from.
-constexpr std::uint64_t batches_per_second = 50;
-constexpr std::size_t batch_bytes_min = 16 << 10;
-
-StreamEnd& end_of(void* user) {
-  return *static_cast<StreamEnd*>(user);
-}
-
-}  // namespace
-
-/// Bytes per second that leave: of the last second, or of this one where it has more already.
-std::uint64_t Tunnel::rate_out() const {
-  return std::max(second_.last_out, bytes_out_ - second_.began_out);
-}
-
-std::size_t Tunnel::batch_bytes() const {
-  return std::clamp(static_cast<std::size_t>(rate_out() / batches_per_second), batch_bytes_min,
-                    DataPlane::staging_bytes);
-}
-
-SendBuffer& Tunnel::output() {
-  if (!output_) output_ = plane_.take_send_buffer();
-  return *output_;
-}
-
-/// Hands sealed records to the kernel. False: some are left.
+/// Returns false if sealed records are left, or the tunnel has failed.
 bool Tunnel::flush() {
-  while (output_ && !output_->empty()) {
-    if (!writable_) return false;
-    const auto bytes = output_->bytes();
-    const ssize_t sent = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent > 0) {
-      output_->drop(static_cast<std::size_t>(sent));
-      bytes_out_ += static_cast<std::uint64_t>(sent);
-      plane_.counters().tunnel_bytes_out.add(static_cast<std::uint64_t>(sent));
-    } else if (errno == EAGAIN) {
-      writable_ = false;
-      refused_for_seconds_ = 2;
-    } else if (errno != EINTR) {
-      fail({"tunnel.lost", fmt::format("the connection to {} broke: {}", peer_, std::strerror(errno))});
-      return false;
-    }
+  switch (socket_.flush()) {
+    case TunnelSocket::Flushed::all: return true;
+    case TunnelSocket::Flushed::some: return false;
+    case TunnelSocket::Flushed::failed: break;
   }
-  give_back_output();
-  return true;
+  fail({"tunnel.lost", fmt::format("the connection to {} failed: {}", peer_, std::strerror(errno))});
+  return false;
 }
 
-/// A turn may bring bytes to hundreds of tunnels: none keeps a buffer until its end that it put nothing into.
-void Tunnel::give_back_output() {
-  if (output_ && output_->empty()) plane_.give_send_buffer(std::move(output_));
-}
-
-/// Frames for one batch of records. 0: nobody has anything to send.
+/// Fills one batch with frames and returns its size; 0 if there is nothing to send.
 std::size_t Tunnel::fill(std::span<std::byte> staging) {
   std::size_t used = 0;
   for (;;) {
@@ -87,46 +40,39 @@ std::size_t Tunnel::fill(std::span<std::byte> staging) {
         break;
       case Outgoing::Kind::frames: used += out.bytes; break;
       case Outgoing::Kind::slot: {
-        const StreamEnd::Pull pull = end_of(out.slot.user).pull(out.slot.payload);
+        // A stream that the session chooses has an end.
+        Stream& stream = *delivery_.stream_of(out.slot.stream, out.slot.user);
+        const StreamEnd::Pull pull = stream.end().pull(out.slot.payload);
         plane_.counters().stream_bytes_out.add(pull.bytes);
-        used +=
-            pull.reset == Reason::none ? session_.commit(pull.bytes, pull.source) : session_.commit_reset(pull.reset);
+        traffic_.carry(stream.traffic_, pull.bytes);
+        if (pull.reset == Reason::none) {
+          used += session_.commit(pull.bytes, pull.source);
+        } else {
+          // An end that returns `reset` expects no more calls. It may have dropped the stream already.
+          if (stream.tunnel_ != nullptr) release(stream);
+          used += session_.commit_reset(pull.reset);
+        }
         break;
       }
     }
   }
 }
 
-/// Whether the kernel takes more now. What is sealed too early stands before a small request that comes meanwhile:
-/// where it has refused something lately it is worth a system call to ask first. Asking also makes the kernel tell us
-/// when there is room.
-bool Tunnel::has_room() {
-  if (refused_for_seconds_ == 0) return true;
-  pollfd socket{.fd = fd_.get(), .events = POLLOUT, .revents = 0};
-  if (::poll(&socket, 1, 0) == 0) {
-    writable_ = false;
-    refused_for_seconds_ = 2;
-  }
-  return writable_;
-}
-
-/// One batch, then the others: who became ready meanwhile gets into the next.
+/// Sends one batch; data that becomes ready meanwhile is in the next one.
 void Tunnel::send() {
   if (!flush() || state_ == State::handshaking || state_ == State::closed) return;
-  const auto staging = plane_.staging().first(batch_bytes());
-  if (staging.size() < DataPlane::staging_bytes && !has_room()) return;
+  const auto staging = plane_.staging().first(socket_.batch_bytes());
+  if (staging.size() < DataPlane::staging_bytes && !socket_.has_room()) return;
   const std::size_t used = fill(staging);
   handle_events();
   if (used == 0) {
     if (state_ != State::closing || sent_shutdown_) return;
     sent_shutdown_ = true;
-    engine_.set_output(output());
-    engine_.shutdown();
-    if (flush()) ::shutdown(fd_.get(), SHUT_WR);
+    socket_.seal_close();
+    if (flush()) socket_.half_close();
     return;
   }
-  engine_.set_output(output());
-  if (!engine_.write(staging.first(used))) return fail(engine_.error());
+  if (!socket_.seal(staging.first(used))) return fail(socket_.tls().error());
   if (flush() && more_waits_) touch();
 }
 

@@ -28,7 +28,7 @@ boost::json::object object_of(const TunnelStatus& status) {
 
 void gather_tunnels(DataPlanes& planes, std::function<void(const Tunnel&, boost::json::object&)> describe,
                     std::function<void(boost::json::array)> done) {
-  // A place for each worker, so that none waits for another.
+  // One array per worker, so that none waits for another.
   auto parts = std::make_shared<std::vector<boost::json::array>>(planes.size());
   planes.on_each(
       [parts, describe = std::move(describe)](DataPlane& plane) {

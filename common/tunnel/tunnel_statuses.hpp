@@ -11,8 +11,8 @@
 
 namespace culvert {
 
-/// Every tunnel of the process as `status` shows it. `describe` adds the program's own words, on the tunnel's worker;
-/// `done` is called at home.
+/// Gathers every tunnel of the process for `status`. `describe` is called on the tunnel's worker to add the program's
+/// own fields; `done` is called at home.
 void gather_tunnels(DataPlanes& planes, std::function<void(const Tunnel&, boost::json::object&)> describe,
                     std::function<void(boost::json::array)> done);
 

@@ -24,14 +24,15 @@ namespace {
 
 constexpr auto dial_time_max = 10s;
 constexpr auto answer_time_max = 30s;
+constexpr auto token_time_max = 10s;
 constexpr auto token_age_max = 10s;  ///< The kubelet writes a new one long before the old one expires.
-constexpr auto patience_max = 30s;   ///< With a server that says Retry-After.
+constexpr auto patience_max = 30s;   ///< Longest wait that Retry-After is followed for.
 constexpr int patient_tries = 3;
 constexpr std::size_t answer_bytes_max = 64 << 20;  ///< A page of 500 objects; each of them 1.5 MiB at most.
 constexpr std::size_t line_bytes_max = 4 << 20;
 constexpr std::size_t idle_max = 4;
-constexpr double turns_per_second = 50;
-constexpr double turns_max = 100;
+constexpr double requests_per_second = 50;
+constexpr double requests_burst = 100;
 
 std::optional<std::chrono::seconds> retry_after(const http::ResponseHead& head) {
   const auto value = head.fields.find("Retry-After");
@@ -43,7 +44,7 @@ std::optional<std::chrono::seconds> retry_after(const http::ResponseHead& head) 
 
 }  // namespace
 
-std::string ApiAnswer::complaint() const {
+std::string ApiAnswer::error_text() const {
   const json::object* object = body.if_object();
   const json::value* message = object == nullptr ? nullptr : object->if_contains("message");
   return fmt::format("{} {}", status,
@@ -53,20 +54,29 @@ std::string ApiAnswer::complaint() const {
 ApiClient::ApiClient(asio::any_io_executor executor, ApiAccess access)
     : executor_(std::move(executor)), access_(std::move(access)), dialer_(executor_) {}
 
-Result<std::string> ApiClient::token() {
+/// The file is read off the loop, like every file that a program reads again while it runs.
+asio::awaitable<Result<std::string>> ApiClient::token() {
   const auto now = Clock::now();
-  if (!token_.empty() && now - token_read_ < token_age_max) return token_;
-  std::ifstream file(access_.token_file);
-  std::string text;
-  if (!std::getline(file, text) || text.empty())
-    return fail("kubernetes.no_token", fmt::format("{} has no token in its first line", access_.token_file.string()));
-  token_ = std::move(text);
+  if (!token_.empty() && now - token_read_ < token_age_max) co_return token_;
+  const std::function read = [path = access_.token_file] {
+    std::ifstream file(path);
+    std::string text;
+    (void)std::getline(file, text);
+    return text;
+  };
+  auto text = co_await offload_.run(read, now + token_time_max);
+  if (!text || text->empty())
+    co_return fail("kubernetes.no_token", fmt::format("{} {}", access_.token_file.string(),
+                                                      text ? "has no token in its first line"
+                                                           : "was not read in time: does its file system answer?"));
+  token_ = std::move(*text);
   token_read_ = now;
-  return token_;
+  co_return token_;
 }
 
-Result<http::RequestHead> ApiClient::request_of(std::string_view method, std::string_view path, std::size_t body_bytes,
-                                                std::string_view content_type) {
+asio::awaitable<Result<http::RequestHead>> ApiClient::request_of(std::string_view method, std::string_view path,
+                                                                 std::size_t body_bytes,
+                                                                 std::string_view content_type) {
   http::RequestHead head;
   head.method = method;
   head.scheme = access_.tls ? http::Scheme::https : http::Scheme::http;
@@ -81,21 +91,22 @@ Result<http::RequestHead> ApiClient::request_of(std::string_view method, std::st
     head.framing = {http::Framing::Kind::length, body_bytes};
   }
   if (!access_.token_file.empty()) {
-    auto bearer = token();
-    if (!bearer) return std::unexpected(bearer.error());
+    auto bearer = co_await token();
+    if (!bearer) co_return std::unexpected(bearer.error());
     head.fields.add("Authorization", "Bearer " + *bearer);
   }
-  if (const http::Flaw flaw = http::flaw_of(head)) return fail("kubernetes.malformed", std::string(flaw->text));
-  return head;
+  if (const http::Flaw flaw = http::flaw_of(head)) co_return fail("kubernetes.malformed", std::string(flaw->text));
+  co_return head;
 }
 
-/// Fifty a second, and some at once, as controllers on client-go are commonly set: one that is wrong must not be a
-/// load, and thousands of statuses must not take many minutes.
-asio::awaitable<void> ApiClient::take_turn() {
+/// 50 a second after a burst of 100, as controllers on client-go are commonly configured: a defect must not become a
+/// load on the API server, and thousands of statuses must not take many minutes.
+asio::awaitable<void> ApiClient::wait_for_rate() {
   const auto now = Clock::now();
-  const double passed = std::chrono::duration<double>(now - std::exchange(turns_counted_, now)).count();
-  turns_ = std::min(turns_max, turns_ + passed * turns_per_second) - 1;
-  if (turns_ < 0) co_await wait_for(std::chrono::milliseconds(static_cast<int>(-turns_ / turns_per_second * 1'000)));
+  const double passed = std::chrono::duration<double>(now - std::exchange(rate_counted_, now)).count();
+  requests_left_ = std::min(requests_burst, requests_left_ + passed * requests_per_second) - 1;
+  if (requests_left_ < 0)
+    co_await wait_for(std::chrono::milliseconds(static_cast<int>(-requests_left_ / requests_per_second * 1'000)));
 }
 
 asio::awaitable<Result<std::unique_ptr<WebConnection>>> ApiClient::connect(Deadline deadline) {
@@ -104,7 +115,7 @@ asio::awaitable<Result<std::unique_ptr<WebConnection>>> ApiClient::connect(Deadl
   co_return co_await WebConnection::open(dialer_, std::move(target), access_.tls ? &*access_.tls : nullptr, deadline);
 }
 
-/// Over a connection that is there, or a new one where that has died meanwhile.
+/// Sends the request over an idle connection, or over a new one if those have been closed by the server meanwhile.
 asio::awaitable<Result<ApiClient::Asked>> ApiClient::ask(const http::RequestHead& request, std::string_view body,
                                                          Deadline deadline) {
   while (!idle_.empty()) {
@@ -112,7 +123,7 @@ asio::awaitable<Result<ApiClient::Asked>> ApiClient::ask(const http::RequestHead
     idle_.pop_back();
     auto head = co_await connection->ask(request, body, deadline);
     if (head) co_return Asked{std::move(connection), std::move(*head)};
-    // Whoever is silent on one is so on all: what is half-open must not cost each of the next calls its time.
+    // The other idle connections are likely to be half-open, too: the next calls must not wait for each of them.
     if (head.error().code == "fetch.timed_out") idle_.clear();
     if (head.error().code != "fetch.broken_off") co_return std::unexpected(head.error());
   }
@@ -127,12 +138,12 @@ asio::awaitable<Result<ApiAnswer>> ApiClient::read_answer(Asked asked, Deadline 
   auto text = co_await asked.connection->read_all(answer_bytes_max, deadline);
   if (!text) co_return std::unexpected(text.error());
   ApiAnswer answer{asked.head.status, {}, retry_after(asked.head)};
-  if (answer.status == 401) token_.clear();  // The next call reads what there is by then.
+  if (answer.status == 401) token_.clear();  // The next call reads the file again.
   boost::system::error_code malformed;
   answer.body = json::parse(*text, malformed);
-  // An error may come as plain text, from something in between.
+  // A proxy in between may send an error as plain text.
   if (malformed && answer.is_good())
-    co_return fail("kubernetes.malformed", "the API server's answer is no JSON: " + malformed.message());
+    co_return fail("kubernetes.malformed", "the API server's answer is not JSON: " + malformed.message());
   if (malformed) answer.body = nullptr;
   if (asked.connection->may_ask_again() && idle_.size() < idle_max) idle_.push_back(std::move(asked.connection));
   co_return answer;
@@ -153,8 +164,8 @@ asio::awaitable<Result<ApiAnswer>> ApiClient::call(std::string_view method, std:
                                                    std::chrono::seconds time_max) {
   const std::string text = body ? json::serialize(*body) : "";
   for (int tries = 1;; ++tries) {
-    co_await take_turn();
-    const auto request = request_of(method, path, text.size(), content_type);
+    co_await wait_for_rate();
+    const auto request = co_await request_of(method, path, text.size(), content_type);
     if (!request) co_return std::unexpected(request.error());
     auto answer = co_await call_once(*request, text, time_max);
     if (!answer || answer->status != 429 || tries == patient_tries) co_return answer;
@@ -164,8 +175,8 @@ asio::awaitable<Result<ApiAnswer>> ApiClient::call(std::string_view method, std:
 
 asio::awaitable<Result<ApiAnswer>> ApiClient::watch(std::string_view path, std::chrono::seconds time_max,
                                                     std::function<bool(std::string_view line)> on_line) {
-  co_await take_turn();
-  const auto request = request_of("GET", path, 0, "");
+  co_await wait_for_rate();
+  const auto request = co_await request_of("GET", path, 0, "");
   if (!request) co_return std::unexpected(request.error());
   auto asked = co_await ask(*request, "", Clock::now() + answer_time_max);
   if (!asked) co_return std::unexpected(asked.error());

@@ -5,9 +5,6 @@
 #include <array>
 #include <utility>
 
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
-
 #include "common/admin/defect.hpp"
 #include "common/net/deadline.hpp"
 #include "server/kubernetes/object.hpp"
@@ -25,12 +22,12 @@ constexpr auto count_interval = 1s;
 constexpr auto leave_time_max = 2s;
 constexpr std::array slice_versions{"v1", "v1beta1"};  ///< The better one first.
 
-/// Which of the versions that we know a group is served in.
+/// The version in which the API server serves EndpointSlices, of those that this program knows.
 asio::awaitable<Result<std::string>> served_version(ApiClient& client) {
   auto answer = co_await client.get("/apis/discovery.k8s.io");
   if (!answer) co_return std::unexpected(answer.error());
   const json::object* group = answer->body.if_object();
-  if (!answer->is_good() || group == nullptr) co_return fail("kubernetes.refused", answer->complaint());
+  if (!answer->is_good() || group == nullptr) co_return fail("kubernetes.refused", answer->error_text());
   const json::array* served = array_at(*group, "versions");
   for (const char* wanted : slice_versions) {
     for (const json::value& each : served == nullptr ? json::array() : *served) {
@@ -51,30 +48,37 @@ Result<ApiAccess> load_access(const KubernetesSettings& settings) {
   return access;
 }
 
-Cluster::Cluster(Worker& home, Log& log, ClusterPlan plan, Hooks hooks)
+Cluster::Cluster(Worker& home, Log& log, ClusterPlan plan, ClusterState known, Hooks hooks)
     : log_(log),
       plan_(std::move(plan)),
       hooks_(std::move(hooks)),
+      state_(std::move(known)),
       client_(home.context().get_executor(), plan_.access),
-      lease_(client_, log, plan_.settings.name_space, "culvert-server", plan_.settings.identity),
+      lease_(home.context().get_executor(), client_, log, plan_.settings.name_space, "culvert-server",
+             plan_.settings.identity),
       replicas_(client_, log, plan_.settings, lease_,
                 {.agents = hooks_.agents,
                  .changed =
                      [this] {
-                       std::vector<std::string> names;
-                       names.reserve(replicas_.ready().size());
-                       for (const auto& replica : replicas_.ready()) names.push_back(replica.name);
-                       hooks_.publish_replicas(std::move(names));
+                       state_.replicas.clear();
+                       for (const Replica& replica : replicas_.ready()) state_.replicas.push_back(replica.name);
+                       hooks_.changed(ClusterPart::replicas);
                      }}),
       mappings_(home.context().get_executor(), client_, log, plan_.settings, lease_,
-                {.publish = hooks_.publish_mappings,
+                {.publish =
+                     [this](std::vector<ServiceMapping> table) {
+                       state_.mappings = std::move(table);
+                       hooks_.changed(ClusterPart::mappings);
+                     },
                  .has_agent = [this](const std::string& account,
                                      const std::string& location) { return replicas_.has_agent(account, location); }}),
       tasks_(home.context().get_executor(), report_defect(log, "kubernetes")) {
-  if (plan_.on_premise) {
-    on_premise_.emplace(home.context().get_executor(), client_, log, *plan_.on_premise, plan_.settings, lease_,
-                        replicas_, hooks_.publish_ports);
-  }
+  if (!plan_.on_premise) return;
+  on_premise_.emplace(home.context().get_executor(), client_, log, *plan_.on_premise, plan_.settings, lease_, replicas_,
+                      [this](std::vector<OnPremisePort> ports) {
+                        state_.ports = std::move(ports);
+                        hooks_.changed(ClusterPart::ports);
+                      });
 }
 
 void Cluster::start() {
@@ -85,20 +89,15 @@ void Cluster::start() {
 }
 
 void Cluster::leave() {
-  if (tasks_.is_stopping()) return;
-  tasks_.spawn(release());
+  if (!leave_until_) leave_until_ = std::chrono::steady_clock::now() + leave_time_max;
+  lease_.leave();
 }
 
-asio::awaitable<void> Cluster::release() {
-  asio::steady_timer patience(co_await asio::this_coro::executor, leave_time_max);
-  patience.async_wait([this](const boost::system::error_code& error) {
-    if (!error) has_left_ = true;
-  });
-  co_await lease_.release();
-  has_left_ = true;
+bool Cluster::has_left() const {
+  return lease_.has_left() || (leave_until_ && std::chrono::steady_clock::now() >= *leave_until_);
 }
 
-/// Whatever follows EndpointSlices begins when it is known what they are called.
+/// What follows EndpointSlices starts when it is known in which version they are served.
 asio::awaitable<void> Cluster::discover() {
   const KubernetesSettings& settings = plan_.settings;
   std::string version;
@@ -112,7 +111,7 @@ asio::awaitable<void> Cluster::discover() {
                  {{"path", "/apis/discovery.k8s.io"},
                   {"code", found.error().code},
                   {"text", found.error().text},
-                  {"hint", "it is tried again"}});
+                  {"hint", "the server tries again"}});
     co_await wait_for(discovery_interval);
   }
   replicas_.start(tasks_, version);
@@ -138,8 +137,13 @@ json::object Cluster::status() const {
 
 asio::awaitable<void> Cluster::count() {
   for (;;) {
-    hooks_.publish_numbers({is_synced(), lease_.is_ours(), replicas_.ready().size(), mappings_.objects(),
-                            on_premise_ ? on_premise_->objects() : 0, client_.counts()});
+    state_.numbers = {.is_synced = is_synced(),
+                      .is_writer = lease_.is_ours(),
+                      .replicas = replicas_.ready().size(),
+                      .service_mappings = mappings_.objects(),
+                      .on_premise_services = on_premise_ ? on_premise_->objects() : 0,
+                      .requests = client_.counts()};
+    hooks_.changed(ClusterPart::numbers);
     co_await wait_for(count_interval);
   }
 }

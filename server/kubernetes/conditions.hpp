@@ -11,16 +11,17 @@
 
 namespace culvert::server {
 
-/// One of status.conditions, as the program thinks of it.
+/// One of status.conditions, before it is written.
 struct Condition {
   std::string_view type;
   bool holds;
-  std::string reason;   ///< One word; it is for programs, too.
-  std::string message;  ///< For people; empty where it holds.
+  std::string reason;   ///< One word, which programs may compare.
+  std::string message;  ///< For people; empty if the condition holds.
 };
 
-/// All of them and one more, Ready, which holds when they all do and else says why the first one does not.
-/// lastTransitionTime stays where a condition's status does: `before` is the status that stands. `now` in RFC 3339.
+/// The conditions in the form of Kubernetes, and one more, Ready: it holds if all others do, and otherwise has the
+/// reason of the first that does not. lastTransitionTime changes only with a condition's status: `before` is the
+/// object's present status. `now` in RFC 3339.
 boost::json::array write_conditions(std::vector<Condition> conditions, const boost::json::object& before,
                                     std::int64_t generation, std::string_view now);
 

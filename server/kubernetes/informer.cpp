@@ -19,13 +19,13 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr int page_objects = 500;
-constexpr auto watch_time = 30s;  ///< The server ends the watch then; so long a half-open one may go unnoticed.
-constexpr auto watch_grace = 5s;  ///< Later than that nobody is there any more.
+constexpr auto watch_time = 30s;  ///< Then the server ends the watch: the longest time for which a half-open one stays.
+constexpr auto watch_grace = 5s;  ///< If the end has not come by then, the connection is dead.
 constexpr auto pause_first = 250ms;
 constexpr auto pause_max = 10'000ms;
 
 Error error_of(const ApiAnswer& answer) {
-  return {"kubernetes.refused", answer.complaint()};
+  return {"kubernetes.refused", answer.error_text()};
 }
 
 }  // namespace
@@ -51,13 +51,13 @@ asio::awaitable<void> Watch::run(std::string path) {
       next = *outcome;
       if (listed) continue;
     } else {
-      note(outcome.error());
+      log_failure(outcome.error());
     }
     co_await pause(!outcome);
   }
 }
 
-/// All of it, in pages; told only when the last one has come.
+/// Reads the collection in pages, and reports it when the last page has come.
 asio::awaitable<Result<void>> Watch::list() {
   std::vector<std::pair<std::string, json::object>> found;
   std::string next;
@@ -66,7 +66,7 @@ asio::awaitable<Result<void>> Watch::list() {
     if (!next.empty()) path += "&continue=" + next;
     auto answer = co_await client_.get(path);
     if (!answer) co_return std::unexpected(answer.error());
-    // 410: the token has expired, so the rest would be of another time. The next try begins anew.
+    // 410: the token has expired, and the rest would be of a later time. The next attempt starts from the beginning.
     if (!answer->is_good()) co_return std::unexpected(error_of(*answer));
     const json::object* page = answer->body.if_object();
     const json::array* items = page == nullptr ? nullptr : array_at(*page, "items");
@@ -96,10 +96,10 @@ asio::awaitable<Result<Watch::After>> Watch::watch() {
   Result<After> next = After::watch;
   const auto began = std::chrono::steady_clock::now();
   auto answer = co_await client_.watch(path, watch_time + watch_grace, [this, &next](std::string_view line) {
-    next = take(line);
+    next = read_event(line);
     return next && *next == After::watch;
   });
-  // One that stood for a while and was cut says nothing about the next.
+  // A watch that worked for a while and was cut off does not count as a failure of the next attempt.
   if (std::chrono::steady_clock::now() - began > pause_first) failures_ = 0;
   if (!answer) co_return std::unexpected(answer.error());
   if (answer->status == 410) co_return After::list;
@@ -107,10 +107,10 @@ asio::awaitable<Result<Watch::After>> Watch::watch() {
   co_return next;
 }
 
-Result<Watch::After> Watch::take(std::string_view line) {
+Result<Watch::After> Watch::read_event(std::string_view line) {
   boost::system::error_code malformed;
   const json::value event = json::parse(line, malformed);
-  if (malformed || !event.is_object()) return fail("kubernetes.malformed", path_ + ": an event is no JSON object");
+  if (malformed || !event.is_object()) return fail("kubernetes.malformed", path_ + ": an event is not a JSON object");
   const json::object& object = object_at(event.get_object(), "object");
   const std::string type = text_at(event.get_object(), "type");
   if (type == "ERROR") {
@@ -130,8 +130,8 @@ Result<Watch::After> Watch::take(std::string_view line) {
   return After::watch;
 }
 
-/// Doubles with each failure in a row; after an end in order it is short, so that a server which ends every watch at
-/// once is not asked in a loop.
+/// The pause doubles with each failure in a row. It is short after a watch that ended as it should, so that a server
+/// that ends every watch at once does not cause a busy loop.
 asio::awaitable<void> Watch::pause(bool failed) {
   thread_local std::minstd_rand chance{std::random_device{}()};
   failures_ = failed ? failures_ + 1 : 0;
@@ -140,13 +140,13 @@ asio::awaitable<void> Watch::pause(bool failed) {
   co_await wait_for(std::chrono::duration_cast<std::chrono::milliseconds>(time));
 }
 
-/// One line per kind of failure, not one per try.
-void Watch::note(const Error& error) {
+/// Logs one line for each kind of failure, not one for each attempt.
+void Watch::log_failure(const Error& error) {
   if (error.code == std::exchange(last_code_, error.code)) return;
   log_.warn("kubernetes.unreachable", {{"path", path_},
                                        {"code", error.code},
                                        {"text", error.text},
-                                       {"hint", "what was known stays in force; it is tried again"}});
+                                       {"hint", "what was known stays in force; the server tries again"}});
 }
 
 }  // namespace culvert::server

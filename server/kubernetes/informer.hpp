@@ -16,21 +16,20 @@
 
 namespace culvert::server {
 
-/// What a Watch tells of one collection. An object's key is "namespace/name", or "name".
+/// Called by a Watch. An object's key is "namespace/name", or "name".
 struct WatchEvents {
   std::function<void(const std::string& key, const boost::json::object& object)> is_there;
   std::function<void(const std::string& key)> is_gone;
-  std::function<void()> synced;  ///< After every whole list: what was told since the one before is all there is.
+  std::function<void()> synced;  ///< After every complete list: all of its objects have been reported.
 };
 
-/// Follows one collection by list and watch (Kubernetes API concepts, "Efficient detection of changes"), for as long as
-/// it runs. Nothing is ever told to be gone because of an error: only an event, or a list that came whole, says so. At
-/// home, in a task of its owner.
+/// Follows one collection by list and watch (Kubernetes API concepts, "Efficient detection of changes"). An error never
+/// makes an object count as gone: only an event or a complete list does. At home, in a task of its owner.
 class Watch {
  public:
   /// `client` and `log` outlive it.
   Watch(ApiClient& client, Log& log, WatchEvents events) : client_(client), log_(log), events_(std::move(events)) {}
-  /// `path`: of the collection, "/apis/…", perhaps with a selector as its query. Returns when it is stopped: throws
+  /// `path` is the collection's, "/apis/…", and may have a selector as its query. Ends only when it is stopped: throws
   /// operation_aborted.
   boost::asio::awaitable<void> run(std::string path);
 
@@ -38,29 +37,29 @@ class Watch {
   enum class After : std::uint8_t { watch, list };
   boost::asio::awaitable<Result<void>> list();
   boost::asio::awaitable<Result<After>> watch();
-  Result<After> take(std::string_view line);
+  Result<After> read_event(std::string_view line);
   boost::asio::awaitable<void> pause(bool failed);
   std::string with(std::string_view query) const;
-  void note(const Error& error);
+  void log_failure(const Error& error);
 
   ApiClient& client_;
   Log& log_;
   std::string path_;
   const WatchEvents events_;
   std::set<std::string> known_;
-  std::string version_;  ///< resourceVersion up to which we know.
+  std::string version_;  ///< The resourceVersion up to which all changes are known.
   unsigned failures_ = 0;
   std::string last_code_;
 };
 
-/// A Watch that keeps the objects themselves, as values of `Object`: `read` makes one of JSON. Tells only what really
-/// changed.
+/// A Watch that keeps the objects as values of `Object`, which `read` makes from JSON. Reports only changes of these
+/// values.
 template <typename Object>
 class Informer {
  public:
   using Objects = std::map<std::string, Object>;
 
-  /// `changed` is called after each change, once the first list is whole.
+  /// `changed` is called after each change, from the first complete list on.
   Informer(ApiClient& client, Log& log, std::function<Object(const boost::json::object&)> read,
            std::function<void()> changed)
       : read_(std::move(read)),
@@ -79,7 +78,7 @@ class Informer {
 
   /// As Watch::run().
   boost::asio::awaitable<void> run(std::string path) { return watch_.run(std::move(path)); }
-  /// Whole since the first list.
+  /// The first list is complete.
   bool is_synced() const { return synced_; }
   const Objects& objects() const { return objects_; }
 

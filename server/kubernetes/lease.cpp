@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <fmt/core.h>
 
 #include "common/net/deadline.hpp"
@@ -14,100 +16,109 @@ namespace asio = boost::asio;
 namespace json = boost::json;
 
 namespace {
+/// Short, so that one silent connection does not cost us the Lease: the next attempt uses another one.
 constexpr std::chrono::seconds call_time_max{3};
-}
+}  // namespace
 
-Lease::Lease(ApiClient& client, Log& log, std::string name_space, std::string name, std::string identity)
+Lease::Lease(const asio::any_io_executor& executor, ApiClient& client, Log& log, std::string name_space,
+             std::string name, std::string identity)
     : client_(client),
       log_(log),
       collection_(fmt::format("/apis/coordination.k8s.io/v1/namespaces/{}/leases", name_space)),
       name_(std::move(name)),
-      identity_(std::move(identity)) {}
-
-bool Lease::is_ours() const {
-  return held_ && Clock::now() - renewed_ < duration - renewal;
-}
+      identity_(std::move(identity)),
+      policy_(identity_),
+      wait_(executor) {}
 
 asio::awaitable<void> Lease::run() {
-  while (!leaving_) {
-    const bool was_ours = is_ours();
-    const auto tried = co_await try_to_hold();
-    if (is_ours() != was_ours) log_.info(was_ours ? "lease.lost" : "lease.held", {{"lease", name_}, {"as", identity_}});
-    if (!tried)
-      log_.limited(Log::Level::warn, "lease.failed",
-                   {{"lease", name_}, {"code", tried.error().code}, {"text", tried.error().text}});
-    co_await wait_for(held_ ? renewal : retry);
+  LeasePolicy::Outcome outcome;
+  for (;;) {
+    const LeasePolicy::Step step = policy_.next(outcome, LeasePolicy::Clock::now());
+    log_holder();
+    if (std::holds_alternative<LeasePolicy::End>(step)) break;
+    if (const auto* pause = std::get_if<LeasePolicy::Wait>(&step)) {
+      co_await wait(pause->time);
+      outcome = LeasePolicy::Begun{};
+    } else {
+      outcome = co_await carry_out(step);
+    }
   }
+  has_left_ = true;
 }
 
-json::object Lease::record(const json::object& metadata, std::string_view holder, std::int64_t transitions,
+void Lease::leave() {
+  policy_.leave();
+  wait_.cancel();
+}
+
+asio::awaitable<void> Lease::wait(std::chrono::steady_clock::duration time) {
+  wait_.expires_after(time);
+  (void)co_await wait_.async_wait(asio::as_tuple(asio::use_awaitable));
+  co_await throw_if_stopped();
+}
+
+void Lease::log_holder() {
+  if (const bool was_ours = std::exchange(was_ours_, is_ours()); was_ours != was_ours_)
+    log_.info(was_ours ? "lease.lost" : "lease.held", {{"lease", name_}, {"as", identity_}});
+}
+
+LeasePolicy::Outcome Lease::failed(const Error& error) {
+  log_.limited(Log::Level::warn, "lease.failed", {{"lease", name_}, {"code", error.code}, {"text", error.text}});
+  return LeasePolicy::Failed{};
+}
+
+json::object Lease::record(json::object metadata, std::string_view holder, std::int64_t transitions,
                            std::string_view acquired) const {
   const std::string now = kubernetes_time(true);
   return {{"apiVersion", "coordination.k8s.io/v1"},
           {"kind", "Lease"},
-          {"metadata", metadata},
+          {"metadata", std::move(metadata)},
           {"spec",
            {{"holderIdentity", holder},
-            {"leaseDurationSeconds", duration.count()},
+            {"leaseDurationSeconds", LeasePolicy::duration.count()},
             {"acquireTime", acquired.empty() ? std::string_view(now) : acquired},
             {"renewTime", now},
             {"leaseTransitions", transitions}}}};
 }
 
-/// Who does not answer in time must not cost us the Lease: the next try is made on another connection.
 asio::awaitable<Result<ApiAnswer>> Lease::call(std::string_view method, std::string path,
                                                std::optional<json::value> body) {
   co_return co_await client_.call(method, path, std::move(body), "application/json", call_time_max);
 }
 
-asio::awaitable<void> Lease::release() {
-  leaving_ = true;
-  held_ = false;
-  auto found = co_await call("GET", collection_ + "/" + name_);
-  if (!found || !found->is_good() || !found->body.is_object()) co_return;
-  const json::object& lease = found->body.get_object();
-  const json::object& spec = object_at(lease, "spec");
-  if (text_at(spec, "holderIdentity") != identity_) co_return;
-  auto let_go = co_await call("PUT", collection_ + "/" + name_,
-                              json::value(record(object_at(lease, "metadata"), "", number_at(spec, "leaseTransitions"),
-                                                 text_at(spec, "acquireTime"))));
-  if (let_go && let_go->is_good()) log_.info("lease.lost", {{"lease", name_}, {"as", identity_}});
-}
-
-asio::awaitable<Result<void>> Lease::try_to_hold() {
-  const auto now = Clock::now();
-  auto found = co_await call("GET", collection_ + "/" + name_);
-  if (!found) co_return std::unexpected(found.error());
-  if (found->status == 404) co_return co_await write("POST", {{"name", name_}}, 0, "");
-  if (!found->is_good() || !found->body.is_object()) co_return fail("kubernetes.refused", found->complaint());
-  const json::object& lease = found->body.get_object();
-  const json::object& metadata = object_at(lease, "metadata");
-  const json::object& spec = object_at(lease, "spec");
-  const std::string version = text_at(metadata, "resourceVersion");
-  if (version != seen_version_) {
-    seen_version_ = version;
-    seen_at_ = now;
+asio::awaitable<LeasePolicy::Outcome> Lease::carry_out(LeasePolicy::Step step) {
+  if (std::holds_alternative<LeasePolicy::Create>(step))
+    co_return co_await write("POST", collection_, record({{"name", name_}}, identity_, 0, ""));
+  if (const auto* update = std::get_if<LeasePolicy::Update>(&step)) {
+    const std::string_view holder = update->releases ? std::string_view() : identity_;
+    co_return co_await write("PUT", collection_ + "/" + name_,
+                             record(metadata_, holder, update->transitions, update->acquired));
   }
-  const std::string holder = text_at(spec, "holderIdentity");
-  const std::int64_t transitions = number_at(spec, "leaseTransitions");
-  if (holder == identity_) co_return co_await write("PUT", metadata, transitions, text_at(spec, "acquireTime"));
-  held_ = false;
-  const std::chrono::seconds its_duration(number_at(spec, "leaseDurationSeconds"));
-  if (!holder.empty() && now - seen_at_ < its_duration) co_return Result<void>();
-  co_return co_await write("PUT", metadata, transitions + 1, "");
+  co_return co_await find();
 }
 
-/// Of two who write at once one gets 409: the version in `metadata` is what it saw.
-asio::awaitable<Result<void>> Lease::write(std::string_view method, const json::object& metadata,
-                                           std::int64_t transitions, std::string_view acquired) {
-  const auto began = Clock::now();
-  const std::string path = method == "POST" ? collection_ : collection_ + "/" + name_;
-  auto written = co_await call(method, path, json::value(record(metadata, identity_, transitions, acquired)));
-  if (!written) co_return std::unexpected(written.error());
-  held_ = written->is_good() && !leaving_;
-  if (held_) renewed_ = began;
-  if (written->is_good() || written->status == 409) co_return Result<void>();
-  co_return fail("kubernetes.refused", written->complaint());
+asio::awaitable<LeasePolicy::Outcome> Lease::find() {
+  auto answer = co_await call("GET", collection_ + "/" + name_);
+  if (!answer) co_return failed(answer.error());
+  if (answer->status == 404) co_return LeasePolicy::Missing{};
+  const json::object* lease = answer->body.if_object();
+  if (!answer->is_good() || lease == nullptr) co_return failed({"kubernetes.refused", answer->error_text()});
+  metadata_ = object_at(*lease, "metadata");
+  const json::object& spec = object_at(*lease, "spec");
+  co_return LeasePolicy::Found{{.version = text_at(metadata_, "resourceVersion"),
+                                .holder = text_at(spec, "holderIdentity"),
+                                .duration = std::chrono::seconds(number_at(spec, "leaseDurationSeconds")),
+                                .transitions = number_at(spec, "leaseTransitions"),
+                                .acquired = text_at(spec, "acquireTime")}};
+}
+
+/// The metadata has the version that was read: of two replicas that write at once, one gets 409.
+asio::awaitable<LeasePolicy::Outcome> Lease::write(std::string_view method, std::string path, json::object lease) {
+  auto answer = co_await call(method, std::move(path), json::value(std::move(lease)));
+  if (!answer) co_return failed(answer.error());
+  if (answer->status == 409) co_return LeasePolicy::Conflict{};
+  if (!answer->is_good()) co_return failed({"kubernetes.refused", answer->error_text()});
+  co_return LeasePolicy::Written{};
 }
 
 }  // namespace culvert::server

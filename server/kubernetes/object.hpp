@@ -8,21 +8,21 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
-// What is looked for in an object of Kubernetes. Something that is missing, or of another kind, is empty: the API
-// server has checked what it serves, and what it did not must not end us.
+// Reads members of an object of Kubernetes. A member that is missing, or of another kind, reads as empty: the API
+// server has validated most of what it serves, and the rest must not make this process fail.
 
 namespace culvert::server {
 
 const boost::json::object& object_at(const boost::json::object& object, std::string_view name);
 std::string text_at(const boost::json::object& object, std::string_view name);
-/// nullptr: none.
+/// nullptr: there is none.
 const boost::json::array* array_at(const boost::json::object& object, std::string_view name);
-/// 0: none.
+/// 0: there is none.
 std::int64_t number_at(const boost::json::object& object, std::string_view name);
-/// "namespace/name", or "name" where it has no namespace.
+/// "namespace/name", or "name" for an object without a namespace.
 std::string key_of(const boost::json::object& object);
 
-/// The wall clock as Kubernetes writes it: "2026-11-21T10:00:00Z", with six decimals for `is_micro`.
+/// The wall clock's time in the form of Kubernetes: "2026-11-21T10:00:00Z", with six decimals for `is_micro`.
 std::string kubernetes_time(bool is_micro = false);
 
 }  // namespace culvert::server

@@ -9,22 +9,22 @@
 #include "common/net/deadline.hpp"
 #include "server/kubernetes/object.hpp"
 
-// The way of an object: the informers -> gather() and plan, which every replica does; where its status has a port, that
-// is published. The writer then keeps Service, EndpointSlice and status, in this order, and so gives it its port.
+// The way of an object: the informers -> the policy's plan, which every replica makes; where its status has a port,
+// that is published. The writer then keeps Service, EndpointSlice and status, in this order; the last gives it its
+// port.
 
 namespace culvert::server {
 
 namespace asio = boost::asio;
 namespace json = boost::json;
 using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
 
 namespace {
 
 constexpr const char* group = "/apis/culvert.dev/v1alpha1";
 constexpr auto debounce = 50ms;
 constexpr auto interval = 500ms;
-constexpr auto look_again = 5min;     ///< Whether somebody else has changed what we made.
-constexpr auto retry_interval = 10s;  ///< After a failure, and while a name is taken.
 
 }  // namespace
 
@@ -33,14 +33,14 @@ OnPremiseController::OnPremiseController(const asio::any_io_executor& executor, 
                                          const Lease& lease, const Replicas& replicas, Publish publish)
     : client_(client),
       log_(log),
-      settings_(std::move(settings)),
-      kubernetes_(kubernetes),
+      namespaces_(settings.namespaces),
       lease_(lease),
       replicas_(replicas),
       publish_(std::move(publish)),
       writer_(client, log),
+      policy_(std::move(settings), kubernetes),
       changed_(executor) {
-  const std::size_t count = std::max<std::size_t>(settings_.namespaces.size(), 1);
+  const std::size_t count = std::max<std::size_t>(namespaces_.size(), 1);
   for (std::size_t i = 0; i < count; ++i) {
     informers_.push_back(std::make_unique<Informer<OnPremiseObject>>(client, log, read_on_premise, [this] {
       has_changed_ = true;
@@ -52,7 +52,7 @@ OnPremiseController::OnPremiseController(const asio::any_io_executor& executor, 
 void OnPremiseController::start(TaskGroup& tasks, const std::string& version) {
   version_ = version;
   for (std::size_t i = 0; i < informers_.size(); ++i) {
-    const std::string where = settings_.namespaces.empty() ? "" : "/namespaces/" + settings_.namespaces[i];
+    const std::string where = namespaces_.empty() ? "" : "/namespaces/" + namespaces_[i];
     tasks.spawn(informers_[i]->run(group + where + "/onpremiseservices"));
   }
   tasks.spawn(keep_ports());
@@ -63,12 +63,10 @@ bool OnPremiseController::is_synced() const {
   return std::ranges::all_of(informers_, [](const auto& informer) { return informer->is_synced(); });
 }
 
-std::size_t OnPremiseController::objects() const {
-  return objects_.size();
-}
-
-std::string OnPremiseController::path(const OnPremiseObject& object) const {
-  return fmt::format("{}/namespaces/{}/onpremiseservices/{}", group, object.name_space, object.name);
+OnPremisePolicy::Objects OnPremiseController::gather() const {
+  OnPremisePolicy::Objects objects;
+  for (const auto& informer : informers_) objects.insert(informer->objects().begin(), informer->objects().end());
+  return objects;
 }
 
 // ---- every replica: where it listens
@@ -79,31 +77,12 @@ asio::awaitable<void> OnPremiseController::keep_ports() {
     co_await wait_for(debounce);
     has_changed_ = false;
     if (!is_synced()) continue;
-    gather();
-    std::vector<OnPremisePort> ports;
-    for (const auto& [key, planned] : planned_) {
-      if (planned.is_accepted() && planned.port.port != 0) ports.push_back(planned.port);
-    }
-    if (ports == published_) continue;
-    published_ = ports;
-    log_.info("kubernetes.on_premise_services", {{"objects", objects_.size()}, {"ports", ports.size()}});
-    publish_(std::move(ports));
+    policy_.plan(gather());
+    auto ports = policy_.next_ports();
+    if (!ports) continue;
+    log_.info("kubernetes.on_premise_services", {{"objects", objects()}, {"ports", ports->size()}});
+    publish_(std::move(*ports));
   }
-}
-
-void OnPremiseController::gather() {
-  objects_.clear();
-  for (const auto& informer : informers_) objects_.insert(informer->objects().begin(), informer->objects().end());
-  const auto before = std::exchange(planned_, plan_on_premise(objects_, settings_, kubernetes_));
-  std::uint16_t given = 0;  // Since then, by whichever replica.
-  for (const auto& [key, planned] : planned_) {
-    const auto known = before.find(key);
-    if (known == before.end() || known->second.port.port != planned.port.port)
-      given = std::max(given, planned.port.port);
-  }
-  if (given != 0) last_port_ = given;
-  std::erase_if(left_, [this](const auto& entry) { return !planned_.contains(entry.first); });
-  writer_.keep_only([this](const std::string& key) { return planned_.contains(key); });
 }
 
 // ---- the writer: what leads there
@@ -112,124 +91,80 @@ asio::awaitable<void> OnPremiseController::keep_services() {
   for (;;) {
     co_await wait_for(interval);
     if (!lease_.is_ours() || !is_synced() || !replicas_.is_synced()) continue;
-    std::vector<std::string> keys;
-    keys.reserve(planned_.size());
-    for (const auto& [key, planned] : planned_) keys.push_back(key);
-    for (std::string& key : keys) {
+    const std::vector<std::string> keys = policy_.keys();
+    for (const std::string& key : keys) {
       if (!lease_.is_ours()) break;
-      co_await keep(std::move(key));
+      co_await keep(key);
     }
   }
 }
 
 asio::awaitable<void> OnPremiseController::keep(std::string key) {
-  const auto known = objects_.find(key);
-  const auto plan = planned_.find(key);
-  if (known == objects_.end() || plan == planned_.end() || known->second.is_going) co_return;
-  OnPremiseObject object = known->second;
-  PlannedService planned = plan->second;
-  object.status = writer_.known(key, object.status);
-  if (planned.is_accepted() && planned.port.port == 0) {
-    // Given a moment ago, perhaps, and the informer does not know yet.
-    planned.port.port = static_cast<std::uint16_t>(number_at(object.status, "port"));
-    if (planned.port.port == 0) planned.port.port = last_port_ = free_port(planned_, settings_.ports, last_port_);
-    plan->second.port.port = planned.port.port;
-    if (planned.port.port == 0) {
-      planned.reason = "NoPortLeft";
-      planned.message = "every port of the server's [on_premise_services] is in use";
-    }
+  while (auto work = policy_.next_work(key, replicas_.ready(), Clock::now())) {
+    const auto outcome = co_await carry_out(std::move(*work));
+    policy_.note_done(key, outcome, Clock::now());
   }
-  Left& left = left_[key];
-  const bool is_same = left.planned == planned && left.replicas == replicas_.ready() &&
-                       left.generation == object.generation && Clock::now() < left.again;
-  if (!is_same) {
-    left.planned = planned;
-    left.replicas = replicas_.ready();
-    left.generation = object.generation;
-    PublishedFacts facts = co_await publish_service(object, planned);
-    const auto again = Clock::now() + (facts.is_published ? std::chrono::seconds(look_again) : retry_interval);
-    Left& after = left_[key];  // Others may have come and gone meanwhile.
-    after.facts = std::move(facts);
-    after.again = again;
-  }
-  PublishedFacts facts = left_[key].facts;
-  if (facts.reason == "NameTaken") {
-    planned.reason = facts.reason;
-    planned.message = facts.why_not;
-    planned.port.port = 0;
-  }
-  facts.has_agent = planned.is_accepted() && replicas_.has_agent(planned.port.account, planned.port.location);
-  json::object status = status_of(object, planned, facts, kubernetes_time());
-  if (status == object.status) co_return;
-  co_await writer_.write({"culvert.dev/v1alpha1", "OnPremiseService", object.name_space, object.name, object.uid},
-                         path(object), object.version, object.status, std::move(status));
+  const auto has_agent = [this](const std::string& account, const std::string& location) {
+    return replicas_.has_agent(account, location);
+  };
+  auto write = policy_.next_status(key, has_agent, Clock::now(), kubernetes_time());
+  if (!write) co_return;
+  const std::size_t slash = key.find('/');
+  const ObjectReference object{"culvert.dev/v1alpha1", "OnPremiseService", key.substr(0, slash), key.substr(slash + 1),
+                               write->uid};
+  const std::string path = fmt::format("{}/namespaces/{}/onpremiseservices/{}", group, object.name_space, object.name);
+  if (co_await writer_.write(object, path, *write)) policy_.note_written(*write, Clock::now());
 }
 
-/// The Service first: who has taken its name is told before anything leads anywhere.
-asio::awaitable<PublishedFacts> OnPremiseController::publish_service(OnPremiseObject object, PlannedService planned) {
-  PublishedFacts facts;
-  const auto failed = [&facts](const Error& error) {
-    facts.reason = error.code == "kubernetes.name_taken" ? "NameTaken" : "Failed";
-    facts.why_not = error.text;
-    return facts;
-  };
+/// The Service first: a name that is taken is found out before anything leads anywhere.
+asio::awaitable<Result<void>> OnPremiseController::carry_out(OnPremiseWork work) {
   const std::string slices =
-      fmt::format("/apis/discovery.k8s.io/{}/namespaces/{}/endpointslices", version_, object.name_space);
-  if (!planned.is_accepted()) {
-    if (number_at(object.status, "port") != 0) co_await withdraw(slices, object);
-    co_return facts;
-  }
-  auto service = co_await put(fmt::format("/api/v1/namespaces/{}/services", object.name_space),
-                              service_of(object, planned), object);
-  if (!service) co_return failed(service.error());
-  auto slice = co_await put(slices, slice_of(object, planned, replicas_.ready(), version_), object);
-  if (!slice) co_return failed(slice.error());
-  facts.is_published = !replicas_.ready().empty();
-  if (!facts.is_published) {
-    facts.reason = "NoReplica";
-    facts.why_not = "no replica of the server is ready";
-  }
-  co_return facts;
+      fmt::format("/apis/discovery.k8s.io/{}/namespaces/{}/endpointslices", version_, work.object.name_space);
+  if (work.kind == OnPremiseWork::Kind::withdraw) co_return co_await withdraw(slices, std::move(work.object));
+  auto service = co_await put(fmt::format("/api/v1/namespaces/{}/services", work.object.name_space),
+                              service_of(work.object, work.planned), work.object);
+  if (!service) co_return service;
+  co_return co_await put(slices, slice_of(work.object, work.planned, work.replicas, version_), work.object);
 }
 
 /// Makes an object as it should be, unless somebody else has made one of its name.
 asio::awaitable<Result<void>> OnPremiseController::put(std::string collection, json::object wanted,
                                                        OnPremiseObject owner) {
-  const std::string name = text_at(object_at(wanted, "metadata"), "name");
-  auto there = co_await client_.get(collection + "/" + name);
-  if (!there) co_return std::unexpected(there.error());
-  if (there->status == 404) {
-    auto made = co_await client_.call("POST", collection, json::value(std::move(wanted)));
-    if (!made) co_return std::unexpected(made.error());
-    if (!made->is_good()) co_return fail("kubernetes.refused", made->complaint());
-    co_return Result<void>();
-  }
-  if (!there->is_good() || !there->body.is_object()) co_return fail("kubernetes.refused", there->complaint());
-  const json::object& actual = there->body.get_object();
-  if (!is_owned(actual, owner)) {
-    co_return fail("kubernetes.name_taken",
-                   fmt::format("a {} {} is there already and is not ours; rename this object, or delete that one",
-                               text_at(actual, "kind"), name));
-  }
-  // Not what cannot be changed, or was ours from the beginning.
-  for (const char* fixed : {"apiVersion", "kind", "addressType"}) wanted.erase(fixed);
-  wanted.erase("metadata");
-  if (has_all(actual, wanted)) co_return Result<void>();
-  wanted["metadata"] = {{"resourceVersion", text_at(object_at(actual, "metadata"), "resourceVersion")}};
-  auto changed = co_await client_.call("PATCH", collection + "/" + name, json::value(std::move(wanted)),
-                                       "application/merge-patch+json");
-  if (!changed) co_return std::unexpected(changed.error());
-  if (!changed->is_good()) co_return fail("kubernetes.refused", changed->complaint());
-  co_return Result<void>();
+  std::string name = text_at(object_at(wanted, "metadata"), "name");
+  const auto actual = co_await find(collection + "/" + name);
+  if (!actual) co_return std::unexpected(actual.error());
+  const std::optional<json::object>& known = *actual;
+  auto next = write_of(known ? &*known : nullptr, std::move(wanted), owner);
+  if (!next) co_return std::unexpected(next.error());
+  co_return co_await write(std::move(collection), std::move(name), std::move(*next));
 }
 
-/// What led somewhere, and is refused now, leads nowhere. Its Service stays: to delete is not our right.
-asio::awaitable<void> OnPremiseController::withdraw(std::string collection, OnPremiseObject object) {
-  const std::string path = collection + "/" + slice_name(object);
-  auto there = co_await client_.get(path);
-  if (!there || !there->is_good() || !there->body.is_object() || !is_owned(there->body.get_object(), object)) co_return;
-  (void)co_await client_.call("PATCH", path, json::object{{"endpoints", json::array()}},
-                              "application/merge-patch+json");
+/// The Service of a refused object stays, since the server has no right to delete it; its endpoints go.
+asio::awaitable<Result<void>> OnPremiseController::withdraw(std::string collection, OnPremiseObject owner) {
+  const auto actual = co_await find(collection + "/" + slice_name(owner));
+  if (!actual) co_return std::unexpected(actual.error());
+  const std::optional<json::object>& known = *actual;
+  co_return co_await write(std::move(collection), slice_name(owner), withdrawal_of(known ? &*known : nullptr, owner));
+}
+
+/// Nothing: there is no such object.
+asio::awaitable<Result<std::optional<json::object>>> OnPremiseController::find(std::string path) {
+  auto answer = co_await client_.get(path);
+  if (!answer) co_return std::unexpected(answer.error());
+  if (answer->status == 404) co_return std::nullopt;
+  if (!answer->is_good() || !answer->body.is_object()) co_return fail("kubernetes.refused", answer->error_text());
+  co_return std::move(answer->body.get_object());
+}
+
+asio::awaitable<Result<void>> OnPremiseController::write(std::string collection, std::string name, ObjectWrite write) {
+  if (write.kind == ObjectWrite::Kind::none) co_return Result<void>();
+  const bool is_new = write.kind == ObjectWrite::Kind::create;
+  auto answer = co_await client_.call(is_new ? "POST" : "PATCH", is_new ? collection : collection + "/" + name,
+                                      json::value(std::move(write.body)),
+                                      is_new ? "application/json" : "application/merge-patch+json");
+  if (!answer) co_return std::unexpected(answer.error());
+  if (!answer->is_good()) co_return fail("kubernetes.refused", answer->error_text());
+  co_return Result<void>();
 }
 
 }  // namespace culvert::server

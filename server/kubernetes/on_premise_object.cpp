@@ -33,11 +33,11 @@ PlannedService plan_one(const OnPremiseObject& object, const OnPremiseSettings& 
   const std::string& account = object.account.empty() ? kubernetes.account : object.account;
   if (account.empty())
     return refuse("NoAccount", "spec.account is missing, and the server has no account of its own in [kubernetes]");
-  if (!parse_name(account)) return refuse("BadAccount", "spec.account is no name");
+  if (!parse_name(account)) return refuse("BadAccount", "spec.account is not a valid name");
   const auto is_it_or_all = [&account](const std::string& allowed) { return allowed == account || allowed == "*"; };
   if (std::ranges::none_of(settings.accounts, is_it_or_all))
     return refuse("AccountNotAllowed", "the server's accounts of [on_premise_services] do not name this account");
-  if (!parse_location(object.location)) return refuse("BadLocation", "spec.location is no name");
+  if (!parse_location(object.location)) return refuse("BadLocation", "spec.location is not a valid name");
   auto host = parse_host(object.virtual_host);
   if (!host) return refuse("BadVirtualHost", "spec.virtualHost: " + host.error().text);
   if (object.virtual_port < 1 || object.virtual_port > 65535 || object.port < 0 || object.port > 65535)
@@ -46,8 +46,7 @@ PlannedService plan_one(const OnPremiseObject& object, const OnPremiseSettings& 
   planned.port = {.name = object.name_space + "/" + object.name,
                   .port = 0,
                   .is_http = object.is_http,
-                  .account = account,
-                  .location = object.location,
+                  .route = {account, object.location},
                   .virtual_host = {std::move(*host), virtual_port}};
   planned.service_port =
       object.port != 0 ? static_cast<std::uint16_t>(object.port) : (object.is_http ? http_port : virtual_port);
@@ -107,18 +106,6 @@ std::map<std::string, PlannedService> plan_on_premise(const std::map<std::string
   return all;
 }
 
-std::uint16_t free_port(const std::map<std::string, PlannedService>& planned, PortRange ports, std::uint16_t last) {
-  std::set<std::uint16_t> taken;
-  for (const auto& [key, each] : planned) taken.insert(each.port.port);
-  const int count = ports.high - ports.low + 1;
-  const int first = ports.contains(last) ? last - ports.low + 1 : 0;
-  for (int i = 0; i < count; ++i) {
-    const auto port = static_cast<std::uint16_t>(ports.low + (first + i) % count);
-    if (!taken.contains(port)) return port;
-  }
-  return 0;
-}
-
 json::object service_of(const OnPremiseObject& object, const PlannedService& planned) {
   json::object port{{"name", planned.port.is_http ? "http" : "tcp"},
                     {"protocol", "TCP"},
@@ -135,14 +122,14 @@ std::string slice_name(const OnPremiseObject& object) {
 }
 
 json::object slice_of(const OnPremiseObject& object, const PlannedService& planned,
-                      const std::vector<Replicas::Replica>& replicas, std::string_view version) {
-  // One family, as a slice has: IPv4 where any replica has it.
-  const bool has_v4 = std::ranges::any_of(replicas, [](const Replicas::Replica& replica) {
+                      const std::vector<Replica>& replicas, std::string_view version) {
+  // A slice has addresses of one family: IPv4 if any replica has such an address.
+  const bool has_v4 = std::ranges::any_of(replicas, [](const Replica& replica) {
     return std::ranges::any_of(replica.addresses, &boost::asio::ip::address::is_v4);
   });
   const bool has_any = std::ranges::any_of(replicas, [](const auto& replica) { return !replica.addresses.empty(); });
   json::array endpoints;
-  for (const Replicas::Replica& replica : replicas) {
+  for (const Replica& replica : replicas) {
     const auto address = std::ranges::find(replica.addresses, has_v4, &boost::asio::ip::address::is_v4);
     if (address == replica.addresses.end()) continue;
     endpoints.push_back(
@@ -183,6 +170,27 @@ bool has_all(const json::value& actual, const json::value& wanted) {
     return actual.to_number<std::int64_t>(other) == number && !other;
   }
   return actual == wanted;
+}
+
+Result<ObjectWrite> write_of(const json::object* actual, json::object wanted, const OnPremiseObject& owner) {
+  if (actual == nullptr) return ObjectWrite{ObjectWrite::Kind::create, std::move(wanted)};
+  if (!is_owned(*actual, owner)) {
+    return fail("kubernetes.name_taken",
+                fmt::format("a {} {} is there already and is not ours; rename this object, or delete that one",
+                            text_at(wanted, "kind"), text_at(object_at(wanted, "metadata"), "name")));
+  }
+  // These cannot be changed, or are right since the object was made.
+  for (const char* fixed : {"apiVersion", "kind", "addressType", "metadata"}) wanted.erase(fixed);
+  if (has_all(*actual, wanted)) return ObjectWrite{};
+  wanted["metadata"] = {{"resourceVersion", text_at(object_at(*actual, "metadata"), "resourceVersion")}};
+  return ObjectWrite{ObjectWrite::Kind::patch, std::move(wanted)};
+}
+
+ObjectWrite withdrawal_of(const json::object* actual, const OnPremiseObject& owner) {
+  if (actual == nullptr || !is_owned(*actual, owner)) return {};
+  const json::array* endpoints = array_at(*actual, "endpoints");
+  if (endpoints == nullptr || endpoints->empty()) return {};
+  return {ObjectWrite::Kind::patch, {{"endpoints", json::array()}}};
 }
 
 json::object status_of(const OnPremiseObject& object, const PlannedService& planned, const PublishedFacts& facts,

@@ -9,12 +9,13 @@
 
 #include <boost/json/object.hpp>
 
-#include "server/config.hpp"
-#include "server/kubernetes/replicas.hpp"
-#include "server/on_premise_ports.hpp"
+#include "common/base/error.hpp"
+#include "server/config/config.hpp"
+#include "server/config/on_premise_port.hpp"
+#include "server/kubernetes/replica.hpp"
 
 // From OnPremiseService objects to the ports where the replicas listen, to the Service and the EndpointSlice that lead
-// there, and back to what their status says. Pure: no network, no clock.
+// there, and back to the objects' status. Pure: no network, no clock.
 
 namespace culvert::server {
 
@@ -30,7 +31,7 @@ struct OnPremiseObject {
   std::string location;
   std::string virtual_host;
   std::int64_t virtual_port = 0;
-  std::int64_t port = 0;  ///< Of the Service; 0: the usual one.
+  std::int64_t port = 0;  ///< The Service's; 0: the usual one.
   bool is_http = false;
   boost::json::object status;
   bool is_going = false;  ///< Has a deletionTimestamp.
@@ -38,39 +39,48 @@ struct OnPremiseObject {
 };
 OnPremiseObject read_on_premise(const boost::json::object& object);
 
-/// What becomes of an object.
+/// The outcome of reading an object and comparing it with the others.
 struct PlannedService {
-  OnPremisePort port;  ///< Its number is 0 until status has one.
+  OnPremisePort port;  ///< Its number is 0 until the status has one.
   std::uint16_t service_port = 0;
-  std::string reason;  ///< Of the condition Accepted: "Accepted", or why not, in one word.
+  std::string reason;  ///< For the condition Accepted: "Accepted", or one word for why the object is refused.
   std::string message;
   bool is_accepted() const { return reason == "Accepted"; }
   friend bool operator==(const PlannedService&, const PlannedService&) = default;
 };
-/// One per object, by "namespace/name". Of two that have one port the older keeps it.
+/// One per object, by "namespace/name". Where two have the same port, the older one keeps it.
 std::map<std::string, PlannedService> plan_on_premise(const std::map<std::string, OnPremiseObject>& objects,
                                                       const OnPremiseSettings& settings,
                                                       const KubernetesSettings& kubernetes);
 
-/// The free port that is longest not used, so that nobody who is late with the news leads to another's host: the first
-/// one behind `last`. 0: none is left.
-std::uint16_t free_port(const std::map<std::string, PlannedService>& planned, PortRange ports, std::uint16_t last);
-
-/// The two objects that lead a workload to the replicas' port, as they should be.
+/// The two objects that lead a workload to the replicas' port.
 boost::json::object service_of(const OnPremiseObject& object, const PlannedService& planned);
 boost::json::object slice_of(const OnPremiseObject& object, const PlannedService& planned,
-                             const std::vector<Replicas::Replica>& replicas, std::string_view version);
+                             const std::vector<Replica>& replicas, std::string_view version);
 std::string slice_name(const OnPremiseObject& object);
-/// Whether `object` is one that we made for this one.
+/// Whether `object` was made by this program for `by`.
 bool is_owned(const boost::json::object& object, const OnPremiseObject& by);
 /// Whether all of `wanted` is in `actual`, which may have more: the API server adds defaults.
 bool has_all(const boost::json::value& actual, const boost::json::value& wanted);
 
-/// What is known of an accepted object besides.
+/// A write of an object that belongs to an OnPremiseService.
+struct ObjectWrite {
+  enum class Kind : std::uint8_t { none, create, patch };
+  Kind kind = Kind::none;
+  boost::json::object body;  ///< The whole object, or a merge patch.
+};
+/// The write that makes an object as `wanted`. `actual` is the object of that name as it is now; nullptr: there is
+/// none. Code "kubernetes.name_taken": it exists and was not made for `owner`.
+Result<ObjectWrite> write_of(const boost::json::object* actual, boost::json::object wanted,
+                             const OnPremiseObject& owner);
+/// The write that takes the endpoints out of an EndpointSlice of `owner`.
+ObjectWrite withdrawal_of(const boost::json::object* actual, const OnPremiseObject& owner);
+
+/// The state of an accepted object in the cluster.
 struct PublishedFacts {
   bool is_published = false;
-  std::string reason;  ///< Why not, in one word, and for people.
-  std::string why_not;
+  std::string reason;   ///< One word for why it is not published.
+  std::string why_not;  ///< The same for people.
   bool has_agent = false;
 };
 boost::json::object status_of(const OnPremiseObject& object, const PlannedService& planned, const PublishedFacts& facts,

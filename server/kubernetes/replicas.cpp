@@ -9,8 +9,8 @@
 #include <fmt/ranges.h>
 
 #include "common/net/deadline.hpp"
+#include "server/config/route.hpp"
 #include "server/kubernetes/object.hpp"
-#include "server/location_key.hpp"
 
 namespace culvert::server {
 
@@ -23,8 +23,9 @@ namespace {
 
 constexpr const char* config_map = "culvert-agents";
 constexpr auto interval = 1s;
-constexpr auto echo_time_max = 10s;     ///< In which the informer tells what we wrote ourselves.
-constexpr auto missing_time_max = 60s;  ///< Of a replica that the cluster has forgotten, before its key goes.
+constexpr auto echo_time_max = 10s;  ///< How long our own write may take to come back through the watch.
+constexpr auto missing_time_max =
+    60s;  ///< How long the key of a replica that the cluster does not name any more stays.
 
 std::vector<std::string> lines_of(std::string_view text) {
   std::vector<std::string> lines;
@@ -111,7 +112,7 @@ asio::awaitable<void> Replicas::keep_table() {
   }
 }
 
-/// Ours is what the ConfigMap says, or what we wrote a moment ago.
+/// Writes our key, unless the ConfigMap has this text already or it was written a moment ago.
 asio::awaitable<void> Replicas::publish(std::string mine) {
   const auto known = table().find(settings_.identity);
   const bool is_known = known != table().end() && known->second == mine;
@@ -124,7 +125,7 @@ asio::awaitable<void> Replicas::publish(std::string mine) {
                  {{"object", config_map}, {"code", done.error().code}, {"text", done.error().text}});
 }
 
-/// The keys of replicas that are there no more, ready or not.
+/// Removes the keys of replicas that do not exist any more. A replica that is not ready keeps its key.
 asio::awaitable<void> Replicas::clean_up() {
   std::set<std::string> there{settings_.identity};
   for (const auto& [key, slice] : slices_.objects()) {
@@ -154,7 +155,7 @@ asio::awaitable<Result<void>> Replicas::patch(json::object data) {
                                                 {"data", std::move(data)}});
   }
   if (!answer) co_return std::unexpected(answer.error());
-  if (!answer->is_good()) co_return fail("kubernetes.refused", answer->complaint());
+  if (!answer->is_good()) co_return fail("kubernetes.refused", answer->error_text());
   co_return Result<void>();
 }
 

@@ -9,31 +9,27 @@
 #include <vector>
 
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/ip/address.hpp>
 #include <boost/json/object.hpp>
 
 #include "common/admin/log.hpp"
 #include "common/net/task_group.hpp"
-#include "server/config.hpp"
+#include "server/config/config.hpp"
 #include "server/kubernetes/endpoint_slice.hpp"
 #include "server/kubernetes/informer.hpp"
 #include "server/kubernetes/lease.hpp"
+#include "server/kubernetes/replica.hpp"
 
 namespace culvert::server {
 
-/// Who else serves, and which agents each has. The EndpointSlices of the headless Service say who is ready; in the
-/// ConfigMap `culvert-agents` every replica keeps a key of its own name with a line "account/location" for each agent
-/// that it holds. Without a headless Service there are only we. At home.
+/// The server's replicas, and the agents that each of them holds. The EndpointSlices of the headless Service say which
+/// replicas are ready. In the ConfigMap `culvert-agents` every replica keeps a key of its own name, with one line
+/// "account/location" for each agent that it holds. Without a headless Service this process is the only replica. At
+/// home.
 class Replicas {
  public:
-  struct Replica {
-    std::string name;
-    std::vector<boost::asio::ip::address> addresses;
-    friend bool operator==(const Replica&, const Replica&) = default;
-  };
   struct Hooks {
-    std::function<std::vector<std::string>()> agents;  ///< Of this process, sorted: "account/location".
-    std::function<void()> changed;                     ///< ready() is another one.
+    std::function<std::vector<std::string>()> agents;  ///< This process's, sorted: "account/location".
+    std::function<void()> changed;                     ///< ready() has changed.
   };
   /// Everything outlives it.
   Replicas(ApiClient& client, Log& log, const KubernetesSettings& settings, const Lease& lease, Hooks hooks);
@@ -41,9 +37,9 @@ class Replicas {
   /// `version` of discovery.k8s.io; not used without a headless Service.
   void start(TaskGroup& tasks, const std::string& version);
   bool is_synced() const { return settings_.replicas_service.empty() || (slices_.is_synced() && tables_.is_synced()); }
-  /// By name. We ourselves are there once the cluster says so.
+  /// Sorted by name. This process is among them once the cluster says that it is ready.
   const std::vector<Replica>& ready() const { return ready_; }
-  /// Whether any replica that is ready, or we, hold one of these agents.
+  /// Whether this process, or any replica that is ready, holds such an agent.
   bool has_agent(const std::string& account, const std::string& location) const;
 
  private:
@@ -67,7 +63,7 @@ class Replicas {
   Informer<Table> tables_;
   std::vector<Replica> ready_;
   std::vector<std::string> ours_;                           ///< Sorted.
-  std::map<std::string, std::vector<std::string>> theirs_;  ///< By replica; sorted.
+  std::map<std::string, std::vector<std::string>> theirs_;  ///< Each replica's, sorted.
   std::string written_;
   std::chrono::steady_clock::time_point written_at_;
   std::map<std::string, std::chrono::steady_clock::time_point> missing_since_;

@@ -100,7 +100,7 @@ std::expected<InternalAddress, std::string> parse_internal_address(std::string_v
 
 namespace {
 
-/// Without regard to the others.
+/// The plan for one object, without regard to the others.
 PlannedMapping plan_one(const ServiceMappingObject& object, const KubernetesSettings& settings) {
   PlannedMapping planned{.key = object.name, .target = {}, .mapping = {}, .reason = {}, .message = {}};
   const auto refuse = [&planned](std::string_view reason, std::string message) {

@@ -11,10 +11,10 @@
 
 #include <boost/json/object.hpp>
 
-#include "server/config.hpp"
+#include "server/config/config.hpp"
 
-// From ServiceMapping objects (contracts 4) to the table that the tunnels use, and back to what their status says.
-// Pure: no network, no clock.
+// From ServiceMapping objects, whose definition is SAP's (docs/kubernetes.md), to the table that the tunnels use, and
+// back to the objects' status. Pure: no network, no clock.
 
 namespace culvert::server {
 
@@ -36,12 +36,12 @@ struct ServiceMappingObject {
 };
 ServiceMappingObject read_service_mapping(const boost::json::object& object);
 
-/// spec.internalAddress in its spellings: svc.ns:port, svc.ns.svc:port, svc.ns.svc.cluster.local:port; the port a
-/// number or a name. An IP address where `allow_addresses`.
+/// spec.internalAddress in any of its spellings: svc.ns:port, svc.ns.svc:port, svc.ns.svc.cluster.local:port. The port
+/// is a number or a name. An IP address only if the setting allow_address_targets is true.
 struct InternalAddress {
-  std::string host;        ///< As it is looked up: "svc.ns.svc.cluster.local", or an address.
+  std::string host;        ///< The name to look up, "svc.ns.svc.cluster.local", or an address.
   std::string service;     ///< "ns/svc"; empty for an address.
-  std::uint16_t port = 0;  ///< 0: by name.
+  std::uint16_t port = 0;  ///< 0: port_name names it.
   std::string port_name;
   friend bool operator==(const InternalAddress&, const InternalAddress&) = default;
 };
@@ -49,28 +49,28 @@ struct InternalAddress {
 std::expected<InternalAddress, std::string> parse_internal_address(std::string_view text,
                                                                    const KubernetesSettings& settings);
 
-/// What becomes of an object.
+/// The outcome of reading an object and comparing it with the others.
 struct PlannedMapping {
   std::string key;  ///< The object's name.
   std::optional<InternalAddress> target;
   ServiceMapping mapping;  ///< Its port may still be 0.
-  std::string reason;      ///< Of the condition Accepted: "Accepted", or why not, in one word.
+  std::string reason;      ///< For the condition Accepted: "Accepted", or one word for why the object is refused.
   std::string message;
   bool is_accepted() const { return reason == "Accepted"; }
 };
-/// One per object, by name. Of two that claim one service of an account and location the older stays.
+/// One for each object, the oldest first. Where two claim the same service of an account and location, the older one
+/// has it.
 std::vector<PlannedMapping> plan_service_mappings(const std::map<std::string, ServiceMappingObject>& objects,
                                                   const KubernetesSettings& settings);
 
-/// What is known of an accepted mapping besides.
+/// The state of an accepted mapping's target and agent.
 struct MappingFacts {
   bool is_resolved = false;
-  std::string why_not;  ///< It is not resolved: for people.
+  std::string why_not;  ///< Why it is not resolved, for people.
   bool has_agent = false;
   friend bool operator==(const MappingFacts&, const MappingFacts&) = default;
 };
-/// The whole status, with a condition Ready for when all others hold; the same as before where nothing changed. `now`
-/// in RFC 3339.
+/// The whole status. Equal to the object's present one if nothing has changed. `now` in RFC 3339.
 boost::json::object status_of(const ServiceMappingObject& object, const PlannedMapping& planned,
                               const MappingFacts& facts, const KubernetesSettings& settings, std::string_view now);
 

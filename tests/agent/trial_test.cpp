@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "agent/config.hpp"
+#include "agent/config/config.hpp"
 #include "tests/testing/config_files.hpp"
 
 namespace culvert::agent {

@@ -58,7 +58,7 @@ class Backend {
     }
   }
 
-  /// False: this client has come to its end, or was reset.
+  /// False: this client has ended, or was reset.
   bool is_served(Client& client, std::uint32_t events) {
     try {
       return serve(client, events);

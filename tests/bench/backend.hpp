@@ -6,14 +6,14 @@
 
 namespace culvert::bench {
 
-/// What a connection is for: the first byte of its first request.
+/// The purpose of a connection: the first byte of its first request.
 enum class Kind : char {
   none = 0,
-  source = 'd',  // bytes come without end, until the client's half-close
-  sink = 'u',    // bytes are read up to the client's half-close; the answer is their number
-  stall = 's',   // nothing more is read
-  query = 'q',   // an answer, and so to each request that follows
-  once = 'o',    // an answer, then the end
+  source = 'd',  // sends bytes without end, until the client's half-close
+  sink = 'u',    // reads bytes up to the client's half-close, and answers with their number
+  stall = 's',   // reads nothing more
+  query = 'q',   // answers this request and each that follows
+  once = 'o',    // answers, then ends
 };
 
 constexpr std::size_t request_bytes = 64;

@@ -1,95 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a tunnel costs, beside others, in interleaved rounds. `scripts/bench` is its door, and docs/performance.md says what the
-figures mean."""
+"""Measures what a tunnel costs, compared with others, in interleaved rounds. `scripts/bench` runs it, and
+docs/performance.md explains the figures."""
 
 import argparse
-import contextlib
-import datetime
 import json
 import os
 import pathlib
-import platform
-import re
 import resource
 import signal
 import sys
-import tempfile
+import textwrap
 
+import against
 import loads
+import machine
 import peers
 import report
+import rounds
 
-DOCUMENT = peers.ROOT / "docs/performance.md"
+DOCUMENT = machine.ROOT / "docs/performance.md"
 BEGIN, END = "<!-- figures: scripts/bench writes what follows -->\n", "<!-- figures: end -->\n"
 SMOKE_IDLE_STREAMS = (20,)
+DOCUMENT_ROUNDS_MIN, DOCUMENT_SECONDS_MIN = 9, 3
+AFTER_HISTORY_PEERS = ["culvert", "culvert-listener", "stunnel"]
 
 
-def attempt(row, measure):
-    """The row with its figures, or with why there are none: one peer that fails does not cost the others' figures."""
-    try:
-        row["figures"] = measure()
-    except loads.LoadFailed as failure:
-        row["error"] = str(failure)
-        print(f"{row['peer']}, {row['load']}: {failure}", file=sys.stderr, flush=True)
-    return row
-
-
-def measure_idle(names, counts, folder, certificates, backends):
-    """Memory does not waver as time does, so once is enough; each peer is alone then, since shared pages count in parts."""
-    for name in names:
-        for count in counts:
-            with contextlib.ExitStack() as stack:
-                peer = peers.start_peer(name, stack, folder / f"{name}-idle-{count}", certificates, backends)
-
-                def measure():
-                    rest, growth = loads.idle(peer, count)
-                    processes.append({f"Pss MiB, {side}": value / 1024 for side, value in rest.items()})
-                    return {f"Pss KiB/stream, {side}": value for side, value in growth.items()}
-
-                processes = []
-                row = {"round": 0, "peer": name}
-                yield attempt({**row, "load": f"{count:,} idle streams"}, measure)
-                if processes and count == counts[0]:
-                    yield {**row, "load": "idle processes", "figures": processes[0]}
-
-
-def measure_round(number, arguments, names, folder, certificates, backends):
-    """Fresh processes; the peers follow one another within each load, in an order that rotates."""
-    with contextlib.ExitStack() as stack:
-        running = [peers.start_peer(name, stack, folder / f"{name}-{number}", certificates, backends) for name in names]
-        shift = number % len(running)
-        for load, measure in ((load, measure) for load, measure in loads.LOADS.items() if arguments.loads in load):
-            for peer in [each for each in running[shift:] + running[:shift] if loads.is_for(load, each)]:
-                yield attempt({"round": number, "load": load, "peer": peer.name}, lambda: measure(peer, arguments.seconds))
-
-
-def measure_all(arguments, names, idle_streams):
-    with tempfile.TemporaryDirectory(prefix="culvert-bench-") as name, contextlib.ExitStack() as stack:
-        folder = pathlib.Path(name)
-        folder.chmod(0o755)  # OpenSSH runs as another user.
-        certificates = folder / "certificates"
-        certificates.mkdir()
-        peers.make_certificates(certificates)
-        backends = peers.start_backends(stack, folder / "backends")
-        for number in range(arguments.rounds):
-            yield from measure_round(number, arguments, names, folder, certificates, backends)
-            print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
+def measure_all(arguments, idle_streams):
+    entrants = [rounds.Entrant({"peer": name}, name, machine.ROOT) for name in arguments.peers]
+    with rounds.workspace() as space:
+        yield from rounds.measure(space, loads.select(arguments.loads), [entrants], arguments.rounds, arguments.seconds)
         if not arguments.loads:
-            yield from measure_idle([each for each in names if each not in ("direct", "culvert-http")], idle_streams, folder, certificates, backends)
+            with_memory = [each for each in entrants if each.kind not in ("direct", "culvert-http")]
+            yield from rounds.measure_idle(space, with_memory, idle_streams)
 
 
 def raise_descriptor_limit():
-    """To the hard one, which the peers inherit. Returns it."""
+    """Raises the limit, which the peers inherit, to the hard limit. Returns it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
-
-
-def machine():
-    model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
-    return {"cpu": model[1] if model else platform.machine(), "cores": os.cpu_count(), "kernel": platform.release(),
-            "load_average": os.getloadavg()[0], "date": datetime.date.today().isoformat(),
-            "version": (peers.ROOT / "VERSION").read_text().strip()}
 
 
 def write_document(about, arguments, rows, summary):
@@ -97,70 +46,152 @@ def write_document(about, arguments, rows, summary):
     before, middle, after = text.partition(BEGIN)
     _, end, after = after.partition(END)
     if not middle or not end:
-        raise SystemExit(f"bench: {DOCUMENT} has lost its markers")
-    heading = (f"Version {about['version']}, {about['date']}, {about['cores']} cores of {about['cpu']}, Linux {about['kernel']}. "
-               f"Rounds: {arguments.rounds}, of {arguments.seconds:g} s per load and peer. Load average at the start: "
-               f"{about['load_average']:.1f}. In brackets: the ratio to {report.REFERENCE} in the same round.")
-    DOCUMENT.write_text(before + BEGIN + f"\n{heading}\n\n![CPU time by peer](performance.svg)\n\n{report.table(summary)}\n\n"
-                        f"{report.http_beside_channel(rows)}\n\n" + END + after)
+        raise SystemExit(f"bench: {DOCUMENT} does not contain the markers around the figures any more")
+    parts = [
+        f"Version {about['version']}, {about['date']}, {about['cores']} cores of {about['cpu']}, Linux "
+        f"{about['kernel']}; {arguments.rounds} rounds of {arguments.seconds:g} s per load and peer; load average at "
+        f"the start {about['load_average']:.2f}. The figures are medians over the rounds; in brackets is the median of "
+        f"the ratios to {report.REFERENCE} in the same round. Rows with “HTTP proxy” are requests through Culvert's "
+        "HTTP proxy.",
+        "![CPU time by peer](performance.svg)", report.table(summary), report.http_beside_channel(rows)]
+    parts = [part if part[0] in "|!" else textwrap.fill(part, report.COLUMNS_MAX) for part in parts if part]
+    DOCUMENT.write_text(f"{before}{BEGIN}\n" + "\n\n".join(parts) + f"\n\n{END}{after}")
     DOCUMENT.with_suffix(".json").write_text(as_json(about, rows, summary))
     DOCUMENT.with_suffix(".svg").write_text(report.picture(summary))
 
 
 def as_json(about, rows, summary):
     lines = lambda items: ",\n".join("  " + json.dumps(item, ensure_ascii=False) for item in items)
-    return f'{{\n "machine": {json.dumps(about)},\n "summary": [\n{lines(summary)}\n ],\n "rows": [\n{lines(rows)}\n ]\n}}\n'
+    return (f'{{\n "machine": {json.dumps(about)},\n "summary": [\n{lines(summary)}\n ],\n'
+            f' "rows": [\n{lines(rows)}\n ]\n}}\n')
 
 
 def parse():
-    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures on loopback what a tunnel costs.",
-                                     epilog="A whole run writes docs/performance.{md,json,svg}; --smoke, --peers and --loads only print.")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1, help="of each load, per peer and round")
-    parser.add_argument("--smoke", action="store_true", help="some seconds: shows that everything runs, measures nothing")
-    parser.add_argument("--peers", default=",".join(peers.PEERS), metavar="NAME,…", help=f"of {', '.join(peers.PEERS)}")
-    parser.add_argument("--loads", default="", metavar="TEXT", help="only those whose name has this in it, such as HTTP")
-    parser.add_argument("--json", metavar="FILE", help="every figure of every round, and the summary")
-    parser.add_argument("--churn", nargs="?", type=int, const=60, metavar="SECONDS",
-                        help="instead: 5,000 streams open and end per second, by default for 60 s, and leave nothing behind")
-    parser.add_argument("--workers", action="store_true", help="instead: does the server's work spread over two workers at no cost?")
-    arguments = parser.parse_args()
-    if arguments.smoke:
-        arguments.rounds, arguments.seconds = 1, 0.05
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description="Measures on loopback what a tunnel costs.",
+        epilog="Prints the figures as a table; only --document writes them to docs/performance.{md,json,svg}. "
+               "See scripts/bench --wan --help for measurements over a wide area network.")
+    option = parser.add_argument
+    option("--rounds", type=int, help="default: 5; 9 with --against and --document")
+    option("--seconds", type=float,
+           help="of each load, per peer and round; default: 1; 2 with --against; 3 with --document")
+    option("--smoke", action="store_true",
+           help="a quick run that shows that everything works; its figures mean nothing")
+    option("--peers", metavar="NAME,…", help=f"of {', '.join(peers.PEERS)}")
+    option("--loads", default="", metavar="TEXT",
+           help=f"only loads whose name contains this, e.g. HTTP; or {loads.BESIDE_BULK_AFTER_HISTORY}: after many "
+           "streams and connections have ended, small requests beside one bulk stream, and which tunnels they are on")
+    option("--json", metavar="FILE", help="write every figure of every round, and the summary")
+    option("--document", action="store_true",
+           help="measure everything and write docs/performance.{md,json,svg}; refused unless the load average is below "
+           f"{machine.LOAD_AVERAGE_LIMIT}")
+    option("--against", metavar="REVISION",
+           help="instead: compare the CPU time of this checkout with that of another revision, which is built below "
+           "build/against; the exit status is 1 if a ratio exceeds the limit")
+    option("--limit", type=float, default=1.02, metavar="RATIO",
+           help="with --against: the greatest allowed median of the ratios within a round; default: %(default)s")
+    option("--churn", nargs="?", type=int, const=60, metavar="SECONDS",
+           help="instead: open and end 5,000 streams per second, by default for 60 s, and check that nothing is left")
+    option("--workers", action="store_true",
+           help="instead: check that the server's work spreads over two workers at no cost")
+    return checked(parser, parser.parse_args())
+
+
+def checked(parser, arguments):
+    """The arguments with their defaults. Exits if they do not fit together."""
+    if arguments.against and (arguments.peers or arguments.document):
+        parser.error("--against cannot be combined with --peers or --document")
+    if arguments.against and not against.select(arguments.loads):
+        parser.error(f"no load of --against contains {arguments.loads} in its name")
+    if arguments.document and (arguments.peers or arguments.loads or arguments.smoke):
+        parser.error("--document needs all loads of all peers; leave out --peers, --loads and --smoke")
+    arguments.rounds = arguments.rounds if arguments.rounds is not None else (
+        1 if arguments.smoke else DOCUMENT_ROUNDS_MIN if arguments.against or arguments.document else 5)
+    arguments.seconds = arguments.seconds if arguments.seconds is not None else (
+        0.05 if arguments.smoke else 2 if arguments.against else DOCUMENT_SECONDS_MIN if arguments.document else 1)
     if arguments.rounds < 1 or arguments.seconds <= 0:
         parser.error("--rounds and --seconds must be more than 0")
-    if unknown := set(arguments.peers.split(",")) - set(peers.PEERS):
-        parser.error(f"no peer {', '.join(sorted(unknown))}; there are {', '.join(peers.PEERS)}")
+    if arguments.document and (arguments.rounds < DOCUMENT_ROUNDS_MIN or arguments.seconds < DOCUMENT_SECONDS_MIN):
+        parser.error(f"--document needs at least {DOCUMENT_ROUNDS_MIN} rounds of {DOCUMENT_SECONDS_MIN} s")
+    if not loads.select(arguments.loads):
+        parser.error(f"no load contains {arguments.loads} in its name; there are: {'; '.join(loads.LOADS)}; "
+                     f"{loads.BESIDE_BULK_AFTER_HISTORY}")
+    after_history = arguments.loads == loads.BESIDE_BULK_AFTER_HISTORY
+    default = AFTER_HISTORY_PEERS if after_history else peers.DOCUMENTED
+    arguments.peers = arguments.peers.split(",") if arguments.peers else default
+    if unknown := set(arguments.peers) - set(peers.PEERS):
+        parser.error(f"there is no peer {', '.join(sorted(unknown))}; the peers are {', '.join(peers.PEERS)}")
     return arguments
+
+
+def run_test(arguments):
+    """Replaces this process by the test that --workers or --churn names."""
+    environment = dict(os.environ, CULVERT_BUILD=str(machine.ROOT / "build/release"))
+    command = [sys.executable, "-B"]
+    if arguments.workers:
+        os.chdir(machine.ROOT)
+        command += ["-m", "unittest", "-v", "tests.bench.workers"]
+    else:
+        environment |= {"CULVERT_CHURN_RATE": "5000", "CULVERT_CHURN_SECONDS": str(arguments.churn)}
+        os.chdir(machine.ROOT)
+        command += ["-m", "tests.run.one_class", "churn_test.Churn"]
+    os.execve(command[0], command, environment)
+
+
+def run_against(arguments):
+    revision, other = arguments.against, against.build(arguments.against)
+    about = {**machine.describe(), "against": revision}
+    if about["load_average"] >= machine.LOAD_AVERAGE_LIMIT:
+        print(f"bench: note: the load average is {about['load_average']:.2f}; small differences need a quiet machine",
+              file=sys.stderr)
+    with rounds.workspace() as space:
+        rows = list(against.measure(space, revision, other, arguments))
+    summary = against.summarise(rows, revision)
+    print(against.table(summary, revision))
+    if arguments.json:
+        pathlib.Path(arguments.json).write_text(as_json(about, rows, summary))
+    require_all_figures(rows)
+    over = against.over_limit(summary, arguments.limit)
+    if over and not arguments.smoke:
+        raise SystemExit("\n".join(f"bench: {line}" for line in over))
+
+
+def run_compared(arguments, descriptors):
+    about = machine.describe()
+    if arguments.document:
+        machine.require_quiet(about, DOCUMENT.relative_to(machine.ROOT))
+    idle_streams = [each for each in loads.IDLE_STREAMS if 2 * each + 500 < descriptors]
+    if arguments.smoke:
+        idle_streams = SMOKE_IDLE_STREAMS
+    elif len(idle_streams) < len(loads.IDLE_STREAMS):
+        print(f"bench: note: the limit of {descriptors} descriptors (ulimit -Hn) is too low for "
+              f"{loads.IDLE_STREAMS[-1]} idle streams", file=sys.stderr)
+    rows = list(measure_all(arguments, idle_streams))
+    summary = report.summarise(rows)
+    texts = [report.table(summary), report.http_beside_channel(rows), report.tunnel_streams(rows)]
+    print(*filter(None, texts), sep="\n\n")
+    if arguments.json:
+        pathlib.Path(arguments.json).write_text(as_json(about, rows, summary))
+    if arguments.document and not any("error" in row for row in rows):
+        write_document(about, arguments, rows, summary)
+    require_all_figures(rows)
+
+
+def require_all_figures(rows):
+    if failed := [row for row in rows if "error" in row]:
+        raise SystemExit(f"bench: {len(failed)} figures are missing; the reasons are above")
 
 
 def main():
     arguments = parse()
-    if arguments.workers:
-        environment = dict(os.environ, CULVERT_BUILD=str(peers.ROOT / "build/release"))
-        os.chdir(pathlib.Path(__file__).parent)
-        os.execve(sys.executable, [sys.executable, "-B", "-m", "unittest", "-v", "workers"], environment)
-    if arguments.churn:
-        environment = dict(os.environ, CULVERT_BUILD=str(peers.ROOT / "build/release"), CULVERT_CHURN_RATE="5000",
-                           CULVERT_CHURN_SECONDS=str(arguments.churn))
-        command = [sys.executable, "-B", str(peers.ROOT / "tests/e2e/run_class.py"), "churn_test.Churn"]
-        os.execve(command[0], command, environment)
-
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # What was started is ended then, too.
-    names, descriptors = arguments.peers.split(","), raise_descriptor_limit()
-    idle_streams = SMOKE_IDLE_STREAMS if arguments.smoke else [each for each in loads.IDLE_STREAMS if 2 * each + 500 < descriptors]
-    if len(idle_streams) < len(loads.IDLE_STREAMS) and not arguments.smoke:
-        print(f"{descriptors} descriptors are allowed here (ulimit -Hn): too few for {loads.IDLE_STREAMS[-1]} streams", file=sys.stderr)
-    about = machine()
-    rows = list(measure_all(arguments, names, idle_streams))
-    summary = report.summarise(rows)
-    print(report.table(summary), report.http_beside_channel(rows), sep="\n\n")
-    if arguments.json:
-        pathlib.Path(arguments.json).write_text(as_json(about, rows, summary))
-    if not arguments.smoke and not arguments.loads and set(names) == set(peers.PEERS):
-        write_document(about, arguments, rows, summary)
-    if failed := [row for row in rows if "error" in row]:
-        raise SystemExit(f"bench: {len(failed)} figures are missing; the reasons stand above")
+    if arguments.workers or arguments.churn:
+        run_test(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes started here are ended, too
+    descriptors = raise_descriptor_limit()
+    if arguments.against:
+        run_against(arguments)
+    else:
+        run_compared(arguments, descriptors)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The load of the benchmark and of the churn test: clients, and the back end that they reach through a tunnel; cheap
-// enough to leave the cores to what is measured. A connection begins with a request of 64 bytes, whose first byte is a
-// Kind (backend.hpp). A client prints one line of JSON; what goes wrong ends it with a line on standard error and
-// status 1.
+// The load of the benchmark and of the churn test: clients, and the back end that they reach through a tunnel. It is
+// cheap, so that the cores are left to what is measured. A connection begins with a request of 64 bytes, whose first
+// byte is a Kind (backend.hpp). A client prints one line of JSON; on an error it prints a line to standard error and
+// exits with status 1.
 //
 //   load backend PORT
-//   load bulk PORT down|up STREAMS SECONDS [STALLED]   endless streams; STALLED more of them, whose reader stands still
+//   load bulk PORT down|up STREAMS SECONDS [STALLED]   endless streams, and STALLED more, which nobody reads
+//   load abandon PORT down|up STREAMS SECONDS          the same; closed at once at the end, with bytes under way
 //   load latency PORT SECONDS                          one connection, a request after each answer
-//   load connections PORT SECONDS                      connect, one request, end; 16 at once
-//   load churn PORT RATE SECONDS                       the same, so many per second
+//   load connections PORT SECONDS [COUNT]              connect, one request, end; 16 at once, at most COUNT
+//   load churn PORT RATE SECONDS                       the same, RATE per second
 //   load idle PORT STREAMS                             a request each, then silence until standard input ends
 #include <algorithm>
 #include <array>
@@ -20,6 +21,7 @@
 #include <exception>
 #include <iostream>
 #include <limits>
+#include <numeric>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -44,10 +46,10 @@ using Seconds = std::chrono::duration<double>;
 using namespace std::chrono_literals;
 
 constexpr std::size_t connections_at_once = 16;
-constexpr std::size_t churn_at_once_max = 100;  // below the limits of both programs: who is too slow falls behind
+constexpr std::size_t churn_at_once_max = 100;  // below the limits of both programs
 constexpr std::size_t idle_at_once = 64;
-constexpr Seconds late_max = 20s;         // for what is still under way when the time is up
-constexpr Seconds stall_time_max = 0.5s;  // until a stream that nobody reads stands still
+constexpr Seconds late_max = 20s;         // patience with streams that are open when the time is up
+constexpr Seconds stall_time_max = 0.5s;  // until the buffers of a stream that nobody reads are full
 
 void send_request(int socket, Kind kind) {
   std::array<char, request_bytes> request{};
@@ -67,7 +69,7 @@ class Bulk {
  public:
   Bulk(std::uint16_t port, bool up) : port_(port), up_(up) {}
 
-  /// A stalled stream up has a back end that reads nothing; down, it is this side that does not.
+  /// Nobody reads a stalled stream: up, the back end does not; down, this side does not.
   void open(std::size_t count, bool stalled) {
     for (std::size_t i = 0; i < count; ++i) {
       Stream& stream = streams_.emplace_back(Stream{.socket = dial(port_, 0), .stalled = stalled});
@@ -89,7 +91,13 @@ class Bulk {
     return std::ranges::any_of(streams_, [](const Stream& stream) { return !stream.stalled && stream.bytes > 0; });
   }
 
-  /// Ends all but the stalled ones by a half-close. Returns how many bytes they carried from end to end.
+  /// How many bytes this side has sent or received.
+  std::uint64_t bytes() const {
+    return std::accumulate(streams_.begin(), streams_.end(), std::uint64_t{0},
+                           [](std::uint64_t sum, const Stream& stream) { return sum + stream.bytes; });
+  }
+
+  /// Ends all streams but the stalled ones by a half-close. Returns how many bytes they carried from end to end.
   std::uint64_t finish() {
     const auto late = Clock::now() + late_max;
     std::size_t open = 0;
@@ -120,7 +128,7 @@ class Bulk {
     std::uint64_t bytes = 0;
   };
 
-  /// False: the end of what comes.
+  /// False: the stream has ended.
   bool carry(Stream& stream) const {
     if (up_) {
       stream.bytes += send_some(stream.socket.number(), chunk());
@@ -132,14 +140,14 @@ class Bulk {
     return got != 0;
   }
 
-  /// Whether the back end has said how many bytes came; they must be as many as were sent.
+  /// Whether the back end has reported how many bytes arrived. They must be as many as were sent.
   static bool is_counted(const Stream& stream) {
     std::uint64_t count = 0;
     const ssize_t got = ::recv(stream.socket.number(), &count, sizeof count, 0);
     if (got < 0 && errno == EAGAIN) return false;
     if (got < 0) fail_by_errno("recv");
     if (got != sizeof count) throw std::runtime_error("a stream ended without the count of its bytes");
-    if (count != stream.bytes) throw std::runtime_error(fmt::format("{} bytes came of {}", count, stream.bytes));
+    if (count != stream.bytes) throw std::runtime_error(fmt::format("{} of {} bytes arrived", count, stream.bytes));
     return true;
   }
 
@@ -149,15 +157,17 @@ class Bulk {
   std::vector<Stream> streams_;
 };
 
-/// Connections that each ask once. Without a rate as many as go, 16 at once; with one, so many begin each second.
+/// Connections that each send one request. With a rate, that many begin each second; with 0, as many as possible, 16 at
+/// once. At most `count_max` begin.
 class Connections {
  public:
-  Connections(std::uint16_t port, double rate) : port_(port), rate_(rate) {}
+  Connections(std::uint16_t port, double rate, std::size_t count_max)
+      : port_(port), rate_(rate), count_max_(count_max) {}
 
   void run(Seconds duration) {
     const auto started = Clock::now();
     const auto end = started + std::chrono::duration_cast<Clock::duration>(duration);
-    for (auto now = started; now < end || !open_.empty(); now = Clock::now()) {
+    for (auto now = started; (now < end && begun_ < count_max_) || !open_.empty(); now = Clock::now()) {
       if (now > end + late_max) throw std::runtime_error(fmt::format("{} connections hang", open_.size()));
       while (now < end && may_begin(now - started)) begin();
       for (const epoll_event& event : poller_.wait(1)) advance(static_cast<int>(event.data.u64));
@@ -175,6 +185,7 @@ class Connections {
   };
 
   bool may_begin(Seconds elapsed) const {
+    if (begun_ >= count_max_) return false;
     if (rate_ == 0) return open_.size() < connections_at_once;
     return static_cast<double>(begun_) < elapsed.count() * rate_ && open_.size() < churn_at_once_max;
   }
@@ -209,7 +220,8 @@ class Connections {
 
   std::uint16_t port_;
   double rate_;
-  std::uint64_t begun_ = 0;
+  std::size_t count_max_;
+  std::size_t begun_ = 0;
   Poller poller_;
   std::unordered_map<int, Attempt> open_;
   std::vector<double> microseconds_;
@@ -224,7 +236,9 @@ void print_latencies(std::vector<double>& microseconds, Seconds elapsed) {
              elapsed.count(), percentile(50), percentile(99));
 }
 
-void run_bulk(std::uint16_t port, bool up, std::size_t streams, Seconds duration, std::size_t stalled) {
+/// Of abandoned streams the bytes are those that this side has sent or received.
+void run_bulk(std::uint16_t port, bool up, std::size_t streams, Seconds duration, std::size_t stalled,
+              bool abandons = false) {
   Bulk bulk(port, up);
   if (stalled > 0) {
     bulk.open(stalled, true);
@@ -235,10 +249,10 @@ void run_bulk(std::uint16_t port, bool up, std::size_t streams, Seconds duration
   const auto end = started + std::chrono::duration_cast<Clock::duration>(duration);
   bulk.run_until(end);
   while (!bulk.has_carried()) {
-    if (Clock::now() > end + late_max) throw std::runtime_error("no byte came");
+    if (Clock::now() > end + late_max) throw std::runtime_error("no byte arrived");
     bulk.run_until(Clock::now() + 10ms);
   }
-  const std::uint64_t bytes = bulk.finish();
+  const std::uint64_t bytes = abandons ? bulk.bytes() : bulk.finish();
   fmt::print("{{\"bytes\": {}, \"seconds\": {:.3f}}}\n", bytes, Seconds(Clock::now() - started).count());
 }
 
@@ -257,8 +271,9 @@ void run_latency(std::uint16_t port, Seconds duration) {
   print_latencies(microseconds, now - started);
 }
 
-void run_connections(std::uint16_t port, double rate, Seconds duration) {
-  Connections connections(port, rate);
+void run_connections(std::uint16_t port, double rate, Seconds duration,
+                     std::size_t count_max = std::numeric_limits<std::size_t>::max()) {
+  Connections connections(port, rate, count_max);
   const auto started = Clock::now();
   connections.run(duration);
   print_latencies(connections.microseconds(), Clock::now() - started);
@@ -300,14 +315,18 @@ void run(std::span<const std::string_view> words) {
   if (is("bulk", 5, 6) && (words[2] == "up" || words[2] == "down")) {
     return run_bulk(port, words[2] == "up", count(3), seconds(4), words.size() > 5 ? count(5) : 0);
   }
+  if (is("abandon", 5, 5) && (words[2] == "up" || words[2] == "down")) {
+    return run_bulk(port, words[2] == "up", count(3), seconds(4), 0, true);
+  }
   if (is("latency", 3, 3)) return run_latency(port, seconds(2));
   if (is("connections", 3, 3)) return run_connections(port, 0, seconds(2));
+  if (is("connections", 4, 4)) return run_connections(port, 0, seconds(2), count(3));
   if (is("churn", 4, 4)) return run_connections(port, number_of<double>(words[2]), seconds(3));
   if (is("idle", 3, 3)) return run_idle(port, count(2));
-  throw std::runtime_error("wrong arguments; the head of load.cpp has them");
+  throw std::runtime_error("wrong arguments; see the comment at the top of load.cpp");
 }
 
-/// Both ends of thousands of streams need a descriptor each.
+/// Thousands of streams need a descriptor at each end.
 void raise_descriptor_limit() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) fail_by_errno("getrlimit");

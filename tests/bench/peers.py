@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is compared. Each peer leads from a local port per back end to that back end, through two processes and TLS 1.3 with
-AES-128-GCM between them; OpenSSH through its own transport with the same cipher. `agent` is the process in the private network,
-`server` the one in the cluster. Culvert is there twice: with channels, and as an HTTP proxy, where only the HTTP back end is."""
+"""The tunnels that are compared. Each peer forwards a local port per back end to that back end, through two processes
+with TLS 1.3 and AES-128-GCM between them; OpenSSH uses its own transport with the same cipher. `agent` is the process
+in the private network, `server` the one in the cluster. Culvert is measured with channels of the agent, with virtual
+listeners of the server, and as an HTTP proxy, which serves only the HTTP back end."""
 
 import dataclasses
+import json
+import os
 import pathlib
 import shutil
 import socket
@@ -11,35 +14,37 @@ import subprocess
 import time
 import urllib.request
 
+from machine import ROOT
 from processes import free_ports, ordinary_user, start
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 LOAD = ROOT / "build/release/tests/bench/load"
 START_SECONDS_MAX = 15
-# Bulk, requests and HTTP each have a back end of their own, so that none waits for another's work.
+# Bulk, requests and HTTP each have a back end of their own, so that none of them waits for another.
 BACKENDS = ("bulk", "query", "http")
 CONNECTIONS_MAX = 20000
-HTTP_BODY_BYTES = 4 << 20  # of the large answer, and of what is sent
+HTTP_BODY_BYTES = 4 << 20  # in each direction
 CIPHER = "TLS_AES_128_GCM_SHA256"
 
 
 @dataclasses.dataclass
 class Peer:
     name: str
-    ports: dict  # back end -> where clients enter
+    folder: pathlib.Path  # the working directory of its processes
+    ports: dict  # back end -> the port that clients connect to
     processes: dict = dataclasses.field(default_factory=dict)  # "server", "agent"
-    virtual_host: str = ""  # The entry for HTTP is a proxy, which knows the back end by this name.
+    virtual_host: str = ""  # if set, the port for HTTP is that of a proxy, where the back end has this name
 
 
-def start_peer(name, stack, folder, certificates, backends):
-    """`stack` ends it. Returns once every back end answers through it."""
+def start_peer(name, stack, folder, certificates, backends, build=ROOT):
+    """Starts a peer and returns it once every back end answers through it. Closing `stack` ends it. `build` is the
+    checkout whose release build Culvert's programs are taken from."""
     folder.mkdir()
-    peer = PEERS[name](stack, folder, certificates, backends)
-    await_ports(peer.ports, folder, peer.virtual_host)
+    peer = PEERS[name](stack, folder, certificates, backends, build)
+    await_ports(peer.ports, folder, peer.virtual_host, peer.processes.values())
     return peer
 
 
-def await_ports(ports, folder, virtual_host=""):
+def await_ports(ports, folder, virtual_host="", processes=()):
     limit = time.monotonic() + START_SECONDS_MAX
     while True:
         try:
@@ -51,14 +56,15 @@ def await_ports(ports, folder, virtual_host=""):
             urllib.request.urlopen(request, timeout=2).read()
             return
         except OSError as error:
-            if time.monotonic() > limit:
-                logs = "\n".join(f"{log.name}: {log.read_text(errors='replace')[-600:]}" for log in folder.glob("*.log"))
+            if time.monotonic() > limit or any(process.poll() is not None for process in processes):
+                logs = "\n".join(f"{log.name}: {log.read_text(errors='replace')[-600:]}"
+                                 for log in folder.glob("*.log"))
                 raise SystemExit(f"bench: {folder.name} does not answer: {error}\n{logs}") from error
             time.sleep(0.05)
 
 
 def ask(port):
-    """One request to the back end of load.cpp."""
+    """Sends one request to a back end of load.cpp and reads the answer."""
     with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
         connection.sendall(b"o".ljust(64, b"\0"))
         left = 128
@@ -78,14 +84,15 @@ def make_certificates(folder):
         "agent . agent.csr --trust-domain bench --account bench --agent bench --out agent.crt",
     ):
         subprocess.run([tool, *arguments.split()], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    # HAProxy wants both in one file.
+    # HAProxy reads both from one file.
     together = folder / "server.pem"
     together.touch(mode=0o600)
     together.write_text((folder / "server.crt").read_text() + (folder / "server.key").read_text())
 
 
 def start_backends(stack, folder):
-    """nginx with a small answer, a large one and an open ear, and twice the back end of load.cpp. Returns their ports."""
+    """Starts nginx, which sends a small body and a large one and accepts uploads, and the back end of load.cpp twice.
+    Returns their ports."""
     folder.mkdir()
     ports = dict(zip(BACKENDS, free_ports(3)))
     (folder / "large").write_bytes(bytes(HTTP_BODY_BYTES))
@@ -95,13 +102,16 @@ events {{ worker_connections 1024; }}
 http {{
   access_log off; keepalive_requests 1000000000; keepalive_timeout 600; sendfile on; tcp_nopush on;
   client_max_body_size 0; client_body_buffer_size {2 * HTTP_BODY_BYTES};
-  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+  client_body_temp_path body; proxy_temp_path proxy;
+  fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
   server {{
     listen 127.0.0.1:{ports["http"]}; default_type text/plain;
     location / {{ return 200 "{"x" * 128}"; }}
     location = /down {{ alias {folder}/large; }}
     # Reads the body to its end before it answers.
-    location = /up {{ proxy_pass http://127.0.0.1:{ports["http"]}/; proxy_pass_request_body off; proxy_set_header Content-Length ""; }}
+    location = /up {{
+      proxy_pass http://127.0.0.1:{ports["http"]}/; proxy_pass_request_body off; proxy_set_header Content-Length "";
+    }}
   }}
 }}
 """)
@@ -117,20 +127,20 @@ def nginx(folder, config):
 
 
 def start_pair(name, stack, folder, ports, texts, command_of):
-    """Of `texts`, side -> configuration, the server first: the agent may dial it at once."""
+    """Writes `texts` (side -> configuration) and starts both sides; the server first, since the agent dials at once."""
     processes = {}
     for side in ("server", "agent"):
         (folder / f"{side}.conf").write_text(texts[side])
         processes[side] = start(stack, command_of(side), folder, side)
-    return Peer(name, ports, processes)
+    return Peer(name, folder, ports, processes)
 
 
-def direct(_stack, _folder, _certificates, backends):
-    return Peer("direct", backends)
+def direct(_stack, folder, _certificates, backends, _build):
+    return Peer("direct", folder, backends)
 
 
-def culvert(stack, folder, certificates, backends):
-    """A channel of the agent leads to a service of the server, through the tunnels that an agent keeps by default."""
+def culvert(stack, folder, certificates, backends, build):
+    """Channels of the agent lead to service mappings of the server, through the default number of tunnels."""
     ports = dict(zip(BACKENDS, free_ports(3)))
     server, agent = culvert_programs(certificates)
     for name in BACKENDS:
@@ -146,11 +156,33 @@ listen = "127.0.0.1:{ports[name]}"
 service_id = "{name}"
 connections_max = {CONNECTIONS_MAX}
 """
-    return start_pair("culvert", stack, folder, ports, {"server": server, "agent": agent}, culvert_command)
+    return start_pair("culvert", stack, folder, ports, {"server": server, "agent": agent}, culvert_command(build))
 
 
-def culvert_http(stack, folder, certificates, backends):
-    """The server's HTTP proxy leads to a system mapping of the agent, which sees each request."""
+def culvert_listener(stack, folder, certificates, backends, build):
+    """Virtual listeners of the server lead to system mappings of the agent."""
+    ports = dict(zip(BACKENDS, free_ports(3)))
+    server, agent = culvert_programs(certificates)
+    for name in BACKENDS:
+        server += f"""
+[[virtual_listener]]
+listen = "127.0.0.1:{ports[name]}"
+account = "bench"
+virtual_host = "{name}:80"
+connections_max = {CONNECTIONS_MAX}
+"""
+        agent += f"""
+[[system_mapping]]
+virtual = "{name}:80"
+internal = "127.0.0.1:{backends[name]}"
+connections_max = {CONNECTIONS_MAX}
+"""
+    texts = {"server": server, "agent": agent}
+    return start_pair("culvert-listener", stack, folder, ports, texts, culvert_command(build))
+
+
+def culvert_http(stack, folder, certificates, backends, build):
+    """The server's HTTP proxy leads to a system mapping of the agent, which checks each request."""
     ports = dict(zip(["http"], free_ports(1)))
     server, agent = culvert_programs(certificates)
     server += f"""
@@ -165,13 +197,14 @@ protocol = "http"
 internal = "127.0.0.1:{backends["http"]}"
 resource = [{{path = "/", match = "sub_paths"}}]
 """
-    peer = start_pair("culvert-http", stack, folder, ports, {"server": server, "agent": agent}, culvert_command)
+    texts = {"server": server, "agent": agent}
+    peer = start_pair("culvert-http", stack, folder, ports, texts, culvert_command(build))
     peer.virtual_host = "web"
     return peer
 
 
 def culvert_programs(certificates):
-    """What the files of both say, whatever goes through."""
+    """The part of both configurations that all ways through Culvert have in common."""
     (tunnel,) = free_ports(1)
     server = f"""
 [tunnel]
@@ -197,13 +230,32 @@ socket = "agent.sock"
     return server, agent
 
 
-def culvert_command(side):
-    return [ROOT / f"build/release/{side}/culvert-{side}", "--config", f"{side}.conf"]
+def culvert_command(build):
+    return lambda side: [build / f"build/release/{side}/culvert-{side}", "--config", f"{side}.conf"]
 
 
-def openssh(stack, folder, _certificates, backends):
-    """`ssh -R` dials out, and sshd has the local ports: one TCP connection, a channel per stream. Unprivileged, with keys made here.
-    Without PAM sshd takes a user who has no password for locked."""
+def tunnel_streams(peer):
+    """How many streams each tunnel of Culvert's agent has now, as its `status` reports. The question goes to the admin
+    socket directly: a program started for it would disturb what is measured meanwhile."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(5)
+        # A path of the working directory may be too long for an address of a socket.
+        folder = os.open(peer.folder, os.O_PATH)
+        try:
+            connection.connect(f"/proc/self/fd/{folder}/agent.sock")
+        finally:
+            os.close(folder)
+        connection.sendall(b"status --json\n")
+        answer = connection.makefile().read()
+    first, _, body = answer.partition("\n")
+    if first != "ok":
+        raise RuntimeError(f"the agent does not report its status: {first}")
+    return [tunnel["streams"] for tunnel in json.loads(body)["tunnels"]]
+
+
+def openssh(stack, folder, _certificates, backends, _build):
+    """`ssh -R` dials out, and sshd has the local ports: one TCP connection, a channel per stream. Both run unprivileged
+    with keys made here. Without PAM, sshd considers a user without a password locked."""
     ports, (tunnel,), user = dict(zip(BACKENDS, free_ports(3))), free_ports(1), ordinary_user()
     for key in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
@@ -225,12 +277,13 @@ Ciphers aes128-gcm@openssh.com
         shutil.chown(path, user)
     server = start(stack, ["/usr/sbin/sshd", "-D", "-e", "-f", folder / "sshd.conf"], folder, "server", user)
     await_listener(tunnel)  # ssh dials once.
-    leads = [word for name in BACKENDS for word in ("-R", f"127.0.0.1:{ports[name]}:127.0.0.1:{backends[name]}")]
-    options = ("BatchMode=yes", f"UserKnownHostsFile={folder}/known_hosts", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes",
-               "ExitOnForwardFailure=yes", "LogLevel=ERROR")
-    command = ["ssh", "-F", "none", "-N", "-p", str(tunnel), "-i", folder / "user", *leads]
-    agent = start(stack, [*command, *(word for option in options for word in ("-o", option)), f"{user}@127.0.0.1"], folder, "agent", user)
-    return Peer("openssh", ports, {"server": server, "agent": agent})
+    forwards = [word for name in BACKENDS for word in ("-R", f"127.0.0.1:{ports[name]}:127.0.0.1:{backends[name]}")]
+    options = ("BatchMode=yes", f"UserKnownHostsFile={folder}/known_hosts", "StrictHostKeyChecking=yes",
+               "IdentitiesOnly=yes", "ExitOnForwardFailure=yes", "LogLevel=ERROR")
+    command = ["ssh", "-F", "none", "-N", "-p", str(tunnel), "-i", folder / "user", *forwards]
+    command += [*(word for option in options for word in ("-o", option)), f"{user}@127.0.0.1"]
+    agent = start(stack, command, folder, "agent", user)
+    return Peer("openssh", folder, ports, {"server": server, "agent": agent})
 
 
 def await_listener(port):
@@ -254,18 +307,19 @@ socket = r:TCP_NODELAY=1
 """
 
 
-def stunnel(stack, folder, certificates, backends):
-    """Like HAProxy and nginx below: one TLS connection per stream, and clients enter at the agent."""
+def stunnel(stack, folder, certificates, backends, _build):
+    """Like HAProxy and nginx below: one TLS connection per stream, and clients connect to the agent."""
     ports, inner = dict(zip(BACKENDS, free_ports(3))), dict(zip(BACKENDS, free_ports(3)))
     agent = STUNNEL_COMMON + f"client = yes\nCAfile = {certificates}/ca.crt\nverifyChain = yes\n"
     server = STUNNEL_COMMON + f"cert = {certificates}/server.crt\nkey = {certificates}/server.key\n"
     for name in BACKENDS:
         agent += f"[{name}]\naccept = 127.0.0.1:{ports[name]}\nconnect = 127.0.0.1:{inner[name]}\n"
         server += f"[{name}]\naccept = 127.0.0.1:{inner[name]}\nconnect = 127.0.0.1:{backends[name]}\n"
-    return start_pair("stunnel", stack, folder, ports, {"server": server, "agent": agent}, lambda side: ["stunnel4", f"{side}.conf"])
+    texts = {"server": server, "agent": agent}
+    return start_pair("stunnel", stack, folder, ports, texts, lambda side: ["stunnel4", f"{side}.conf"])
 
 
-def haproxy(stack, folder, certificates, backends):
+def haproxy(stack, folder, certificates, backends, _build):
     """Its TLS sessions are resumed."""
     ports, inner = dict(zip(BACKENDS, free_ports(3))), dict(zip(BACKENDS, free_ports(3)))
     common = f"""global
@@ -294,18 +348,21 @@ defaults
     return start_pair("haproxy", stack, folder, ports, {"server": server, "agent": agent}, command_of)
 
 
-def nginx_stream(stack, folder, certificates, backends):
+def nginx_stream(stack, folder, certificates, backends, _build):
     """Its TLS sessions are resumed."""
     ports, inner = dict(zip(BACKENDS, free_ports(3))), dict(zip(BACKENDS, free_ports(3)))
     tls = {
         "agent": f"""proxy_ssl on; proxy_ssl_protocols TLSv1.3; proxy_ssl_conf_command Ciphersuites {CIPHER};
-  proxy_ssl_verify on; proxy_ssl_name 127.0.0.1; proxy_ssl_trusted_certificate {certificates}/ca.crt; proxy_ssl_session_reuse on;""",
+  proxy_ssl_verify on; proxy_ssl_name 127.0.0.1; proxy_ssl_trusted_certificate {certificates}/ca.crt;
+  proxy_ssl_session_reuse on;""",
         "server": f"""ssl_certificate {certificates}/server.crt; ssl_certificate_key {certificates}/server.key;
   ssl_protocols TLSv1.3; ssl_conf_command Ciphersuites {CIPHER}; ssl_session_cache shared:tls:1m;""",
     }
     servers = {
-        "agent": [f"server {{ listen 127.0.0.1:{ports[n]} backlog=4096; proxy_pass 127.0.0.1:{inner[n]}; }}" for n in BACKENDS],
-        "server": [f"server {{ listen 127.0.0.1:{inner[n]} ssl backlog=4096; proxy_pass 127.0.0.1:{backends[n]}; }}" for n in BACKENDS],
+        "agent": [f"server {{ listen 127.0.0.1:{ports[name]} backlog=4096; proxy_pass 127.0.0.1:{inner[name]}; }}"
+                  for name in BACKENDS],
+        "server": [f"server {{ listen 127.0.0.1:{inner[name]} ssl backlog=4096; "
+                   f"proxy_pass 127.0.0.1:{backends[name]}; }}" for name in BACKENDS],
     }
     texts = {side: f"""
 load_module /usr/lib/nginx/modules/ngx_stream_module.so;
@@ -320,4 +377,7 @@ stream {{
     return start_pair("nginx", stack, folder, ports, texts, lambda side: nginx(folder, f"{side}.conf"))
 
 
-PEERS = {"direct": direct, "culvert": culvert, "culvert-http": culvert_http, "openssh": openssh, "haproxy": haproxy, "nginx": nginx_stream, "stunnel": stunnel}
+PEERS = {"direct": direct, "culvert": culvert, "culvert-listener": culvert_listener, "culvert-http": culvert_http,
+         "openssh": openssh, "haproxy": haproxy, "nginx": nginx_stream, "stunnel": stunnel}
+# What docs/performance.md shows.
+DOCUMENTED = [name for name in PEERS if name != "culvert-listener"]

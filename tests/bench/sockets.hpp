@@ -46,7 +46,7 @@ class Descriptor {
   int number_;
 };
 
-/// Level-triggered unless asked otherwise. `key` comes back with each event.
+/// Level-triggered by default. Each event carries the `key` of its socket.
 class Poller {
  public:
   void add(int socket, std::uint32_t events, std::uint64_t key) { control(EPOLL_CTL_ADD, socket, events, key); }
@@ -97,13 +97,13 @@ inline void set_nonblocking(int socket) {
   if (::fcntl(socket, F_SETFL, O_NONBLOCK) != 0) fail_by_errno("fcntl");
 }
 
-/// Where bytes are read to that nobody looks at, and sent from.
+/// Buffer for bytes that are read and ignored, and for bytes to send.
 inline std::span<char> chunk() {
   static std::vector<char> bytes(256UL * 1024);
   return bytes;
 }
 
-/// What may be sent now; 0 when the socket takes nothing.
+/// Sends as much as the socket accepts now. Returns how many bytes that was; 0 if none.
 inline std::size_t send_some(int socket, std::span<const char> bytes) {
   const ssize_t sent = ::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
   if (sent < 0 && errno != EAGAIN) fail_by_errno("send");

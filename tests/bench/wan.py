@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a tunnel carries over an emulated wide area network. `scripts/bench --wan` is its door, and docs/performance.md says what the
-figures mean."""
+"""Measures what a tunnel carries over an emulated wide area network. `scripts/bench --wan` runs it, and
+docs/performance.md explains the figures."""
 
 import argparse
 import collections
@@ -14,8 +14,8 @@ import sys
 import tempfile
 import time
 
+import machine
 import peers
-from bench import machine
 from processes import start
 
 sys.path.insert(0, str(peers.ROOT / "tests/testing/wan"))
@@ -24,18 +24,22 @@ import network  # noqa: E402
 
 EMULATOR = peers.ROOT / "build/release/tests/testing/wan/emulator"
 START_SECONDS_MAX = 20
-BACKEND_PORT, ENTRY_PORT, TUNNEL_PORT = 5000, 6000, 7000  # nobody else lives in these namespaces
+BACKEND_PORT, ENTRY_PORT, TUNNEL_PORT = 5000, 6000, 7000  # the namespaces are ours, so these are free
 MARKERS = ("<!-- wan -->", "<!-- /wan -->")
 
 Setting = collections.namedtuple("Setting", "name text network streams requests")
 SETTINGS = [
-    Setting("a", "80 ms, 500 Mbit/s, no loss; 1 stream", {"round_trip_ms": 80, "rate_mbit": 500}, 1, False),
-    Setting("b", "80 ms, 200 Mbit/s, 0.1 % loss; 8 streams", {"round_trip_ms": 80, "rate_mbit": 200, "loss_percent": 0.1}, 8, True),
-    Setting("c", "20 ms, 100 Mbit/s, 1 % loss; 8 streams", {"round_trip_ms": 20, "rate_mbit": 100, "loss_percent": 1}, 8, False),
+    Setting("a", "80 ms, 500 Mbit/s, no loss; 1 stream",
+            {"round_trip_ms": 80, "rate_mbit": 500}, 1, False),
+    Setting("b", "80 ms, 200 Mbit/s, 0.1 % loss; 8 streams",
+            {"round_trip_ms": 80, "rate_mbit": 200, "loss_percent": 0.1}, 8, True),
+    Setting("c", "20 ms, 100 Mbit/s, 1 % loss; 8 streams",
+            {"round_trip_ms": 20, "rate_mbit": 100, "loss_percent": 1}, 8, False),
 ]
 CONGESTION_CONTROLS = ["cubic", "bbr"]
 
-# A peer is started in a network and a folder and answers at an address of the near place; the back end is in the far one.
+# Each peer is started in a network and a folder, and returns the address that clients connect to at the near end. The
+# back end is at the far end.
 
 
 def direct(stack, folder, wan):
@@ -48,17 +52,20 @@ def stunnel(stack, folder, wan):
     near += f"[tunnel]\naccept = 127.0.0.1:{ENTRY_PORT}\nconnect = {network.FAR}:{TUNNEL_PORT}\n"
     far = f"{peers.STUNNEL_COMMON}cert = {folder.parent}/server.crt\nkey = {folder.parent}/server.key\n"
     far += f"[tunnel]\naccept = {network.FAR}:{TUNNEL_PORT}\nconnect = 127.0.0.1:{BACKEND_PORT}\n"
-    for side, place, text in (("far", wan.far, far), ("near", wan.near, near)):
+    for side, namespace, text in (("far", wan.far, far), ("near", wan.near, near)):
         (folder / f"{side}.conf").write_text(text)
-        start(stack, network.at(place, ["stunnel4", f"{side}.conf"]), folder, side)
+        start(stack, network.at(namespace, ["stunnel4", f"{side}.conf"]), folder, side)
     return "127.0.0.1", ENTRY_PORT
 
 
 def culvert(keys, server_keys=""):
-    """A virtual listener of the server, near, leads to a host behind the agent, far. `keys` are the agent's, of its tunnels."""
+    """A virtual listener of the server, near, leads to a host behind the agent, far. `keys` are lines of the agent's
+    [[server]], `server_keys` of the server's [tunnel]."""
 
     def start_pair(stack, folder, wan):
-        credentials = lambda name: f'certificate = "{folder.parent}/{name}.crt"\nprivate_key = "{folder.parent}/{name}.key"'
+        def credentials(name):
+            return f'certificate = "{folder.parent}/{name}.crt"\nprivate_key = "{folder.parent}/{name}.key"'
+
         server = f"""
 [tunnel]
 listen = "{network.NEAR}:{TUNNEL_PORT}"
@@ -82,18 +89,18 @@ ca = "{folder.parent}/ca.crt"
 virtual = "far:80"
 internal = "127.0.0.1:{BACKEND_PORT}"
 """
-        for side, place, text in (("server", wan.near, server), ("agent", wan.far, agent)):
+        for side, namespace, text in (("server", wan.near, server), ("agent", wan.far, agent)):
             rest = f'[admin]\nsocket = "{side}.sock"\n[metrics]\nlisten = "off"\n'
             (folder / f"{side}.toml").write_text(text + rest)
             program = peers.ROOT / f"build/release/{side}/culvert-{side}"
-            start(stack, network.at(place, [program, "--config", f"{side}.toml"]), folder, side)
+            start(stack, network.at(namespace, [program, "--config", f"{side}.toml"]), folder, side)
         return "127.0.0.1", ENTRY_PORT
 
     return start_pair
 
 
 def culvert_with(tunnels):
-    """So many, under the congestion control that the system has."""
+    """With a fixed number of tunnels, and the system's congestion control."""
     system = 'congestion_control = "system"'
     return culvert(f"tunnels_min = {tunnels}\ntunnels_max = {tunnels}\n{system}", system)
 
@@ -103,29 +110,31 @@ PEERS |= {f"culvert, {count} tunnel{'s' * (count > 1)}": culvert_with(count) for
 
 
 def tunnels_of(folder):
-    """How many the agent has, or None where there is no agent."""
+    """How many tunnels the agent has; None if there is no agent."""
     if not (folder / "agent.sock").exists():
         return None
     command = [peers.ROOT / "build/release/agent/culvert-agent", "status", "--json", "--config", "agent.toml"]
-    status = json.loads(subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=20).stdout)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=20)
+    status = json.loads(done.stdout)
     return sum(server["tunnels_up"] for server in status["servers"])
 
 
-def await_answer(place, address, folder):
+def await_answer(namespace, address, folder):
     limit = time.monotonic() + START_SECONDS_MAX
     while True:
         try:
-            with network.inside(place):
+            with network.inside(namespace):
                 return load.request_times(address, time.monotonic() + 0.3)
         except OSError as error:
             if time.monotonic() > limit:
-                logs = "\n".join(f"{log.name}: {log.read_text(errors='replace')[-600:]}" for log in folder.glob("*.log"))
+                logs = "\n".join(f"{log.name}: {log.read_text(errors='replace')[-600:]}"
+                                 for log in folder.glob("*.log"))
                 raise SystemExit(f"bench: {folder.name} does not answer: {error}\n{logs}") from error
             time.sleep(0.1)
 
 
 def measure(setting, congestion_control, peer, folder, arguments):
-    """One cell: a fresh network, fresh processes."""
+    """Measures one cell of a table in a fresh network, with fresh processes."""
     folder.mkdir()
     with contextlib.ExitStack() as stack:
         wan = stack.enter_context(network.Network(EMULATOR, congestion_control, **setting.network))
@@ -133,13 +142,13 @@ def measure(setting, congestion_control, peer, folder, arguments):
         address = PEERS[peer](stack, folder, wan)
         await_answer(wan.near, address, folder)
         time.sleep(arguments.settle)
-        command = ["/usr/bin/python3", load.__file__, "run", *address, "--streams", setting.streams, "--warm-up", arguments.warm_up,
-                   "--seconds", arguments.seconds, *["--requests"] * setting.requests]
+        command = ["/usr/bin/python3", load.__file__, "run", *address, "--streams", setting.streams, "--warm-up",
+                   arguments.warm_up, "--seconds", arguments.seconds, *["--requests"] * setting.requests]
         done = subprocess.run(network.at(wan.near, command), capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             raise SystemExit(f"bench: {peer} failed in setting {setting.name}:\n{done.stdout}{done.stderr}")
-        return {"setting": setting.name, "congestion_control": congestion_control, "peer": peer, "tunnels": tunnels_of(folder),
-                **json.loads(done.stdout)}
+        return {"setting": setting.name, "congestion_control": congestion_control, "peer": peer,
+                "tunnels": tunnels_of(folder), **json.loads(done.stdout)}
 
 
 def summarise(rows):
@@ -147,19 +156,20 @@ def summarise(rows):
     cells = collections.defaultdict(list)
     for row in rows:
         cells[row["setting"], row["peer"], row["congestion_control"]].append(row)
-    return {cell: {key: statistics.median(row[key] for row in mine) for key in ("bytes_per_second", "p50_ms") if key in mine[0]}
-            for cell, mine in cells.items()}
+    return {cell: {key: statistics.median(row[key] for row in mine)
+                   for key in ("bytes_per_second", "p50_ms") if key in mine[0]} for cell, mine in cells.items()}
 
 
 def table(summary):
-    """One table for each setting: MB/s and the request's p50, for each congestion control."""
+    """A table for each setting: MB/s and the request's p50, for each congestion control."""
     text = []
     for setting in SETTINGS:
         mine = {cell[1:]: value for cell, value in summary.items() if cell[0] == setting.name}
         controls = [each for each in CONGESTION_CONTROLS if any(control == each for _, control in mine)]
         if not mine:
             continue
-        heads = [f"{control}{what}" for control in controls for what in (", MB/s", ", request p50")[:1 + setting.requests]]
+        figures = (", MB/s", ", request p50")[:1 + setting.requests]
+        heads = [f"{control}{figure}" for control in controls for figure in figures]
         text += [f"{setting.name}) **{setting.text}**" + ", and a small request beside" * setting.requests, "",
                  f"| peer | {' | '.join(heads)} |", "|---|" + "--:|" * len(heads)]
         for peer in dict.fromkeys(peer for peer, _ in mine):
@@ -178,34 +188,40 @@ def insert(text, path):
     before, _, rest = path.read_text().partition(MARKERS[0])
     _, found, after = rest.partition(MARKERS[1])
     if not found:
-        raise SystemExit(f"bench: {path} has no place for the table, between {MARKERS[0]} and {MARKERS[1]}")
+        raise SystemExit(f"bench: {path} does not contain the markers {MARKERS[0]} and {MARKERS[1]} around the tables")
     path.write_text(f"{before}{MARKERS[0]}\n{text}\n{MARKERS[1]}{after}")
 
 
 def names(known):
     def chosen(text):
         if unknown := set(text.split("+")) - set(known):
-            raise argparse.ArgumentTypeError(f"{unknown.pop()} is none of: {'+'.join(known)}")
+            raise argparse.ArgumentTypeError(f"there is no {unknown.pop()!r}; choose from: {'+'.join(known)}")
         return text.split("+")
     return chosen
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="scripts/bench --wan", description="Measures bulk and small requests over an emulated "
-                                     "wide area network. As root. About a quarter of an hour.")
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench --wan", description="Measures bulk and small requests over an emulated wide area network. "
+        "Must run as root. Takes about a quarter of an hour.")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=8, help="of each measurement")
-    parser.add_argument("--warm-up", type=float, default=4, help="seconds before it")
+    parser.add_argument("--warm-up", type=float, default=4, help="seconds of load before each measurement")
     parser.add_argument("--settle", type=float, default=1, help="seconds from the first answer to the load")
-    parser.add_argument("--settings", type=names([each.name for each in SETTINGS]), default=[each.name for each in SETTINGS])
-    parser.add_argument("--congestion", type=names(CONGESTION_CONTROLS), default=CONGESTION_CONTROLS)
-    parser.add_argument("--peers", type=names(PEERS), default=list(PEERS), help="several are joined by +")
-    parser.add_argument("--json", metavar="FILE", help="every figure of every round")
-    parser.add_argument("--document", metavar="FILE", help=f"replace what stands between {' and '.join(MARKERS)} in it by the tables")
+    settings = [each.name for each in SETTINGS]
+    parser.add_argument("--settings", type=names(settings), default=settings, help="join several by +")
+    parser.add_argument("--congestion", type=names(CONGESTION_CONTROLS), default=CONGESTION_CONTROLS,
+                        help="join several by +")
+    parser.add_argument("--peers", type=names(PEERS), default=list(PEERS), help="join several by +")
+    parser.add_argument("--json", metavar="FILE", help="write every figure of every round")
+    parser.add_argument("--document", metavar="FILE", help=f"write the tables between {' and '.join(MARKERS)} in it; "
+                        f"refused unless the load average is below {machine.LOAD_AVERAGE_LIMIT}")
     arguments = parser.parse_args()
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # What was started is ended then, too.
-    about, rows = machine(), []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes started here are ended, too
+    about, rows = machine.describe(), []
+    if arguments.document:
+        machine.require_quiet(about, arguments.document)
     with tempfile.TemporaryDirectory(prefix="culvert-wan-") as name:
         folder = pathlib.Path(name)
         peers.make_certificates(folder)
@@ -213,7 +229,8 @@ def main():
             for setting in [each for each in SETTINGS if each.name in arguments.settings]:
                 for control in arguments.congestion:
                     for peer in arguments.peers:
-                        row = {"round": number, **measure(setting, control, peer, folder / f"cell-{len(rows)}", arguments)}
+                        figures = measure(setting, control, peer, folder / f"cell-{len(rows)}", arguments)
+                        row = {"round": number, **figures}
                         rows.append(row)
                         print(json.dumps(row), file=sys.stderr, flush=True)
     tables = table(summarise(rows))

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the server's work spreads over its workers: bulk from four agents with one worker and with two, by turns. `scripts/bench
---workers`. Two cores that also carry agents and load cannot show twice the throughput; what they show is that two workers
-cost no more CPU per byte than one, and share the work."""
+"""Checks how the server's work spreads over its workers, for `scripts/bench --workers`: bulk from four agents with one
+worker and with two, by turns. Two cores that also carry agents and load cannot show twice the throughput; they show
+that two workers cost no more CPU per byte than one, and share the work."""
 
 import json
 import os
 import pathlib
 import statistics
 import subprocess
-import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
-
-from culvert import BUILD, Agent, Case, Program, free_port  # noqa: E402
+from tests.harness.case import Case
+from tests.harness.culvert_program import Agent
+from tests.harness.environment import BUILD
+from tests.harness.ports import free_port
+from tests.harness.program import Program
 
 LOAD = BUILD / "tests/bench/load"
 AGENTS = 4
@@ -40,7 +41,7 @@ class Workers(Case):
         self.assertGreaterEqual(share, 0.4)
 
     def measure(self, workers, backend):
-        """CPU seconds of the server per GB, and what each of its workers spent."""
+        """Returns the CPU seconds of the server per GB, and those of each of its workers."""
         pair = self.pair()
         pair.server.tables["limits"] = {"workers": workers}
         ports = [pair.to_cloud(backend)]

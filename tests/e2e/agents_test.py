@@ -1,10 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an agent reaches its servers: through a proxy, several of them, and each account for itself."""
+"""How an agent reaches its servers: through a forward proxy, several servers, and accounts and locations kept apart."""
 
-import certificates
-from backends import Squid, echo, serve, silent_port
-from culvert import Agent, Case, Pair, Server, wait_until
-from conversations import closes, echoes
+from tests.harness import certificates
+from tests.harness.case import Case
+from tests.harness.culvert_program import CONFIGURATION, Agent, Server
+from tests.harness.echo_client import assert_echoes, receive_until_closed
+from tests.harness.http_server import echo_request, http_server
+from tests.harness.pair import Pair
+from tests.harness.squid import Squid
+from tests.harness.tcp_server import echo, serve, silent_port
+from tests.harness.waiting import wait_until
+
+
+class Readiness(Case):
+    seconds = 60
+
+    def test_a_server_counts_an_agent_that_is_ready(self):
+        pair = Pair(self)
+        port = pair.to_premise(serve(self, echo))
+        channel = pair.to_cloud(serve(self, echo))
+        url = pair.proxy()
+        pair.agent.mapping("web:80", http_server(self, echo_request), "http", resource=[{"path": "/"}])
+        pair.server.start().wait_until_ready()
+        for turn in range(20):
+            pair.agent.start()
+            while not pair.agent.is_ready():  # Without a pause, to meet the first moment.
+                self.assertTrue(pair.agent.is_running())
+            with self.subTest(turn):
+                self.assertEqual(self.command("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-x", url,
+                                              "http://web/"), "200")
+                assert_echoes(self, port)
+                assert_echoes(self, channel)
+            pair.agent.stop()
 
 
 class ThroughAProxy(Case):
@@ -17,7 +44,7 @@ class ThroughAProxy(Case):
         self.pair.server.start().wait_until_ready()
         self.password = self.folder / "proxy-password"
 
-    def through(self, proxy_port, password="correct horse"):
+    def start_agent(self, proxy_port, password="correct horse"):
         self.password.write_text(password + "\n")
         self.password.chmod(0o600)
         self.pair.agent.tables["server"][0].update(proxy=f"http://127.0.0.1:{proxy_port}", proxy_user="culvert",
@@ -26,45 +53,64 @@ class ThroughAProxy(Case):
 
     def test_the_tunnel_passes_squid_with_basic_authentication(self):
         squid = Squid(self, self.pair.server.port)
-        self.through(squid.port).wait_until_ready()
-        echoes(self, self.port)
-        wait_until(lambda: f"CONNECT 127.0.0.1:{self.pair.server.port}" in squid.access_log.read_text() or squid.program.stop() == 0, 10)
+        self.start_agent(squid.port).wait_until_ready()
+        assert_echoes(self, self.port)
+        wait_until(lambda: f"CONNECT 127.0.0.1:{self.pair.server.port}" in squid.access_log.read_text()
+                   or squid.program.stop() == 0, 10)
 
-    def test_a_wrong_password_is_told_apart(self):
+    def test_a_wrong_password_has_its_own_code(self):
         squid = Squid(self, self.pair.server.port)
-        agent = self.through(squid.port, "wrong")
+        agent = self.start_agent(squid.port, "wrong")
         agent.wait_for_output("proxy.authentication_required")
         self.assertIn("proxy.authentication_required", str(agent.status()))
         self.assertNotIn("wrong\n", agent.output().replace("wrong password", ""))
-        # The file is read at each dial, so the right password needs no restart.
+        # The file is read at each dial, so a corrected password needs no restart.
         self.password.write_text("correct horse\n")
         agent.wait_until_ready(30)
-        echoes(self, self.port)
+        assert_echoes(self, self.port)
 
-    def test_a_forbidden_target_is_told_apart(self):
-        agent = self.through(Squid(self, allowed_port=1).port)
+    def test_a_proxy_without_basic_has_its_own_code_and_its_schemes_are_named(self):
+        agent = self.start_agent(Squid(self, self.pair.server.port, logins=("negotiate", "ntlm")).port)
+        agent.wait_for_output("proxy.no_common_scheme")
+        status = str(agent.status())
+        self.assertIn("a login by Negotiate, NTLM (407), and Culvert speaks Basic only", status)
+
+    def test_a_password_that_is_not_plain_text_is_refused_at_load(self):
+        agent = self.start_agent(1)
+        for text, flaw in (("\ufeffcorrect horse\n".encode(), "byte order mark"),
+                           ("correct horse\n".encode("utf-16"), "UTF-16")):
+            self.password.write_bytes(text)
+            status, output = agent.check()
+            self.assertEqual(status, CONFIGURATION, output)
+            self.assertIn(f"proxy_password_file: {self.password} ", output)
+            self.assertIn(flaw, output)
+            self.assertNotIn("horse", output)
+
+    def test_a_forbidden_target_has_its_own_code(self):
+        agent = self.start_agent(Squid(self, allowed_port=1).port)
         agent.wait_for_output("proxy.forbidden")
         self.assertIn("proxy.forbidden", str(agent.status()))
 
-    def test_a_silent_proxy_is_told_apart(self):
-        agent = self.through(silent_port(self))
+    def test_a_silent_proxy_has_its_own_code(self):
+        agent = self.start_agent(silent_port(self))
         agent.wait_for_output("proxy.timed_out", seconds=40)
 
-    def test_an_unreachable_proxy_is_told_apart(self):
-        agent = self.through(1)
+    def test_an_unreachable_proxy_has_its_own_code(self):
+        agent = self.start_agent(1)
         agent.wait_for_output("proxy.unreachable")
 
-    def test_no_proxy_names_what_is_dialled_directly(self):
+    def test_addresses_in_no_proxy_are_dialled_directly(self):
         self.pair.agent.tables["server"][0]["no_proxy"] = ["127.0.0.0/8"]
-        self.through(1).wait_until_ready()
-        echoes(self, self.port)
+        self.start_agent(1).wait_until_ready()
+        assert_echoes(self, self.port)
 
 
 class TwoAccounts(Case):
     seconds = 15
 
     def test_neither_server_sees_the_mappings_of_the_other(self):
-        """One agent, account acme on server one and beta on server two; both ask for the same virtual host and service."""
+        """One agent with account acme at server one and beta at server two, which both use the same virtual host and
+        service."""
         agent = Agent(self)
         servers, channels, listeners = {}, {}, {}
         for account in ("acme", "beta"):
@@ -81,10 +127,11 @@ class TwoAccounts(Case):
             server.start().wait_until_ready()
         agent.start().wait_until_ready()
         for account in servers:
-            self.assertEqual(closes(channels[account]), f"cloud of {account}".encode())
+            self.assertEqual(receive_until_closed(channels[account]), f"cloud of {account}".encode())
             for other in servers:
                 expected = f"premise of {account}".encode() if account == other else b""
-                self.assertEqual(closes(listeners[account, other]), expected, f"{other}-erp:443 asked at the server of {account}")
+                self.assertEqual(receive_until_closed(listeners[account, other]), expected,
+                                 f"{other}-erp:443 asked at the server of {account}")
 
     def test_an_account_cannot_reach_the_services_of_another_on_the_same_server(self):
         pair = self.pair()
@@ -92,8 +139,8 @@ class TwoAccounts(Case):
         pair.server.service("secret", serve(self, lambda c: c.sendall(b"beta")), "beta")
         theirs = pair.agent.channel(pair.server.port, "secret")
         pair.start()
-        self.assertEqual([closes(mine), closes(theirs)], [b"acme", b""])
-        # And the refusal does not tell whether such a service exists.
+        self.assertEqual([receive_until_closed(mine), receive_until_closed(theirs)], [b"acme", b""])
+        # The refusal does not reveal whether such a service exists.
         self.assertNotIn("beta", pair.agent.output())
 
 
@@ -107,7 +154,7 @@ class Locations(Case):
         theirs = other.channel(pair.server.port, "web")
         pair.start()
         other.start().wait_until_ready()
-        self.assertEqual([closes(port), closes(theirs)], [b"", b"plant"])
+        self.assertEqual([receive_until_closed(port), receive_until_closed(theirs)], [b"", b"plant"])
 
     def test_a_virtual_listener_leads_to_its_location_only(self):
         pair = self.pair()
@@ -118,4 +165,4 @@ class Locations(Case):
         plant = pair.server.listener("erp:443", location="plant-1")
         pair.start()
         other.start().wait_until_ready()
-        self.assertEqual([closes(default), closes(plant)], [b"default", b"plant"])
+        self.assertEqual([receive_until_closed(default), receive_until_closed(plant)], [b"default", b"plant"])

@@ -1,40 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bodies through the HTTP proxy: large ones at a bounded price, slow readers, events, and every way to break off."""
+"""Bodies through the HTTP proxy: large ones in bounded memory, slow readers, events, and every way to break off."""
 
 import pathlib
-import re
 import socket
 import statistics
 import subprocess
 import time
 import urllib.parse
 
-from backends import receive_all, reset, serve
-from culvert import Case, SCALE
+from tests.harness.case import Case
+from tests.harness.environment import SCALE
+from tests.harness.process_usage import PeakGrowth
+from tests.harness.sockets import receive_all, reset
+from tests.harness.tcp_server import serve
+from tests.harness.waiting import wait_until
 
 GIBIBYTE = 1 << 30
 LARGE, MEDIUM = int(2 * GIBIBYTE * SCALE), int(GIBIBYTE / 4 * SCALE)
 GROWTH_KIB_MAX = 8 << 10
 BLOCK = 1 << 18
-# Bytes at an offset are those of a pattern that repeats after a prime number of them: no mix-up of frames leaves it as it is.
+# The bytes repeat after a prime number of them, so that frames in a wrong order always change the content.
 PERIOD = 1_000_003
 PATTERN = (pathlib.Path("/dev/urandom").open("rb").read(PERIOD) * 2)[:PERIOD + BLOCK]
 
 
 def pattern(offset, size):
-    """`size` of at most BLOCK bytes."""
+    """The bytes at `offset`; `size` is at most BLOCK."""
     start = offset % PERIOD
     return PATTERN[start:start + size]
 
 
 def pour(size, sink):
-    """The pattern's first bytes into `sink`, block by block."""
+    """Writes the first `size` bytes of the pattern to `sink`, block by block."""
     for offset in range(0, size, BLOCK):
         sink(pattern(offset, min(BLOCK, size - offset)))
 
 
 def compare(source):
-    """(bytes that `source`, which reads at most so many, gave until its end; whether they were the pattern)."""
+    """Reads `source(most)` to its end: (number of bytes, whether they are the pattern)."""
     offset, right = 0, True
     while data := source(BLOCK):
         right &= data == pattern(offset, len(data))
@@ -43,30 +46,11 @@ def compare(source):
 
 
 def read_head(file):
-    """The lines of a head; none when the connection has ended."""
+    """The lines of a head; an empty list if the connection has ended."""
     lines = []
     while line := file.readline().rstrip():
         lines.append(line.decode())
     return lines
-
-
-class Peak:
-    """By how many KiB the programs' memory grew at most inside the `with`."""
-
-    def __init__(self, *programs):
-        self.folders, self.before, self.kib = [pathlib.Path("/proc", str(p.process.pid)) for p in programs], [], []
-
-    def read(self, key):
-        return [int(re.search(rf"^{key}:\s+(\d+)", (folder / "status").read_text(), re.M)[1]) for folder in self.folders]
-
-    def __enter__(self):
-        for folder in self.folders:
-            (folder / "clear_refs").write_text("5")  # From here on the kernel notes the peak anew.
-        self.before = self.read("VmRSS")
-        return self
-
-    def __exit__(self, *_):
-        self.kib = [peak - before for peak, before in zip(self.read("VmHWM"), self.before)]
 
 
 class Bodies(Case):
@@ -80,7 +64,8 @@ class Bodies(Case):
         return socket.create_connection((self.where.hostname, self.where.port), timeout=20)
 
     def curl(self, *arguments, **keywords):
-        return subprocess.Popen(["curl", "-sS", "--fail-with-body", "-x", self.proxy, "--max-time", "50", *map(str, arguments)],
+        return subprocess.Popen(["curl", "-sS", "--fail-with-body", "-x", self.proxy, "--max-time", "50",
+                                 *map(str, arguments)],
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, **keywords)
 
     def finish(self, client, status=0):
@@ -90,7 +75,7 @@ class Bodies(Case):
 
 
 class LargeBodies(Bodies):
-    alone = True  # measures memory, and would slow down whoever runs beside it
+    alone = True  # It measures memory, and would slow down a test beside it.
     seconds = 40
 
     def test_two_gibibytes_pass_each_way_and_leave_no_more_than_their_window(self):
@@ -106,23 +91,24 @@ class LargeBodies(Bodies):
         pair = self.start()
         pair.agent.web("big:80", serve(self, self.converse))
         pair.start()
-        for reads_first in (0, MEDIUM // 2):  # the window of the second has grown before it stands still
-            with self.subTest(reads_first=reads_first), Peak(pair.server, pair.agent) as peak, self.client() as slow:
+        for reads_first in (0, MEDIUM // 2):  # The window of the second has grown before it stalls.
+            with self.subTest(reads_first=reads_first), PeakGrowth(pair.server,
+                                                                   pair.agent) as peak, self.client() as slow:
                 slow.sendall(f"GET http://big/length/{LARGE} HTTP/1.1\r\nHost: big\r\n\r\n".encode())
                 while reads_first > 0:
                     reads_first -= len(slow.recv(BLOCK))
                 self.read_slowly(slow)
-            self.judge("slow reader", peak)
+            self.check_growth("slow reader", peak)
 
     def test_a_slow_back_end_holds_no_more_of_a_fast_upload_than_its_window(self):
         pair = self.start()
         pair.agent.web("slow:80", serve(self, self.read_slowly))
         pair.start()
-        with Peak(pair.server, pair.agent) as peak, self.assertRaises(BrokenPipeError):
+        with PeakGrowth(pair.server, pair.agent) as peak, self.assertRaises(BrokenPipeError):
             client = self.curl("-T", "-", "http://slow/", stdin=subprocess.PIPE)
             self.addCleanup(client.communicate)
             pour(LARGE, client.stdin.write)
-        self.judge("slow back end", peak)
+        self.check_growth("slow back end", peak)
 
     @staticmethod
     def read_slowly(connection):
@@ -133,11 +119,11 @@ class LargeBodies(Bodies):
 
     def transfer(self, name, carry, *arguments):
         began = time.monotonic()
-        with Peak(self.pair_.server, self.pair_.agent) as peak:
+        with PeakGrowth(self.pair_.server, self.pair_.agent) as peak:
             carry(*arguments)
-        self.judge(f"{name}, {arguments[-1] / 1e6 / (time.monotonic() - began):.0f} MB/s", peak)
+        self.check_growth(f"{name}, {arguments[-1] / 1e6 / (time.monotonic() - began):.0f} MB/s", peak)
 
-    def judge(self, name, peak):
+    def check_growth(self, name, peak):
         print(f"note: {name}: the server grew by {peak.kib[0]} KiB, the agent by {peak.kib[1]}")
         if SCALE == 1:
             self.assertLess(max(peak.kib), GROWTH_KIB_MAX, name)
@@ -159,7 +145,7 @@ class LargeBodies(Bodies):
 
     @staticmethod
     def converse(connection):
-        """The back end: pours what GET asks for, by length or in chunks; compares what PUT brings."""
+        """The back end: GET receives the pattern by length or in chunks; PUT is compared with the pattern."""
         file = connection.makefile("rb", buffering=BLOCK)
         while lines := read_head(file):
             method, path, _ = lines[0].split()
@@ -207,9 +193,10 @@ class Events(Bodies):
     count = 100
 
     def test_each_server_sent_event_arrives_at_once(self):
-        def tell(connection):
+        def send_events(connection):
             connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+            connection.sendall(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
             for _ in range(self.count):
                 text = b"data: %f\n\n" % time.monotonic()
                 connection.sendall(b"%x\r\n%s\r\n" % (len(text), text))
@@ -217,7 +204,7 @@ class Events(Bodies):
             connection.sendall(b"0\r\n\r\n")
 
         pair = self.start()
-        pair.agent.web("sse:80", serve(self, tell))
+        pair.agent.web("sse:80", serve(self, send_events))
         pair.start()
         delays, rest = [], b""
         with self.client() as client:
@@ -229,28 +216,31 @@ class Events(Bodies):
                 rest += data
                 delays += [now - float(line[6:]) for line in data.split(b"\n") if line.startswith(b"data: ")]
         self.assertEqual(len(delays), self.count)
-        print(f"note: {self.count} events took {1e3 * statistics.median(delays):.2f} ms in the middle, {1e3 * max(delays):.1f} ms at most")
+        print(f"note: {self.count} events took {1e3 * statistics.median(delays):.2f} ms (median), "
+              f"{1e3 * max(delays):.1f} ms at most")
         self.assertLess(max(delays), 0.05 / SCALE)
 
 
 class BrokenOff(Bodies):
-    """A back end that stops in the middle, or answers before it was asked to the end."""
+    """A back end that stops in the middle, or answers before the end of the request."""
 
     seconds = 20
     ends = {
-        # name -> (what the back end sends before it closes, what curl says: 18 a part, 56 a reset, 22 a status of 400 or above)
+        # name -> (bytes that the back end sends before it closes, exit statuses of curl: 18 partial, 56 reset, 22
+        # status >= 400)
         "length": (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 50_000, {18, 56}),
         "length, at once": (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", {18, 56}),
         "length, all but one": (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + b"x" * 99, {18, 56}),
         "chunks, in one": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n" + b"x" * 50_000, {18, 56}),
         "chunks, between two": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", {18, 56}),
-        "chunks, before the last line": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n", {18, 56}),
+        "chunks, before the last line": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+                                         {18, 56}),
         "half a head": (b"HTTP/1.1 200 OK\r\nContent-Le", {22}),
         "nothing": (b"", {22}),
         "interim only": (b"HTTP/1.1 103 Early Hints\r\n\r\n", {22}),
     }
 
-    def test_a_back_end_that_closes_in_the_middle_never_makes_a_short_success(self):
+    def test_a_back_end_that_closes_in_the_middle_is_never_a_short_success(self):
         pair = self.start()
         for index, (said, _) in enumerate(self.ends.values()):
             for way, close in (("fin", lambda c: None), ("rst", reset)):
@@ -271,7 +261,7 @@ class BrokenOff(Bodies):
         def conversation(connection):
             connection.recv(65536)
             connection.sendall(text)
-            time.sleep(0.02)  # so that a reset does not overtake it
+            time.sleep(0.02)  # so that a reset does not overtake the text
             close(connection)
         return conversation
 
@@ -291,7 +281,7 @@ class BrokenOff(Bodies):
                     client.communicate(timeout=60)
                     self.assertIn(client.returncode, (18, 56), "a reset is not the end of a body")
 
-    def test_an_answer_that_comes_before_the_request_is_over_reaches_the_client(self):
+    def test_an_answer_before_the_end_of_the_request_reaches_the_client(self):
         said = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 9\r\nConnection: close\r\n\r\ntoo large"
 
         def refuse(connection):
@@ -305,13 +295,14 @@ class BrokenOff(Bodies):
         with open(self.folder / "up", "wb") as file:
             file.truncate(256 << 20)
         for attempt in range(10):
-            for arguments in (["-T", self.folder / "up"], ["-T", self.folder / "up", "-H", "Transfer-Encoding: chunked"],
+            for arguments in (["-T", self.folder / "up"], ["-T", self.folder / "up", "-H",
+                                                           "Transfer-Encoding: chunked"],
                               ["-T", self.folder / "up", "-H", "Expect:"], ["-H", "Expect:", "-d", "x" * 3000]):
                 with self.subTest(attempt=attempt, arguments=arguments[2:]):
                     client = self.curl("-w", "%{http_code}", *arguments, "http://strict/")
                     self.assertEqual(self.finish(client, 22), b"too large413")
 
-    def test_a_client_that_sends_on_regardless_still_gets_the_early_answer(self):
+    def test_a_client_that_goes_on_sending_still_gets_the_early_answer(self):
         def refuse(connection):
             read_head(connection.makefile("rb", buffering=0))
             connection.sendall(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 9\r\n\r\ntoo large")
@@ -323,7 +314,7 @@ class BrokenOff(Bodies):
             with self.client() as client:
                 client.sendall(b"PUT http://strict/ HTTP/1.1\r\nHost: strict\r\nContent-Length: 100000000\r\n\r\n")
                 for _ in range(50):
-                    client.sendall(pattern(0, 100_000))  # five of a hundred million
+                    client.sendall(pattern(0, 100_000))  # 5 of 100 million bytes
                 self.assertIn(b"too large", receive_all(client))
 
     def test_a_client_that_breaks_off_leaves_no_short_request_at_the_back_end(self):
@@ -340,13 +331,13 @@ class BrokenOff(Bodies):
         pair = self.start()
         pair.agent.web("sink:80", serve(self, note))
         pair.start()
-        for framing, body in (("Content-Length: 100000", b"x" * 5000), ("Transfer-Encoding: chunked", b"5\r\nhello\r\n")):
+        for framing, body in (("Content-Length: 100000", b"x" * 5000),
+                              ("Transfer-Encoding: chunked", b"5\r\nhello\r\n")):
             for close in (reset, socket.socket.close):
                 client = self.client()
                 client.sendall(f"PUT http://sink/ HTTP/1.1\r\nHost: sink\r\n{framing}\r\n\r\n".encode() + body)
                 time.sleep(0.1)
                 close(client)
-        deadline = time.monotonic() + 10
-        while len(outcomes) < 4 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until(lambda: len(outcomes) == 4, what="four outcomes")
+
         self.assertEqual(outcomes, ["reset"] * 4)

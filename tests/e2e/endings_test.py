@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a conversation ends is part of it: half-close, close-delimited bodies and resets arrive as what they were."""
+"""How a connection ends is part of its content: half-close, bodies that end by closing, and resets arrive unchanged."""
 
 import socket
 import subprocess
 import threading
+import urllib.parse
 
-from backends import echo, receive_all, receive_exactly, reset, serve
-from conversations import closes
-from culvert import SCALE, Case
+from tests.harness.case import Case
+from tests.harness.echo_client import receive_until_closed
+from tests.harness.environment import SCALE
+from tests.harness.sockets import receive_all, receive_exactly, reset
+from tests.harness.tcp_server import echo, serve, silent_port
+from tests.harness.waiting import wait_until
 
 MIB = 1 << 20
 
@@ -16,7 +20,7 @@ class Endings(Case):
     seconds = 20
 
     def ways(self, conversation):
-        """Ports of both directions to a server that holds this conversation."""
+        """Items (direction, port), both to a server that holds this conversation."""
         backend = serve(self, conversation)
         pair = self.pair()
         ports = {"cloud": pair.to_cloud(backend), "premise": pair.to_premise(backend)}
@@ -42,7 +46,8 @@ class Endings(Case):
 
         for way, port in self.ways(count):
             with self.subTest(way):
-                answer = subprocess.run(["nc", "-N", "127.0.0.1", str(port)], input=b"x" * MIB, capture_output=True, timeout=30, check=True)
+                answer = subprocess.run(["nc", "-N", "127.0.0.1", str(port)], input=b"x" * MIB, capture_output=True,
+                                        timeout=30, check=True)
                 self.assertEqual(answer.stdout, b"%d bytes\n" % MIB)
 
     def test_a_back_end_that_half_closes_still_reads_the_rest(self):
@@ -76,7 +81,7 @@ class Endings(Case):
                     client.sendall(b"GET / HTTP/1.0\r\n\r\n")
                     with self.assertRaises(ConnectionResetError, msg="a cut-off body looked like a whole one"):
                         receive_all(client)
-                # Close-delimited, so curl has nothing but the reset to tell it.
+                # The body ends by closing, so curl notices only by the reset.
                 self.command("curl", "-s", "-o", "/dev/null", f"http://127.0.0.1:{port}/", status=56)
 
     def reset_by_client(self, wait_for_data):
@@ -100,17 +105,17 @@ class Endings(Case):
                     client.sendall(b"half a request")
                     self.assertTrue(not wait_for_data or arrived.wait(20))
                     reset(client)
-                # Before it was dialled, the back end need not hear of it at all.
+                # If the client resets before the dial, the back end may see no connection at all.
                 if done.wait(20 if wait_for_data else 1):
                     self.assertEqual(ends.pop(), "reset")
 
     def test_a_client_that_resets_is_a_reset_for_the_back_end(self):
         self.reset_by_client(wait_for_data=True)
 
-    def test_a_client_that_resets_at_once_is_no_clean_end_for_the_back_end(self):
+    def test_a_client_that_resets_at_once_is_not_a_clean_end_for_the_back_end(self):
         self.reset_by_client(wait_for_data=False)
 
-    def test_an_idle_conversation_stays_usable(self):
+    def test_an_idle_connection_stays_usable(self):
         for way, port in self.ways(echo):
             with self.subTest(way), socket.create_connection(("127.0.0.1", port), timeout=20) as client:
                 for message in (b"one", b"two"):
@@ -129,7 +134,44 @@ class Endings(Case):
         alive = pair.to_cloud(backend, "alive")
         pair.start()
         for port in (gone_cloud, gone_premise):
-            self.assertEqual(closes(port), b"")
+            self.assertEqual(receive_until_closed(port), b"")
         with socket.create_connection(("127.0.0.1", alive), timeout=10) as client:
             client.sendall(b"still here")
             self.assertEqual(receive_exactly(client, 10), b"still here")
+
+
+class Dials(Case):
+    seconds = 15
+
+    def port_with_full_backlog(self):
+        """The kernel drops each SYN to it."""
+        listening = self.enterContext(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            filler = self.enterContext(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listening.getsockname())
+        return listening.getsockname()[1]
+
+    def test_an_opener_that_leaves_ends_the_dial_of_the_other_side(self):
+        pair = self.pair()
+        full = self.port_with_full_backlog()
+        for service, host in (("web", "localhost"), ("literal", "127.0.0.1")):
+            pair.server.tables["service_mapping"].append(
+                {"account": "acme", "service_id": service, "internal_address": f"{host}:{full}"})
+        slow = {"backend_ca": pair.authority.ca, "connect_timeout": "60s"}
+        pair.agent.mapping("tls:443", silent_port(self), "tcps", **slow)
+        pair.agent.web("web:443", silent_port(self), protocol="https", **slow)
+        proxy = urllib.parse.urlsplit(pair.proxy()).port
+        ways = {"service": (pair.server, pair.agent.channel(pair.server.port, "web"), b""),
+                "address": (pair.server, pair.agent.channel(pair.server.port, "literal"), b""),
+                "mapping": (pair.agent, pair.server.listener("tls:443"), b""),
+                "address, mapping": (pair.agent, pair.to_premise(full), b""),
+                "request": (pair.agent, proxy, b"GET http://web:443/ HTTP/1.1\r\nHost: web:443\r\n\r\n")}
+        pair.start()
+        for way, (acceptor, port, text) in ways.items():
+            with self.subTest(way):
+                client = socket.create_connection(("127.0.0.1", port), timeout=10)
+                client.sendall(text)
+                wait_until(lambda: acceptor.metrics()["culvert_dials_in_flight"] == 1, 5, "the dial")
+                reset(client)
+                wait_until(lambda: acceptor.metrics()["culvert_dials_in_flight"] == 0, 5, "its end")

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A program that dies, freezes or stops: the other one notices in time, and says so to those who were connected."""
+"""A program that dies, freezes or stops: the other one notices in time, and its connections end with an error."""
 
 import signal
 import socket
 import threading
 import time
 
-from backends import echo, echo_port, receive_exactly, serve
-from conversations import echoes, goes_on, open_stream
-from culvert import Case, wait_until
+from tests.harness.case import Case
+from tests.harness.echo_client import assert_echoes, assert_still_echoes, open_echo_stream
+from tests.harness.sockets import receive_exactly
+from tests.harness.tcp_server import echo, echo_port, serve
+from tests.harness.waiting import wait_until
 
 
 def pour(connection):
@@ -26,19 +28,20 @@ class Faults(Case):
         pair.start()
         for _ in range(3):
             for port in ports:
-                echoes(self, port)
+                assert_echoes(self, port)
             pair.server.kill()
             wait_until(lambda: not pair.agent.is_ready(), 10, "the agent to see the loss")
             pair.server.start()
-            wait_until(lambda: socket.create_connection(("127.0.0.1", pair.server.port)).close() is None, 10, "the new server", every=0.005)
+            wait_until(lambda: socket.create_connection(("127.0.0.1", pair.server.port)).close() is None, 10,
+                       "the new server", every=0.005)
             listens = time.monotonic()
             wait_until(pair.agent.is_ready, 10, "the agent to be back")
             self.assertLess(time.monotonic() - listens, 2, "seconds from the server's listen to the agent's tunnel")
             pair.server.wait_until_ready()
 
-    def cut(self, pick):
-        """Kills one program under running streams. The survivor must show an error to its client and its back end; what the dead one
-        held ends as the kernel ends it."""
+    def kill(self, pick):
+        """Kills one program while streams run. The client and the back end of the survivor see an error; the kernel
+        closes the connections of the killed program."""
         ends, done = [], threading.Semaphore(0)
 
         def pour_until_cut(connection):
@@ -71,15 +74,15 @@ class Faults(Case):
             self.assertTrue(done.acquire(timeout=30), f"back ends that saw an error: {ends}")
 
     def test_a_killed_server_ends_streams_with_an_error(self):
-        self.cut(lambda pair: pair.server)
+        self.kill(lambda pair: pair.server)
 
     def test_a_killed_agent_ends_streams_with_an_error(self):
-        self.cut(lambda pair: pair.agent)
+        self.kill(lambda pair: pair.agent)
 
-    def frozen(self, pick):
+    def freeze(self, pick):
         pair = self.pair()
         backend = serve(self, pour)
-        # The port that the living program holds.
+        # The port of the program that stays alive.
         ports = {"server": pair.to_cloud(backend), "agent": pair.to_premise(backend)}
         pair.start()
         victim = pick(pair)
@@ -101,10 +104,10 @@ class Faults(Case):
             return len(client.recv(1)) == 1
 
     def test_a_frozen_server_is_declared_dead_within_fifteen_seconds(self):
-        self.frozen(lambda pair: pair.server)
+        self.freeze(lambda pair: pair.server)
 
     def test_a_frozen_agent_is_declared_dead_within_fifteen_seconds(self):
-        self.frozen(lambda pair: pair.agent)
+        self.freeze(lambda pair: pair.agent)
 
     def test_an_agent_without_its_server_keeps_trying(self):
         pair = self.pair()
@@ -113,15 +116,15 @@ class Faults(Case):
         pair.agent.wait_for_output("dial.refused")
         pair.server.start().wait_until_ready()
         pair.agent.wait_until_ready()
-        echoes(self, port)
+        assert_echoes(self, port)
 
     def test_a_graceful_stop_lets_a_running_answer_end(self):
-        """SIGTERM while a conversation runs: it may finish, new ones are not taken."""
+        """SIGTERM while a stream is open: it may finish, and no new one is accepted."""
         pair = self.pair()
         port = pair.to_cloud(serve(self, echo))
         pair.start()
-        with open_stream(self, port) as client:
+        with open_echo_stream(self, port) as client:
             pair.agent.send(signal.SIGTERM)
             wait_until(lambda: not pair.agent.is_ready(), 10, "the agent to drain")
-            goes_on(self, client)
+            assert_still_echoes(self, client)
         self.assertEqual(pair.agent.exit_status(20), 0)

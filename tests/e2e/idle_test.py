@@ -1,65 +1,64 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What it costs to stand still: an idle program, an idle agent on the server, an idle stream. Memory is judged on release builds; with
-sanitizers all must stand all the same."""
+"""The cost of being idle: of a program, of an agent at the server, of a stream. Memory is checked in release builds
+only; with sanitizers, all agents and streams must stay connected."""
 
-import re
 import selectors
 import socket
 import threading
 import time
 
-from backends import raise_descriptor_limit, reset
-from culvert import BUILD, Case, Program, SCALE, free_port, wait_until
+from tests.harness.case import Case
+from tests.harness.environment import BUILD, SCALE
+from tests.harness.ports import free_port
+from tests.harness.process_usage import memory_kib
+from tests.harness.program import Program
+from tests.harness.sockets import raise_descriptor_limit, reset
+from tests.harness.waiting import wait_until
 
 MANY_AGENTS = BUILD / "tests/e2e/many_agents"
 AGENT_KIB_MAX, SERVER_KIB_MAX = 12 << 10, 16 << 10
-JUDGED = SCALE == 1
-
-
-def memory_kib(program, kind="Pss"):
-    """Pss, or with "Pss_Anon" what no library shares: how much that grows does not depend on who else runs here."""
-    with open(f"/proc/{program.process.pid}/smaps_rollup", encoding="ascii") as rollup:
-        return int(re.search(rf"^{kind}:\s+(\d+)", rollup.read(), re.MULTILINE)[1])
+CHECKED = SCALE == 1
 
 
 class IdleAgents(Case):
     alone = True
     seconds = 20
-    agents = 1000 if JUDGED else 200
+    agents = 1000 if CHECKED else 200
     tunnels = 2
     per_agent_kib_max = 48
-    stand_seconds = 13  # who answers no PING is dead by then
+    idle_seconds = 13  # A peer that does not answer PING is declared dead by then.
 
-    def test_a_thousand_agents_stand_on_a_server_at_little_more_than_the_price_of_tls(self):
+    def test_a_thousand_idle_agents_cost_a_server_little_more_than_tls(self):
         raise_descriptor_limit()
         pair = self.pair()
         server = pair.server.start().wait_until_ready()
         idle = memory_kib(server)
-        # The first ones pay for what all share.
+        # The first agents include the cost of what all share.
         crowds = [self.crowd("first", server, 50)]
         before = memory_kib(server, "Pss_Anon")
         crowds.append(self.crowd("agents", server, self.agents))
         since = time.monotonic()
         bare = self.bare_connection_kib(pair.authority.folder)
-        wait_until(lambda: time.monotonic() - since > self.stand_seconds, self.stand_seconds + 1)
+        wait_until(lambda: time.monotonic() - since > self.idle_seconds, self.idle_seconds + 1)
         per_agent = (memory_kib(server, "Pss_Anon") - before) / self.agents
         self.assertEqual(server.metrics()["culvert_tunnels"], (50 + self.agents) * self.tunnels)
         for crowd in crowds:
             self.assertTrue(crowd.is_running(), crowd.output())
             crowd.kill()
-        print(f"note: an idle server takes {idle / 1024:.1f} MiB, an idle agent on it with {self.tunnels} tunnels {per_agent:.1f} KiB, "
-              f"of which bare OpenSSL {self.tunnels * bare:.1f} KiB")
-        if JUDGED:
+        print(f"note: an idle server takes {idle / 1024:.1f} MiB, an idle agent on it with {self.tunnels} tunnels "
+              f"{per_agent:.1f} KiB, of which bare OpenSSL takes {self.tunnels * bare:.1f} KiB")
+        if CHECKED:
             self.assertLess(idle, SERVER_KIB_MAX)
             self.assertLess(per_agent, max(self.per_agent_kib_max, 1.2 * self.tunnels * bare))
 
     def crowd(self, name, server, agents):
-        crowd = Program(self, name, [MANY_AGENTS, "dial", server.port, self.folder / "certificates", agents, self.tunnels]).start()
+        crowd = Program(self, name, [MANY_AGENTS, "dial", server.port, self.folder / "certificates", agents,
+                                     self.tunnels]).start()
         crowd.wait_for_output(f"READY {agents * self.tunnels}\n", 60)
         return crowd
 
     def bare_connection_kib(self, authority, connections=1000):
-        """Of a plain OpenSSL server with our settings."""
+        """Memory of one connection in a plain OpenSSL server with our settings."""
         port = free_port()
         server = Program(self, "accept", [MANY_AGENTS, "accept", port, authority]).start().wait_for_port(port)
         crowds, sizes = [], []
@@ -76,7 +75,7 @@ class IdleAgents(Case):
 class IdleStreams(Case):
     alone = True
     seconds = 15
-    streams = 9000 if JUDGED else 1000
+    streams = 9000 if CHECKED else 1000
     opened_together = 64
 
     def test_an_idle_stream_takes_less_than_a_kibibyte_in_each_program(self):
@@ -91,22 +90,24 @@ class IdleStreams(Case):
         clients = self.open(port, 50)
         before = {name: memory_kib(program, "Pss_Anon") for name, program in programs.items()}
         clients += self.open(port, streams - 50)
-        grown = {name: (memory_kib(program, "Pss_Anon") - before[name]) / (streams - 50) for name, program in programs.items()}
+        grown = {name: (memory_kib(program, "Pss_Anon") - before[name]) / (streams - 50)
+                 for name, program in programs.items()}
         self.assertEqual(pair.agent.gauges()["culvert_relays"], streams)
         for client in clients:
             reset(client)  # leaves no TIME_WAIT behind
-        print(f"note: an idle agent takes {idle['agent'] / 1024:.1f} MiB; {streams} idle streams take {grown['server']:.2f} KiB each in the "
-              f"server, {grown['agent']:.2f} in the agent")
-        if JUDGED:
+        print(f"note: an idle agent takes {idle['agent'] / 1024:.1f} MiB; {streams} idle streams take "
+              f"{grown['server']:.2f} KiB each in the server, {grown['agent']:.2f} in the agent")
+        if CHECKED:
             self.assertLess(idle["agent"], AGENT_KIB_MAX)
             self.assertLess(idle["server"], SERVER_KIB_MAX)
             self.assertLess(max(grown.values()), 1, grown)
 
     def open(self, port, count):
-        """Streams that stand from end to end: a byte went there and back."""
+        """Opens streams; each has carried a byte to the back end and back."""
         clients = []
         while len(clients) < count:
-            batch = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(min(self.opened_together, count - len(clients)))]
+            batch = [socket.create_connection(("127.0.0.1", port), timeout=20)
+                     for _ in range(min(self.opened_together, count - len(clients)))]
             for client in batch:
                 client.sendall(b"x")
             for client in batch:
@@ -115,7 +116,7 @@ class IdleStreams(Case):
         return clients
 
     def echo_of_many(self):
-        """One thread for all connections; returns the port."""
+        """An echo server with one thread for all connections. Returns the port."""
         listening, events = socket.create_server(("127.0.0.1", free_port()), backlog=4096), selectors.DefaultSelector()
         events.register(listening, selectors.EVENT_READ)
         stop, stopped = socket.socketpair()

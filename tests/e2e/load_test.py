@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many streams, and one that stands still."""
+"""Many streams at once, and one that stalls."""
 
 import asyncio
 import hashlib
@@ -9,9 +9,11 @@ import statistics
 import threading
 import time
 
-from backends import echo, raise_descriptor_limit, receive_exactly, serve
-from culvert import Case, wait_until
-from conversations import echoes
+from tests.harness.case import Case
+from tests.harness.echo_client import assert_echoes
+from tests.harness.sockets import raise_descriptor_limit, receive_exactly
+from tests.harness.tcp_server import echo, serve
+from tests.harness.waiting import wait_until
 
 STREAMS = 2000
 
@@ -20,7 +22,7 @@ class ManyStreams(Case):
     seconds = 60
 
     def test_two_thousand_streams_at_once_lose_and_mix_up_nothing(self):
-        """All are open at the same time before the first one ends; each compares a checksum of bytes of its own."""
+        """All are open before the first one ends. Each compares the checksum of its own bytes."""
         descriptors = raise_descriptor_limit()
         if descriptors < 3 * STREAMS + 500:
             self.skipTest(f"{descriptors} descriptors are allowed here, {3 * STREAMS + 500} are needed (ulimit -Hn)")
@@ -57,7 +59,7 @@ class ManyStreams(Case):
             async with limit:
                 reader, writer = await asyncio.open_connection("127.0.0.1", ways[index % 2])
                 writer.write(len(data).to_bytes(4, "big") + data[:1])
-                # The first byte came back, so this stream stands from end to end.
+                # The first byte came back, so this stream is open from end to end.
                 back = await reader.readexactly(1)
             opened += 1
             if opened == STREAMS:
@@ -71,7 +73,7 @@ class ManyStreams(Case):
                 wrong += 1
             writer.close()
 
-        limit = asyncio.Semaphore(200)  # connections under way at once; fewer than dials_max
+        limit = asyncio.Semaphore(200)  # connections being opened at once; fewer than dials_max
         results = await asyncio.wait_for(asyncio.gather(*(one(i) for i in range(STREAMS)), return_exceptions=True), 240)
         errors = [repr(r) for r in results if isinstance(r, BaseException)]
         self.assertEqual((len(errors), wrong), (0, 0), errors[:5])
@@ -79,19 +81,19 @@ class ManyStreams(Case):
 
 
 class StalledReader(Case):
-    """One reader stops; the others on the same tunnel must not feel it."""
+    """One reader stops reading; this must not slow down the others on the same tunnel."""
 
     alone = True
     seconds = 30
     window_bytes_max = 16 << 20
-    # What the kernels at both ends may hold beside the window: their send and receive buffers.
+    # In addition to the window: the send and receive buffers of the kernels at both ends.
     kernel_bytes_max = 24 << 20
 
     def test_it_holds_its_window_and_others_keep_their_speed(self):
         sent = [0]
 
         def pour(connection):
-            """Sends zeros until the client goes, and counts."""
+            """Sends zeros until the client closes; counts them if the client asks for it."""
             mine = connection.recv(1) == b"s"
             block = bytes(1 << 18)
             while True:
@@ -104,8 +106,8 @@ class StalledReader(Case):
         pair.start()
         for port in ports:
             sent[0] = 0
-            self.speed(port)  # so that windows have grown and files are in memory
-            # Interleaved, so that a machine that gets slower meanwhile does not decide.
+            self.speed(port)  # so that windows have grown
+            # Interleaved, so that a machine that becomes slower affects both.
             before, during = [], []
             while len(during) < 5 or self.ratio(before, during) < 0.9 and len(during) < 15:
                 before.append(self.speed(port))
@@ -114,11 +116,14 @@ class StalledReader(Case):
                     receive_exactly(stalled, 1 << 20)
                     self.wait_until_stalled(sent)
                     during.append(self.speed(port))
-                    self.assertLess(sent[0], self.window_bytes_max + self.kernel_bytes_max, "bytes that the stalled stream took")
+                    self.assertLess(sent[0], self.window_bytes_max + self.kernel_bytes_max,
+                                    "bytes that the stalled stream took")
                 sent[0] = 0
-            # More samples while in doubt: other load on the machine evens out, a stream that is held up does not.
+            # Takes more samples while the ratio is too low: other load on the machine evens out, a stream that is
+            # slowed down does not.
             ratio = self.ratio(before, during)
-            print(f"note: with a stalled stream the other has {ratio:.0%} of its speed ({statistics.median(during) / 1e6:.0f} MB/s)")
+            print(f"note: beside a stalled stream the other has {ratio:.0%} of its speed "
+                  f"({statistics.median(during) / 1e6:.0f} MB/s)")
             self.assertGreaterEqual(ratio, 0.9, f"before {before}, during {during}")
 
     @staticmethod
@@ -126,7 +131,8 @@ class StalledReader(Case):
         return statistics.median(during) / statistics.median(before)
 
     def speed(self, port):
-        # Long enough on every build that a tenth of the speed is more than the scheduler's whims; the start does not count.
+        # Long enough on every build that a tenth of the speed exceeds the noise of the scheduler; the start is not
+        # measured.
         amount = 256 << 20
         with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
             client.sendall(b"f")
@@ -140,18 +146,18 @@ class StalledReader(Case):
     def wait_until_stalled(self, sent):
         last, since = -1, time.monotonic()
 
-        def stands_still():
+        def has_stalled():
             nonlocal last, since
             if sent[0] != last:
                 last, since = sent[0], time.monotonic()
             return time.monotonic() - since > 0.5
-        wait_until(stands_still, 30, "the stalled stream to stand still")
+        wait_until(has_stalled, 30, "the stream to stall")
 
 
 class ShortStreams(Case):
     seconds = 15
 
-    def test_connections_that_come_and_go_leave_nothing_behind(self):
+    def test_short_connections_leave_nothing_behind(self):
         pair = self.pair()
         ports = [pair.to_cloud(port := serve(self, echo)), pair.to_premise(port)]
         pair.start()
@@ -160,7 +166,7 @@ class ShortStreams(Case):
         def churn(port):
             try:
                 for _ in range(50):
-                    echoes(self, port)
+                    assert_echoes(self, port)
             except Exception as fault:  # pylint: disable=broad-except
                 faults.append(repr(fault))
 

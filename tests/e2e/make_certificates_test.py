@@ -1,6 +1,5 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What scripts/make-certificates makes, as openssl sees it, and what it refuses."""
+"""scripts/make-certificates: its certificates, checked with openssl, and what it refuses."""
 
 import os
 import pathlib
@@ -10,24 +9,21 @@ import subprocess
 import tempfile
 import unittest
 
-SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "make-certificates"
+from tests.harness.commands import openssl, openssl_bytes
+from tests.harness.environment import ROOT
+
+SCRIPT = ROOT / "scripts/make-certificates"
 SECONDS_MAX = 30
 
 
 def run(*arguments, cwd=None):
-    return subprocess.run([str(a) for a in arguments], cwd=cwd, capture_output=True, text=True, timeout=SECONDS_MAX)
-
-
-def openssl(*arguments):
-    done = run("openssl", *arguments)
-    if done.returncode != 0:
-        raise AssertionError(f"openssl {arguments}: {done.stderr}")
-    return done.stdout
+    return subprocess.run([str(a) for a in arguments], cwd=cwd, capture_output=True, text=True, timeout=SECONDS_MAX,
+                          check=False)
 
 
 class MakeCertificatesTest(unittest.TestCase):
     def setUp(self):
-        holder = tempfile.TemporaryDirectory(prefix="culvert certificates ")  # Blanks in the path on purpose.
+        holder = tempfile.TemporaryDirectory(prefix="culvert certificates ")  # The path has spaces on purpose.
         self.addCleanup(holder.cleanup)
         self.base = pathlib.Path(holder.name)
         self.ca = self.base / "the ca"
@@ -38,7 +34,7 @@ class MakeCertificatesTest(unittest.TestCase):
         return done.stdout
 
     def refused(self, status, *arguments):
-        """Refused with one plain line, and without a trace."""
+        """It is refused with one line, and leaves no file. Returns the line."""
         before = self.files()
         done = run(SCRIPT, *arguments, cwd=self.base)
         self.assertEqual(done.returncode, status, f"{arguments}: {done.stdout}{done.stderr}")
@@ -61,7 +57,7 @@ class MakeCertificatesTest(unittest.TestCase):
                 *more)
 
     def foreign_request(self, *extensions, kind="rsa:2048", subject="/CN=one"):
-        """agent.csr as somebody else's tool would make it."""
+        """Makes agent.csr with another tool."""
         more = [word for extension in extensions for word in ("-addext", extension)]
         openssl("req", "-new", "-newkey", kind, "-nodes", "-keyout", self.base / "k", "-out", self.base / "agent.csr",
                 "-subj", subject, *more)
@@ -87,7 +83,7 @@ class MakeCertificatesTest(unittest.TestCase):
     def assert_private(self, path):
         self.assertEqual(stat.S_IMODE(os.stat(self.base / path).st_mode), 0o600, path)
 
-    # What comes out.
+    # --- certificates
 
     def test_ca_is_an_authority_for_ten_years(self):
         self.make("ca", self.ca, "--name", "Plant CA (2026)")
@@ -110,7 +106,7 @@ class MakeCertificatesTest(unittest.TestCase):
         self.days_left(certificate, 397)
         self.assert_private(self.ca / "server.key")
 
-    def test_second_server_goes_elsewhere(self):
+    def test_second_server_needs_another_folder(self):
         self.make_ca()
         self.make("server", self.ca, "a.example")
         self.make("server", self.ca, "b.example", "--out", "second server", "--days", "7")
@@ -134,7 +130,7 @@ class MakeCertificatesTest(unittest.TestCase):
         self.assertEqual(self.extension("agent.crt", "subjectAltName"),
                          ["URI:spiffe://test.example/account/acme/agent/one"])
 
-    def test_agent_certificate_is_for_the_key_that_never_left(self):
+    def test_agent_certificate_is_for_the_key_of_the_request(self):
         self.make_ca()
         self.make_request()
         self.assert_private("agent.key")
@@ -170,11 +166,11 @@ class MakeCertificatesTest(unittest.TestCase):
         self.make("server", "--", "-ca", "a.example")
         self.assertTrue((self.base / "-ca" / "server.crt").exists())
 
-    def test_help_is_an_answer(self):
+    def test_help_exits_with_success(self):
         for arguments in (["--help"], ["ca", "--help"], ["agent", "-h"]):
             self.assertTrue(self.make(*arguments).startswith("Usage:"), arguments)
 
-    # What is refused.
+    # --- refusals
 
     def test_nothing_is_overwritten(self):
         self.make_ca()
@@ -198,7 +194,7 @@ class MakeCertificatesTest(unittest.TestCase):
         (self.base / "agent.crt").symlink_to(self.base / "elsewhere")
         self.refused(1, *self.agent())
 
-    def test_wrong_use(self):
+    def test_usage_errors(self):
         self.make_ca()
         self.make_request()
         for arguments in ([], ["frobnicate"], ["ca"], ["ca", "a", "b"], ["ca", "x", "--days", "0"],
@@ -227,7 +223,7 @@ class MakeCertificatesTest(unittest.TestCase):
                     "1.2.3", "ä.example", "a" * 64 + ".example", "a\nb"):
             self.refused(2, "server", self.ca, bad)
 
-    def test_requests_that_contradict_or_are_none(self):
+    def test_requests_that_contradict_or_are_not_requests(self):
         self.make_ca()
         for asked in ("URI:spiffe://test.example/account/acme/agent/two", "DNS:one.example",
                       "URI:spiffe://test.example/account/acme/agent/one,DNS:a"):
@@ -236,7 +232,7 @@ class MakeCertificatesTest(unittest.TestCase):
         self.refused(1, *self.agent(csr="missing.csr"))
         self.refused(1, *self.agent(csr=self.ca / "ca.crt"))
 
-    def test_request_that_agrees_is_taken(self):
+    def test_request_that_agrees_is_accepted(self):
         self.make_ca()
         self.foreign_request("subjectAltName=URI:spiffe://test.example/account/acme/agent/one")
         self.make(*self.agent())
@@ -244,7 +240,7 @@ class MakeCertificatesTest(unittest.TestCase):
     def test_request_whose_signature_is_not_its_own(self):
         self.make_ca()
         self.make_request()
-        der = bytearray(run_binary("openssl", "req", "-in", self.base / "agent.csr", "-outform", "DER"))
+        der = bytearray(openssl_bytes("req", "-in", self.base / "agent.csr", "-outform", "DER"))
         der[-1] ^= 1
         (self.base / "bad.der").write_bytes(der)
         openssl("req", "-inform", "DER", "-in", self.base / "bad.der", "-out", self.base / "bad.csr")
@@ -261,10 +257,6 @@ class MakeCertificatesTest(unittest.TestCase):
     def test_destination_that_cannot_be_written(self):
         self.make_ca()
         self.refused(1, "server", self.ca, "a.example", "--out", "no/such/place")
-
-
-def run_binary(*arguments):
-    return subprocess.run([str(a) for a in arguments], capture_output=True, check=True, timeout=SECONDS_MAX).stdout
 
 
 if __name__ == "__main__":

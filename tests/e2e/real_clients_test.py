@@ -1,17 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients that people use, unchanged, through the HTTP proxy and the SOCKS 5 proxy to real back ends."""
+"""Common clients, unmodified, through the HTTP proxy and the SOCKS5 proxy to real back ends."""
 
 import hashlib
 import json
+import re
 import subprocess
-import os
 
 import requests
 
-import certificates
-from backends import Postgres, echo_port, make_file, nginx, node_packages, sha256, slapd
-from culvert import ACCOUNT, ROOT, Case
-from on_premise import RESOURCES, SECRET, WEB, OnPremise
+from tests.harness import certificates
+from tests.harness.back_ends.ftp import ftp_server
+from tests.harness.back_ends.ldap import slapd
+from tests.harness.back_ends.node import NODE_FOLDER, node_packages
+from tests.harness.back_ends.postgres import Postgres
+from tests.harness.back_ends.web_servers import nginx
+from tests.harness.case import Case
+from tests.harness.culvert_program import ACCOUNT
+from tests.harness.environment import ROOT
+from tests.harness.files import make_file, sha256
+from tests.harness.private_network import SECRET, WEB, PrivateNetwork
+from tests.harness.tcp_server import echo_port
 
 MIB = 1 << 20
 
@@ -21,13 +29,13 @@ class CurlAndWget(Case):
 
     def setUp(self):
         super().setUp()
-        self.premise = OnPremise(self)
-        self.digest = self.premise.file("big", 20 * MIB)
-        self.premise.start()
+        self.network = PrivateNetwork(self)
+        self.digest = self.network.file("big", 20 * MIB)
+        self.network.start()
 
-    def test_curl_by_each_of_its_ways(self):
+    def test_curl_in_each_of_its_ways(self):
         down = self.folder / "down"
-        for way, options in self.premise.curl_options().items():
+        for way, options in self.network.curl_options().items():
             curl = ["curl", "-sS", "--max-time", 20, *options]
             with self.subTest(way):
                 for name in ("nginx", "apache"):
@@ -41,22 +49,25 @@ class CurlAndWget(Case):
                 for name in WEB:
                     problem = json.loads(self.command(*curl, f"http://{name}/closed"))
                     self.assertEqual((problem["status"], problem["code"]), (403, "request.not_exposed"))
-        self.command("curl", "-sS", "--socks5-hostname", self.premise.socks, "-U", f"{ACCOUNT}:wrong", "http://nginx/open/big", status=97)
-        # Bytes that nobody could judge get no way to a mapping of HTTP.
-        self.assertIn("wrong version", self.command("curl", "-sS", "-x", self.premise.proxy, "https://nginx:80/open/big", status=35))
+        self.command("curl", "-sS", "--socks5-hostname", self.network.socks, "-U", f"{ACCOUNT}:wrong",
+                     "http://nginx/open/big", status=97)
+        # Bytes that cannot be checked do not reach an HTTP mapping.
+        self.assertIn("wrong version", self.command("curl", "-sS", "-x", self.network.proxy,
+                                                    "https://nginx:80/open/big", status=35))
 
-    def test_wget_goes_on_where_it_was_cut_off(self):
-        wget = ["wget", "-q", "--tries=1", "--timeout=20", "-e", "use_proxy=yes", "-e", f"http_proxy={self.premise.proxy}", "-O"]
+    def test_wget_continues_where_it_was_cut_off(self):
+        wget = ["wget", "-q", "--tries=1", "--timeout=20", "-e", "use_proxy=yes", "-e",
+                f"http_proxy={self.network.proxy}", "-O"]
         down = self.folder / "down"
         for name in ("nginx", "apache"):
             with self.subTest(name):
                 with open(self.folder / "www/open/big", "rb") as source:
                     down.write_bytes(source.read(7 * MIB + 1))
-                before = self.premise.pair.agent.metrics()["culvert_stream_bytes_total"]
+                before = self.network.pair.agent.metrics()["culvert_stream_bytes_total"]
                 self.command(*wget, down, "-c", f"http://{name}/open/big")
                 self.assertEqual(sha256(down), self.digest)
-                # The rest was sent, and nothing but the rest.
-                self.assertLess(self.premise.pair.agent.metrics()["culvert_stream_bytes_total"] - before, 14 * MIB)
+                # Only the rest was sent.
+                self.assertLess(self.network.pair.agent.metrics()["culvert_stream_bytes_total"] - before, 14 * MIB)
         seen = json.loads(self.command(*wget, "-", "--post-file", down, "http://node/open/post"))
         self.assertEqual((seen["method"], seen["sha256"]), ("POST", self.digest))
         self.command(*wget, "-", "http://nginx/closed", status=8)
@@ -64,42 +75,46 @@ class CurlAndWget(Case):
 
 class PythonRequests(Case):
     def test_a_session_by_the_http_proxy_and_by_socks(self):
-        premise = OnPremise(self)
-        digest = premise.file("big", 8 * MIB)
-        premise.start()
-        for proxy in (premise.proxy, f"socks5h://{premise.socks}", f"socks5h://{ACCOUNT}:{SECRET}@{premise.socks}"):
+        network = PrivateNetwork(self)
+        digest = network.file("big", 8 * MIB)
+        network.start()
+        for proxy in (network.proxy, f"socks5h://{network.socks}", f"socks5h://{ACCOUNT}:{SECRET}@{network.socks}"):
             with self.subTest(proxy), requests.Session() as session:
                 session.trust_env = False
                 session.proxies = {"http": proxy}
                 for _ in range(3):
                     for name in ("nginx", "apache"):
-                        self.assertEqual(hashlib.sha256(session.get(f"http://{name}/open/big", timeout=20).content).hexdigest(), digest)
+                        self.assertEqual(hashlib.sha256(session.get(f"http://{name}/open/big",
+                                                                    timeout=20).content).hexdigest(), digest)
                 with open(self.folder / "www/open/big", "rb") as source:
                     pieces = iter(lambda: source.read(99_999), b"")
                     seen = session.post("http://node/open/x", data=pieces, params={"a": "b c"}, timeout=20).json()
-                self.assertEqual((seen["path"], seen["sha256"], seen["fields"]["transfer-encoding"]), ("/open/x?a=b+c", digest, "chunked"))
+                self.assertEqual((seen["path"], seen["sha256"], seen["fields"]["transfer-encoding"]),
+                                 ("/open/x?a=b+c", digest, "chunked"))
                 self.assertEqual(session.get("http://node/closed", timeout=20).status_code, 403)
                 self.assertEqual(session.get("http://nginx/open/none", timeout=20).status_code, 404)
 
 
 class NodeAndJava(Case):
-    """They ask for HTTPS, too: opaque bytes to a back end that the client itself checks."""
+    """They also use HTTPS: opaque bytes to a back end that the client verifies."""
 
     seconds = 20
     DOWN = ["http://nginx/open/big", "http://apache/open/big", "https://tls/open/big"]
 
     def setUp(self):
         super().setUp()
-        self.premise = OnPremise(self)
-        self.digest = self.premise.file("big", 8 * MIB)
+        self.network = PrivateNetwork(self)
+        self.digest = self.network.file("big", 8 * MIB)
         self.authority = certificates.Authority(self.folder / "backend")
-        self.premise.pair.agent.mapping("tls:443", nginx(self, self.authority.server("tls", file="tls"), name="nginx-tls"))
-        self.premise.start()
+        self.network.pair.agent.mapping("tls:443", nginx(self, self.authority.server("tls", file="tls"),
+                                                         name="nginx-tls"))
+        self.network.start()
 
     def node(self, part):
-        task = {"proxy": self.premise.proxy, "socks": f"socks5h://{ACCOUNT}:{SECRET}@{self.premise.socks}",
+        task = {"proxy": self.network.proxy, "socks": f"socks5h://{ACCOUNT}:{SECRET}@{self.network.socks}",
                 "ca": self.authority.ca.read_text(), "file": str(self.folder / "www/open/big")}
-        return json.loads(self.command("/usr/bin/node", ROOT / "tests/e2e/node/client.js", part, json.dumps(task), env=node_packages()))
+        return json.loads(self.command("/usr/bin/node", NODE_FOLDER / "client.js", part, json.dumps(task),
+                                       env=node_packages()))
 
     def test_undici_and_its_proxy_agent(self):
         said = self.node("undici")
@@ -115,7 +130,8 @@ class NodeAndJava(Case):
         said = self.node("ws")
         for way in ("absolute form", "CONNECT", "SOCKS5"):
             with self.subTest(way):
-                self.assertEqual(said[way], {"sizes": [0, 1, 125, 126, 65535, 65536, 4 * MIB], "text": "grüße", "pong": "ping",
+                self.assertEqual(said[way], {"sizes": [0, 1, 125, 126, 65535, 65536, 4 * MIB], "text": "grüße",
+                                             "pong": "ping",
                                              "closed": [4001, "enough"], "not allowed": 403})
         node = next(program for program in self.programs if program.name == "node")
         self.assertEqual(node.output().count("closed 4001 enough"), 3)
@@ -126,13 +142,14 @@ class NodeAndJava(Case):
                      "-file", self.authority.ca)
         said = self.command("/usr/bin/java", "-XX:TieredStopAtLevel=1", f"-Djavax.net.ssl.trustStore={trust}",
                             "-Djavax.net.ssl.trustStorePassword=changeit", ROOT / "tests/e2e/java/Client.java",
-                            self.premise.proxy.rpartition(":")[2], self.folder / "www/open/big")
+                            self.network.proxy.rpartition(":")[2], self.folder / "www/open/big")
         self.assertEqual(said.splitlines(), [
-            *(f"{uri} 200 {self.digest}" for uri in self.DOWN), f"up 200 {self.digest}", "closed 403", "many 300", "socket echo of 70000"])
+            *(f"{uri} 200 {self.digest}" for uri in self.DOWN), f"up 200 {self.digest}", "closed 403", "many 300",
+            "socket echo of 70000"])
 
 
 class Others(Case):
-    """What is not HTTP, through CONNECT and SOCKS 5."""
+    """Other protocols, through CONNECT and SOCKS5."""
 
     seconds = 15
 
@@ -140,7 +157,8 @@ class Others(Case):
         super().setUp()
         self.pair_ = self.pair()
         self.proxy = self.pair_.proxy().removeprefix("http://")
-        self.socks = self.pair_.socks(unauthenticated_account=ACCOUNT, consumer=[self.pair_.consumer(SECRET, ["echo:7"])])
+        self.socks = self.pair_.socks(unauthenticated_account=ACCOUNT,
+                                      consumer=[self.pair_.consumer(SECRET, ["echo:7"])])
 
     def proxychains(self, kind, *command, **keywords):
         config = self.folder / f"{kind}.conf"
@@ -157,9 +175,11 @@ class Others(Case):
         self.pair_.start()
         digest = make_file(self.folder / "bytes", 10 * MIB)
         for arguments in (["http", "--proxy", self.proxy], ["socks5", "--proxy", self.socks, "--proxy-dns", "remote"],
-                          ["socks5", "--proxy", self.socks, "--proxy-dns", "remote", "--proxy-auth", f"{ACCOUNT}:{SECRET}"]):
+                          ["socks5", "--proxy", self.socks, "--proxy-dns", "remote", "--proxy-auth",
+                           f"{ACCOUNT}:{SECRET}"]):
             ncat = ["ncat", "--proxy-type", *arguments]
-            with self.subTest(arguments), open(self.folder / "bytes", "rb") as source, open(self.folder / "back", "wb") as sink:
+            with self.subTest(arguments), open(self.folder / "bytes",
+                                               "rb") as source, open(self.folder / "back", "wb") as sink:
                 self.assertEqual(self.run_into(sink, *ncat, "echo", 7, stdin=source), 0)
                 self.assertEqual(sha256(self.folder / "back"), digest)
                 self.command(*ncat, "hidden", 7, status=1)
@@ -176,22 +196,103 @@ class Others(Case):
                 self.assertEqual(self.proxychains(kind, *psql, "-h", "db", "-c", query).strip(), answer)
                 self.proxychains(kind, *psql, "-h", "hidden", "-c", "select 1", status=2)
 
-    def test_ldapsearch_without_tls_and_where_the_agent_speaks_it(self):
+    def test_ldapsearch_without_tls_and_with_tls_by_the_agent(self):
         authority = certificates.Authority(self.folder / "directory")
         plain, tls = slapd(self, authority.server("directory.internal"))
         self.pair_.agent.mapping("directory:389", plain, "ldap")
-        self.pair_.agent.mapping("secure:389", tls, "ldaps", backend_ca=authority.ca, backend_server_name="directory.internal")
-        self.pair_.agent.mapping("wrong:389", tls, "ldaps", backend_ca=authority.ca, backend_server_name="other.internal")
+        self.pair_.agent.mapping("secure:389", tls, "ldaps", backend_ca=authority.ca,
+                                 backend_server_name="directory.internal")
+        self.pair_.agent.mapping("wrong:389", tls, "ldaps", backend_ca=authority.ca,
+                                 backend_server_name="other.internal")
         self.pair_.start()
         change = self.folder / "change.ldif"
         for number, host in enumerate(("directory", "secure")):
             uri = ["-x", "-o", "nettimeout=20", "-H", f"ldap://{host}:389"]
             with self.subTest(host):
-                text = self.proxychains("socks5", "ldapsearch", *uri, "-LLL", "-b", "dc=example", "(objectClass=person)", "description")
+                text = self.proxychains("socks5", "ldapsearch", *uri, "-LLL", "-b", "dc=example",
+                                        "(objectClass=person)", "description")
                 self.assertEqual(text.count("dn: cn=person "), 1000)
-                change.write_text(f"dn: cn=new {number},dc=example\nchangetype: add\nobjectClass: person\ncn: new {number}\nsn: new\n")
+                change.write_text(f"dn: cn=new {number},dc=example\nchangetype: add\n"
+                                  f"objectClass: person\ncn: new {number}\nsn: new\n")
                 self.proxychains("http", "ldapmodify", *uri, "-D", "cn=admin,dc=example", "-w", "secret", "-f", change)
-                text = self.proxychains("socks5", "ldapsearch", *uri, "-LLL", "-b", "dc=example", f"(cn=new {number})", "sn")
+                text = self.proxychains("socks5", "ldapsearch", *uri, "-LLL", "-b", "dc=example", f"(cn=new {number})",
+                                        "sn")
                 self.assertEqual(text.split(), ["dn:", "cn=new", f"{number},dc=example", "sn:", "new"])
         self.proxychains("socks5", "ldapsearch", "-x", "-H", "ldap://wrong:389", "-b", "dc=example", status=255)
         self.pair_.agent.wait_for_output("tls.")
+
+
+class Ftp(Case):
+    """An FTP server says at which port it expects each data connection: EPSV names the port alone, PASV an address,
+    too."""
+
+    seconds = 2
+    ADDRESS = "10.9.8.7"  # what answers to PASV name
+    IGNORING = ["--disable-epsv", "--ftp-skip-pasv-ip"]  # curl's default since 7.74
+    BELIEVING = ["--disable-epsv", "--no-ftp-skip-pasv-ip"]
+    REFUSED = {"SOCKS5": 97, "CONNECT": 56}  # curl's exit statuses
+
+    def setUp(self):
+        super().setUp()
+        pair = self.pair()
+        self.ways = {"SOCKS5": ["--socks5-hostname", pair.socks()], "CONNECT": ["-x", pair.proxy(), "-p"]}
+        self.agent = pair.agent
+        port, self.passive = ftp_server(self, self.ADDRESS)
+        ports = f"{self.passive[0]}-{self.passive[-1]}"
+        moved = f"{self.passive[0] + 100}-{self.passive[-1] + 100}"
+        for host, seen in (("ftp", ports), ("moved", moved)):
+            self.agent.mapping(f"{host}:21", port)
+            self.agent.mapping(f"{host}:{seen}", ports)
+        self.digest = make_file(self.folder / "ftp/down", 2 * MIB)
+        pair.start()
+
+    def curl(self, *arguments, status=0):
+        """curl's trace, with what was said on the control connection."""
+        return self.command("curl", "-sSv", "--max-time", 20, *arguments, status=status)
+
+    def assert_transfers(self, *options, command):
+        """Lists, fetches and uploads a file, each by one `command` and no other."""
+        here = self.folder / "here"
+        trace = self.curl(*options, "-l", "-o", here, "ftp://ftp/")
+        self.assertEqual(here.read_text().split(), ["down"])
+        trace += self.curl(*options, "-o", here, "ftp://ftp/down")
+        self.assertEqual(sha256(here), self.digest)
+        trace += self.curl(*options, "-T", here, "ftp://ftp/up")
+        self.assertEqual(sha256(self.folder / "ftp/up"), self.digest)
+        (self.folder / "ftp/up").unlink()
+        self.assertEqual(re.findall("(?m)^> (EPSV|PASV|EPRT|PORT)", trace), [command] * 3)
+
+    def assert_refused(self, name, *arguments):
+        """The control connection works, and the data connection does not."""
+        trace = self.curl(*arguments, "-o", self.folder / "here", status=self.REFUSED[name])
+        self.assertIn("< 230 Login successful", trace)
+        self.assertNotIn("> RETR", trace)
+        return trace
+
+    def test_epsv_works_with_a_range_of_ports(self):
+        for name, way in self.ways.items():
+            with self.subTest(name):
+                self.assert_transfers(*way, command="EPSV")
+
+    def test_the_cloud_side_must_see_the_ports_under_their_own_numbers(self):
+        for name, way in self.ways.items():
+            with self.subTest(name):
+                trace = self.assert_refused(name, *way, "ftp://moved/down")
+                self.assertRegex(trace, r"229 .*\(\|\|\|\d+\|\)")
+
+    def test_pasv_works_with_a_client_that_ignores_the_address(self):
+        for name, way in self.ways.items():
+            with self.subTest(name):
+                self.assert_transfers(*way, *self.IGNORING, command="PASV")
+
+    def test_pasv_with_a_client_that_believes_the_address_needs_a_mapping_of_it(self):
+        for name, way in self.ways.items():
+            with self.subTest(name):
+                trace = self.assert_refused(name, *way, *self.BELIEVING, "ftp://ftp/down")
+                self.assertIn("227 Entering passive mode (10,9,8,7,", trace)
+        ports = f"{self.passive[0]}-{self.passive[-1]}"
+        self.agent.mapping(f"{self.ADDRESS}:{ports}", ports)
+        self.agent.reload()
+        for name, way in self.ways.items():
+            with self.subTest(name):
+                self.assert_transfers(*way, *self.BELIEVING, command="PASV")

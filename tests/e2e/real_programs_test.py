@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs that people use, unchanged, through the tunnel in both directions."""
+"""Common programs, unmodified, through the tunnel in both directions."""
 
 import asyncio
 import re
@@ -7,9 +7,15 @@ import threading
 
 import websockets
 
-from backends import Postgres, Sshd, make_file, nginx, serve, sha256
-from certificates import Authority
-from culvert import SCALE, Case, free_port
+from tests.harness.back_ends.postgres import Postgres
+from tests.harness.back_ends.sshd import Sshd
+from tests.harness.back_ends.web_servers import nginx
+from tests.harness.case import Case
+from tests.harness.certificates import Authority
+from tests.harness.environment import SCALE
+from tests.harness.files import make_file, sha256
+from tests.harness.ports import free_port
+from tests.harness.tcp_server import serve
 
 GIB = int(SCALE * (1 << 30))
 
@@ -62,7 +68,8 @@ class PostgreSql(Case):
         pair.start()
 
     def psql(self, port, *arguments, **keywords):
-        return self.command("psql", "-h", "127.0.0.1", "-p", port, "-U", "postgres", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1",
+        return self.command("psql", "-h", "127.0.0.1", "-p", port, "-U", "postgres", "-X", "-q", "-A", "-t", "-v",
+                            "ON_ERROR_STOP=1",
                             *arguments, **keywords)
 
     def test_psql_moves_a_table_there_and_back(self):
@@ -73,7 +80,8 @@ class PostgreSql(Case):
                 path = self.folder / f"{way}.csv"
                 self.psql(port, "-c", f"\\copy t to '{path}' csv")
                 self.psql(port, "-c", "create table u (like t)", "-c", f"\\copy u from '{path}' csv")
-                self.assertEqual(self.psql(port, "-c", "select count(*) from (table t except table u) x", "-c", "drop table t, u").strip(), "0")
+                self.assertEqual(self.psql(port, "-c", "select count(*) from (table t except table u) x", "-c",
+                                           "drop table t, u").strip(), "0")
 
     def test_pgbench_loses_no_transaction(self):
         for way, port in self.ways.items():
@@ -94,7 +102,8 @@ class SecureShell(Case):
         super().setUp()
         self.sshd = Sshd(self)
         pair = self.pair()
-        self.ways = {"cloud": pair.to_cloud(self.sshd.port, "ssh"), "premise": pair.to_premise(self.sshd.port, "bastion:22")}
+        self.ways = {"cloud": pair.to_cloud(self.sshd.port, "ssh"),
+                     "premise": pair.to_premise(self.sshd.port, "bastion:22")}
         pair.start()
 
     def test_ssh_runs_a_command_and_scp_copies_there_and_back(self):
@@ -102,7 +111,8 @@ class SecureShell(Case):
         digest = make_file(source, GIB // 16)
         for way, port in self.ways.items():
             with self.subTest(way):
-                options, there, back = self.sshd.options(port), self.folder / f"there-{way}", self.folder / f"back-{way}"
+                options, there, back = self.sshd.options(
+                    port), self.folder / f"there-{way}", self.folder / f"back-{way}"
                 text = self.command("ssh", *options, "-p", port, self.sshd.destination, "echo hello; exit 7", status=7)
                 self.assertEqual(text.strip(), "hello")
                 self.command("scp", *options, "-P", port, source, f"{self.sshd.destination}:{there}")
@@ -119,8 +129,9 @@ class TlsBackend(Case):
         self.agent = pair.start().agent
         return port
 
-    def refused(self, port):
-        self.assertEqual(self.command("curl", "-s", f"http://127.0.0.1:{port}/hello", status=None), "", "not a byte may arrive")
+    def assert_refused(self, port):
+        self.assertEqual(self.command("curl", "-s", f"http://127.0.0.1:{port}/hello", status=None), "",
+                         "no byte may arrive")
         self.agent.wait_for_output("tls.")
 
     def test_the_agent_speaks_tls_to_the_back_end(self):
@@ -138,11 +149,11 @@ class TlsBackend(Case):
     def test_a_back_end_of_another_authority_is_refused(self):
         other = Authority(self.folder / "other")
         port = self.start(other.ca, backend_server_name="erp.internal")
-        self.refused(port)
+        self.assert_refused(port)
 
     def test_a_back_end_with_another_name_is_refused(self):
         port = self.start(self.folder / "backend/ca.pem", backend_server_name="crm.internal")
-        self.refused(port)
+        self.assert_refused(port)
 
 
 class WebSocket(Case):
@@ -151,7 +162,7 @@ class WebSocket(Case):
             async for message in connection:
                 await connection.send(message)
 
-        async def talk(port):
+        async def echo_messages(port):
             async with websockets.connect(f"ws://127.0.0.1:{port}/", max_size=1 << 24, compression=None) as client:
                 for size in (0, 1, 125, 126, 65535, 65536, 1 << 20, 4 << 20):
                     message = bytes(index * 7 & 0xff for index in range(min(size, 4096))) * max(size // 4096, 1)
@@ -165,7 +176,7 @@ class WebSocket(Case):
                 pair = self.pair()
                 ports = [pair.to_cloud(backend), pair.to_premise(backend)]
                 await asyncio.to_thread(pair.start)
-                await asyncio.gather(*(talk(port) for port in ports))
+                await asyncio.gather(*(echo_messages(port) for port in ports))
 
         asyncio.run(main())
 

@@ -1,25 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A configuration that changes under traffic, and one that must not be taken."""
+"""A configuration that changes under traffic, and one that must be refused."""
 
+import contextlib
 import hashlib
 import signal
 import socket
 import threading
 
-import certificates
-from backends import echo_port, serve
-from conversations import closes, echoes, goes_on, open_stream
-from culvert import Agent, Case, free_port, toml, wait_until
+from tests.harness import certificates
+from tests.harness.case import Case
+from tests.harness.culvert_program import CONFIGURATION, TRY_AGAIN, Agent
+from tests.harness.echo_client import assert_echoes, assert_still_echoes, open_echo_stream, receive_until_closed
+from tests.harness.ports import free_port
+from tests.harness.tcp_server import echo_port, serve
+from tests.harness.toml_text import toml
+from tests.harness.waiting import wait_until
 
 RELOADS = 20
-TRY_AGAIN, CONFIGURATION = 75, 78
-
-
 class Reload(Case):
     seconds = 30
 
     def test_a_download_runs_through_twenty_reloads(self):
-        """Other channels, mappings, listeners and both certificates change; the stream does not notice."""
+        """Other channels, mappings, listeners and both certificates change; the stream is not affected."""
         go_on = threading.Event()
 
         def pour(connection):
@@ -58,8 +60,8 @@ class Reload(Case):
                 self.renew(pair, index)
             pair.server.reload()
             pair.agent.reload()
-            echoes(self, channel)
-            echoes(self, listener)
+            assert_echoes(self, channel)
+            assert_echoes(self, listener)
         go_on.set()
         for thread in threads:
             thread.join(120)
@@ -67,7 +69,7 @@ class Reload(Case):
         self.assertEqual(len(received), 2)
 
     def renew(self, pair, index):
-        """New certificates of the same authority in new files."""
+        """Uses new certificates of the same authority, in new files."""
         server = pair.authority.server("localhost", "127.0.0.1", file=f"server-{index}")
         agent = pair.authority.agent(days=31 + index)
         pair.server.tables["tunnel"].update(certificate=server.certificate, private_key=server.private_key)
@@ -86,10 +88,10 @@ class Reload(Case):
                 self.assertEqual(status, CONFIGURATION)
                 for text in (f"{program.config.name}:{line}", "no_such_key"):
                     self.assertIn(text, said)
-                    self.assertIn(text, program.output())
-                echoes(self, port)
+                    program.wait_for_output(text)
+                assert_echoes(self, port)
                 program.reload()
-                echoes(self, port)
+                assert_echoes(self, port)
 
     def test_a_port_in_use_is_refused_and_changes_nothing(self):
         pair = self.pair()
@@ -101,12 +103,32 @@ class Reload(Case):
             status, said = pair.agent.ask("reload")
             self.assertEqual(status, TRY_AGAIN)
             self.assertIn(str(taken), said)
-            echoes(self, port)
+            assert_echoes(self, port)
         pair.agent.reload()
-        echoes(self, taken)
+        assert_echoes(self, taken)
         self.assertTrue(backend)
 
-    def test_a_metrics_port_in_use_is_told_and_the_rest_is_in_force(self):
+    def test_ports_move_to_another_address_in_one_reload(self):
+        pair = self.pair()
+        ports = [pair.to_cloud(echo_port(self)), pair.to_premise(echo_port(self))]
+        tunnel, listener = pair.server.tables["tunnel"], pair.server.tables["virtual_listener"][0]
+        channel = pair.agent.tables["channel"][0]
+        pair.start()
+        with contextlib.ExitStack() as kept:
+            streams = [kept.enter_context(open_echo_stream(self, port)) for port in ports]
+            for host in ("0.0.0.0", "127.0.0.1", "0.0.0.0"):
+                for table in (tunnel, listener, channel):
+                    table["listen"] = f"{host}:{table['listen'].rpartition(':')[2]}"
+                listener["allow_from"] = channel["allow_from"] = ["127.0.0.0/8"]
+                pair.server.reload()
+                pair.agent.reload()
+                for port, stream in zip(ports, streams):
+                    assert_echoes(self, port)
+                    assert_still_echoes(self, stream)
+        self.assertEqual(pair.agent.stop(), 0)
+        pair.agent.start().wait_until_ready()
+
+    def test_a_metrics_port_in_use_is_reported_and_the_rest_is_in_force(self):
         pair = self.pair()
         backend = echo_port(self)
         pair.start()
@@ -119,7 +141,7 @@ class Reload(Case):
             status, said = pair.server.ask("reload")
             self.assertEqual(status, TRY_AGAIN)
             self.assertIn(str(taken), said)
-            echoes(self, port)
+            assert_echoes(self, port)
         pair.server.tables["metrics"] = metrics
         pair.server.reload()
         self.assertTrue(pair.server.is_ready())
@@ -129,11 +151,11 @@ class Reload(Case):
         server.send(signal.SIGHUP)
         server.wait_for_output("info reloaded")
 
-    def test_who_asks_for_a_reload_during_a_drain_is_told(self):
+    def test_a_reload_during_a_drain_is_refused_with_the_reason(self):
         pair = self.pair()
         port = pair.to_cloud(echo_port(self))
         pair.start()
-        with open_stream(self, port):
+        with open_echo_stream(self, port):
             pair.agent.send(signal.SIGTERM)
             pair.agent.wait_for_output("info draining")
             status, said = pair.agent.ask("reload")
@@ -149,7 +171,7 @@ class Reload(Case):
         pair.server.write()
         port = pair.agent.channel(pair.server.port, "late")
         pair.agent.write()
-        wait_until(lambda: closes_echo(port), 15, "the new channel")
+        wait_until(lambda: answers_one_byte(port), 15, "the new channel")
 
     def test_a_kubernetes_volume_is_reread_when_its_link_is_swapped(self):
         """/etc/culvert/server.toml -> ..data/server.toml, ..data -> ..2026_1: only the inner link changes."""
@@ -164,10 +186,10 @@ class Reload(Case):
         (volume / "agent.toml").symlink_to("..data/agent.toml")
         agent.write = lambda: None
         agent.start().wait_until_ready()
-        echoes(self, port)
+        assert_echoes(self, port)
         second = agent.channel(pair.server.port, "late")
         self.publish(agent, "..2")
-        wait_until(lambda: closes_echo(second), 15, "the channel of the swapped file")
+        wait_until(lambda: answers_one_byte(second), 15, "the channel of the swapped file")
 
     def publish(self, program, name):
         volume = self.folder / "volume"
@@ -177,18 +199,18 @@ class Reload(Case):
         link.symlink_to(name)
         link.replace(volume / "..data")
 
-    def test_a_removed_channel_takes_no_more_connections_but_keeps_its_streams(self):
+    def test_a_removed_channel_accepts_no_connections_but_keeps_its_streams(self):
         pair = self.pair()
         port = pair.to_cloud(echo_port(self))
         pair.start()
-        with open_stream(self, port) as client:
+        with open_echo_stream(self, port) as client:
             pair.agent.tables["channel"].clear()
             pair.agent.reload()
             self.assertRaises(ConnectionRefusedError, socket.create_connection, ("127.0.0.1", port))
-            goes_on(self, client)
+            assert_still_echoes(self, client)
 
 
-def closes_echo(port):
+def answers_one_byte(port):
     with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
         client.sendall(b"x")
         return client.recv(1) == b"x"
@@ -205,48 +227,49 @@ class Denial(Case):
         pair.start()
         for port, program in zip(ports, (pair.agent, pair.server)):
             with self.subTest(program.kind):
-                self.assertEqual(closes(port, source="127.0.0.2"), b"welcome")
-                self.assertEqual(closes(port, source="127.0.0.3"), b"")
+                self.assertEqual(receive_until_closed(port, source="127.0.0.2"), b"welcome")
+                self.assertEqual(receive_until_closed(port, source="127.0.0.3"), b"")
                 program.wait_for_output("127.0.0.3")
 
     def test_allow_from_may_change_by_a_reload(self):
         pair = self.pair()
         port = pair.to_cloud(serve(self, lambda c: c.sendall(b"welcome")))
         pair.start()
-        self.assertEqual(closes(port, source="127.0.0.3"), b"welcome")
+        self.assertEqual(receive_until_closed(port, source="127.0.0.3"), b"welcome")
         pair.agent.tables["channel"][0]["allow_from"] = ["127.0.0.2/32"]
         pair.agent.reload()
-        self.assertEqual([closes(port, source="127.0.0.3"), closes(port, source="127.0.0.2")], [b"", b"welcome"])
+        self.assertEqual([receive_until_closed(port, source="127.0.0.3"),
+                          receive_until_closed(port, source="127.0.0.2")], [b"", b"welcome"])
 
-    def deny(self, key, value):
+    def check_denial(self, key, value):
         pair = self.pair()
         port = pair.to_cloud(backend := echo_port(self))
         other = another_agent(self, pair, backend)
         pair.start()
         other.start().wait_until_ready()
-        with open_stream(self, port) as client:
+        with open_echo_stream(self, port) as client:
             pair.server.tables["deny"] = {key: [value(pair)]}
             pair.server.reload()
             client.settimeout(5)
             self.assertRaises(ConnectionResetError, client.recv, 1)
         wait_until(lambda: not pair.agent.is_ready(), 5, "the denied agent to have no tunnel")
         pair.agent.wait_for_output("denied")
-        echoes(self, int(other.tables["channel"][0]["listen"].rsplit(":", 1)[1]))
-        # Taken off the list, it is back.
+        assert_echoes(self, int(other.tables["channel"][0]["listen"].rsplit(":", 1)[1]))
+        # When it is removed from the list, it comes back.
         pair.server.tables["deny"] = {}
         pair.server.reload()
         pair.agent.wait_until_ready(60)
-        echoes(self, port)
+        assert_echoes(self, port)
 
     def test_a_denied_serial_ends_live_tunnels_within_five_seconds(self):
-        self.deny("certificate_serials", lambda pair: pair.agent_credentials.serial())
+        self.check_denial("certificate_serials", lambda pair: pair.agent_credentials.serial())
 
     def test_a_denied_agent_ends_live_tunnels_within_five_seconds(self):
-        self.deny("agents", lambda pair: certificates.spiffe("acme", "one"))
+        self.check_denial("agents", lambda pair: certificates.spiffe("acme", "one"))
 
 
 def another_agent(case, pair, backend):
-    """A second agent of the same account, whom a denial of the first must not touch."""
+    """A second agent of the same account, which the denial of the first must not affect."""
     other = Agent(case, "agent-two")
     other.connect(pair.server.port, pair.authority.agent(agent="two"))
     pair.server.service("two", backend)
@@ -261,9 +284,9 @@ class Exposure(Case):
         exposed = pair.to_premise(backend, "erp:443")
         hidden = [pair.server.listener(name) for name in (f"127.0.0.1:{backend}", "erp:444", "erp.corp:443", "crm:443")]
         pair.start()
-        self.assertEqual(closes(exposed), b"welcome")
+        self.assertEqual(receive_until_closed(exposed), b"welcome")
         for port in hidden:
-            self.assertEqual(closes(port), b"")
+            self.assertEqual(receive_until_closed(port), b"")
 
     def test_a_port_range_maps_port_by_port(self):
         pair = self.pair()

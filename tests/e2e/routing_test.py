@@ -9,15 +9,17 @@ import os
 import random
 import time
 
-from backends import node_ports
-from culvert import SCALE, Agent, Case, free_port
-from tokens_test import ACCOUNT_FIELD, TRUST
+from tests.harness.back_ends.node import node_ports
+from tests.harness.case import Case
+from tests.harness.culvert_program import Agent
+from tests.harness.environment import SCALE
+from tests.harness.ports import free_port
+from tests.harness.proxy_fields import ACCOUNT_FIELD, LOCATION_FIELD, TRUST
 
-LOCATION_FIELD = "SAP-Connectivity-SCC-Location_ID"
 SEED = int(os.environ.get("CULVERT_E2E_SEED", "4"))
 REQUESTS = max(int(10_000 * SCALE), 2_000)
 CONNECTIONS = 64
-# All agents call their back ends the same.
+# All agents use the same virtual hosts.
 AGENTS = [("acme", ""), ("acme", "plant-1"), ("other", "")]
 HOSTS = ["erp", "crm", "files"]
 
@@ -27,15 +29,15 @@ class Request:
     id: int
     method: str
     host: str
-    place: tuple
+    location: tuple  # (account, location)
     body: bytes
     is_chunked: bool
 
     def text(self):
-        account, location = self.place
+        account, name = self.location
         lines = [f"{self.method} http://{self.host}/{self.id}?x HTTP/1.1", f"Host: {self.host}", f"X-Id: {self.id}",
                  f"{ACCOUNT_FIELD}: {account}"]
-        lines += [f"{LOCATION_FIELD}: {location}"] * bool(location)
+        lines += [f"{LOCATION_FIELD}: {name}"] * bool(name)
         body = self.body
         if self.is_chunked:
             lines.append("Transfer-Encoding: chunked")
@@ -63,37 +65,40 @@ async def receive(reader, method):
 class Routing(Case):
     seconds = 15
 
-    def plan(self, chance):
-        """The requests: to all nine back ends, some to what is not there."""
+    def make_requests(self, chance):
+        """The requests: to all nine back ends, and some to targets that do not exist."""
         def one(number):
             method = chance.choice(["GET", "GET", "POST", "POST", "HEAD"])
-            host, place = chance.choice(HOSTS), chance.choice(AGENTS)
+            host, location = chance.choice(HOSTS), chance.choice(AGENTS)
             if method == "GET" and chance.random() < 0.05:
-                host, place = chance.choice([("hidden", place), (host, ("other", "plant-1"))])
+                host, location = chance.choice([("hidden", location), (host, ("other", "plant-1"))])
             body = chance.randbytes(chance.choice([0, 1, 100, 5_000, 60_000])) if method == "POST" else b""
-            return Request(number, method, host, place, body, method == "POST" and chance.random() < 0.5)
+            return Request(number, method, host, location, body, method == "POST" and chance.random() < 0.5)
         return [one(number) for number in range(REQUESTS)]
 
-    def flaw(self, request, status, fields, body):
-        """What is wrong with an answer, or None."""
-        expected = 403 if request.host == "hidden" else 503 if request.place not in AGENTS else 200
+    def fault_of(self, request, status, fields, body):
+        """The fault of an answer, or None."""
+        expected = 403 if request.host == "hidden" else 503 if request.location not in AGENTS else 200
         if status != expected:
             return f"status {status}, not {expected}: {body[:200]}"
         if status != 200:
             return None if json.loads(body)["status"] == status else f"not our problem: {body}"
-        port = self.ports[*request.place, request.host]
+        port = self.ports[*request.location, request.host]
         if (fields["x-port"], fields["x-echo"]) != (str(port), str(request.id)):
             return f"{fields['x-echo']} from {fields['x-port']}, not {request.id} from {port}"
         if request.method == "HEAD":
             return None
         seen = json.loads(body)
-        said = [seen["port"], seen["fields"]["x-id"], seen["method"], seen["path"], seen["fields"]["host"], seen["sha256"]]
-        right = [port, str(request.id), request.method, f"/{request.id}?x", request.host, hashlib.sha256(request.body).hexdigest()]
+        said = [seen["port"], seen["fields"]["x-id"], seen["method"], seen["path"], seen["fields"]["host"],
+                seen["sha256"]]
+        right = [port, str(request.id), request.method, f"/{request.id}?x", request.host,
+                 hashlib.sha256(request.body).hexdigest()]
         return None if said == right else f"{said}, not {right}"
 
     async def converse(self, requests, chance):
-        """All on one connection, often several before the first is answered. Returns (right ones, flaws)."""
-        right, flaws = 0, []
+        """Sends all on one connection, often several before the first is answered. Returns (number of right answers,
+        faults)."""
+        right, faults = 0, []
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20)
         while requests:
             count = chance.choice([1, 1, 1, 2, 4])
@@ -101,17 +106,18 @@ class Routing(Case):
             writer.write(b"".join(request.text() for request in batch))
             for request in batch:
                 answer = await asyncio.wait_for(receive(reader, request.method), 20)
-                if flaw := self.flaw(request, *answer):
-                    flaws.append(f"{request.method} {request.host} {request.place}: {flaw}")
+                if fault := self.fault_of(request, *answer):
+                    faults.append(f"{request.method} {request.host} {request.location}: {fault}")
                 else:
                     right += 1
         writer.close()
-        return right, flaws
+        return right, faults
 
     def test_each_request_is_answered_by_its_own_back_end(self):
         pair = self.pair()
         self.port = free_port()
-        pair.server.tables["http_proxy"] = {"listen": f"127.0.0.1:{self.port}", "account_from": ACCOUNT_FIELD, "trust": TRUST}
+        pair.server.tables["http_proxy"] = {"listen": f"127.0.0.1:{self.port}", "account_from": ACCOUNT_FIELD,
+                                            "trust": TRUST}
         agents, self.ports = [], {}
         for number, (account, location) in enumerate(AGENTS):
             agents.append(Agent(self, f"agent{number}") if number else pair.agent)
@@ -126,7 +132,7 @@ class Routing(Case):
 
         print(f"seed {SEED}")
         chance = random.Random(SEED)
-        requests = self.plan(chance)
+        requests = self.make_requests(chance)
 
         async def run():
             return await asyncio.gather(*(self.converse(requests[number::CONNECTIONS], random.Random(chance.random()))
@@ -134,7 +140,7 @@ class Routing(Case):
 
         began = time.monotonic()
         answers = asyncio.run(run())
-        flaws = [flaw for _, some in answers for flaw in some]
-        self.assertEqual(flaws[:10], [], f"{len(flaws)} of {REQUESTS} are wrong")
+        faults = [fault for _, some in answers for fault in some]
+        self.assertEqual(faults[:10], [], f"{len(faults)} of {REQUESTS} are wrong")
         self.assertEqual(sum(right for right, _ in answers), REQUESTS)
         self.assertLess(time.monotonic() - began, 15 / min(SCALE, 1))

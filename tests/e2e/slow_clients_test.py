@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients of the HTTP proxy that take their time on purpose: they are ended, those that only wait are not, and nobody else feels it."""
+"""Clients of the HTTP proxy that are slow on purpose: they are disconnected, clients that only wait are not, and other
+clients are not affected."""
 
 import contextlib
 import http.client
@@ -12,20 +13,24 @@ import threading
 import time
 import urllib.parse
 
-from backends import make_file, nginx, raise_descriptor_limit, receive_all, receive_exactly, serve
-from culvert import Case, SCALE
+from tests.harness.back_ends.web_servers import nginx
+from tests.harness.case import Case
+from tests.harness.environment import SCALE
+from tests.harness.files import make_file
+from tests.harness.sockets import raise_descriptor_limit, receive_all, receive_exactly
+from tests.harness.tcp_server import serve
 
 SLOW_CLIENTS = 500
 GOOD_CLIENTS = 8
-GOOD_SECONDS = 20
+GOOD_SECONDS = 12
 P99_SECONDS_MAX = 0.5 / SCALE
-# Of the server's deadlines, which it judges once a second.
+# The server's deadlines, which it checks once a second.
 TOO_SLOW_SECONDS, STALL_SECONDS, LATE_SECONDS = 10, 60, 4 / SCALE
 MODES = {
-    # slowhttptest's: -d makes it send absolute-form to a proxy, -i is the pause between two pieces.
+    # Options of slowhttptest: -d sends the absolute form to a proxy, -i is the pause between two pieces.
     "headers": ["-H", "-i", "2"],
     "body": ["-B", "-t", "PUT", "-s", "8192", "-x", "10", "-i", "2"],
-    "range": ["-R", "-a", "5", "-b", "900"],  # a field that is as long as a line may be
+    "range": ["-R", "-a", "5", "-b", "900"],  # a field as long as a line may be
     "read": ["-X", "-w", "256", "-y", "512", "-n", "2", "-z", "32", "-k", "3"],
 }
 
@@ -59,21 +64,22 @@ class SlowClients(Slow):
             pair.agent.web(f"{name}:80", port, connections_max=SLOW_CLIENTS + 100)
         return pair.start()
 
-    def test_good_traffic_feels_nothing_of_slowhttptest_in_its_four_modes(self):
+    def test_slowhttptest_in_its_four_modes_does_not_affect_good_traffic(self):
         self.start_with_nginx("good", *MODES)
         for name, options in MODES.items():
             with self.subTest(mode=name):
                 target = f"http://{name}/{'large' if name in ('range', 'read') else 'up'}"
                 attack = subprocess.Popen(
-                    ["slowhttptest", *options, "-c", str(SLOW_CLIENTS), "-r", "250", "-l", str(GOOD_SECONDS - 2), "-p", "3", "-v", "1",
-                     "-u", target, "-d", self.where.netloc], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                    ["slowhttptest", *options, "-c", str(SLOW_CLIENTS), "-r", "250", "-l", str(GOOD_SECONDS - 2), "-p",
+                     "3", "-v", "1", "-u", target, "-d", self.where.netloc], stdin=subprocess.DEVNULL,
+                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
                 self.addCleanup(attack.kill)
-                self.judge(f"slowhttptest, {name}", self.good_traffic())
+                self.check_latency(f"slowhttptest, {name}", self.good_traffic())
                 output = attack.communicate(timeout=30)[0].decode(errors="replace")
-                # It asks a question of its own by the way, through the proxy too.
+                # It also sends a request of its own through the proxy.
                 self.assertRegex(output, r"service available:\S*\s+\S*YES", output[-1500:])
 
-    def test_good_traffic_feels_nothing_of_clients_that_drip_and_they_are_told_to_go(self):
+    def test_clients_that_drip_do_not_affect_good_traffic_and_get_408(self):
         self.start_with_nginx("good", "drip")
         openings = [
             b"GET http://drip/small HTTP/1.1\r\nHost: drip\r\nX-Long: ",
@@ -82,7 +88,7 @@ class SlowClients(Slow):
         ]
         outcomes, dripping = [], threading.Thread(target=lambda: outcomes.extend(self.drip(openings)))
         dripping.start()
-        self.judge("clients that drip", self.good_traffic())
+        self.check_latency("clients that drip", self.good_traffic())
         dripping.join()
         self.assertEqual(len(outcomes), SLOW_CLIENTS)
         for kind, seconds, said in outcomes:
@@ -91,7 +97,8 @@ class SlowClients(Slow):
             self.assertTrue(TOO_SLOW_SECONDS <= seconds <= TOO_SLOW_SECONDS + LATE_SECONDS, (kind, seconds))
 
     def drip(self, openings):
-        """(which opening, seconds that it was borne, what was said) of each client, which sends a byte every half second."""
+        """Yields (index of the opening, seconds until the end, answer) for each client, which sends a byte every half
+        second."""
         events, clients = selectors.DefaultSelector(), {}
         for index in range(SLOW_CLIENTS):
             client = self.client()
@@ -112,18 +119,20 @@ class SlowClients(Slow):
                     with contextlib.suppress(OSError):
                         client.send(b"x")
 
-    def judge(self, name, times):
+    def check_latency(self, name, times):
         p99 = statistics.quantiles(times, n=100)[98]
-        print(f"note: beside {name}: {len(times)} good requests, {1e3 * statistics.median(times):.2f} ms in the middle, p99 {1e3 * p99:.1f} ms")
+        print(f"note: beside {name}: {len(times)} good requests, {1e3 * statistics.median(times):.2f} ms (median), "
+              f"p99 {1e3 * p99:.1f} ms")
         self.assertLess(p99, P99_SECONDS_MAX)
 
     def good_traffic(self):
-        """Seconds of each request of some clients that keep their connections; any error is the test's."""
+        """The duration of each request, in seconds, of clients that keep their connections. No request may fail."""
         expected, times, faults = (self.folder / "www/small").read_bytes(), [], []
 
         def ask():
             try:
-                connection, until = http.client.HTTPConnection(self.where.hostname, self.where.port, timeout=10), time.monotonic() + GOOD_SECONDS
+                connection, until = http.client.HTTPConnection(self.where.hostname, self.where.port,
+                                                               timeout=10), time.monotonic() + GOOD_SECONDS
                 while time.monotonic() < until:
                     began = time.monotonic()
                     connection.request("GET", "http://good/small")
@@ -146,21 +155,21 @@ class SlowClients(Slow):
 
 
 class PatientClients(Slow):
-    """What only waits is not slow; who does not take what waits for it is."""
+    """A client that only waits is not slow; a client that does not read what is ready for it is."""
 
     seconds = 75
 
-    def test_only_those_are_ended_that_hold_something_up(self):
+    def test_only_clients_that_block_something_are_disconnected(self):
         pair = self.start()
-        pair.agent.web("sse:80", serve(self, self.say_nothing_for_long))
+        pair.agent.web("sse:80", serve(self, self.pause_between_events))
         pair.agent.web("ws:80", serve(self, self.upgrade), [{"path": "/", "upgrade": True}])
-        pair.agent.web("late:80", serve(self, self.invite_late))
+        pair.agent.web("late:80", serve(self, self.continue_late))
         pair.agent.web("huge:80", serve(self, self.pour))
         pair.agent.mapping("raw:80", serve(self, self.pour_after_silence))
         pair.start()
         outcomes = {}
         threads = [threading.Thread(target=self.note, args=[outcomes, story]) for story in (
-            self.waits_for_events, self.keeps_a_web_socket, self.waits_to_be_invited, self.sends_just_fast_enough,
+            self.waits_for_events, self.keeps_a_web_socket, self.waits_for_100_continue, self.sends_just_fast_enough,
             self.stops_reading_inside_connect, self.reads_slowly, self.stops_reading)]
         for thread in threads:
             thread.start()
@@ -168,22 +177,23 @@ class PatientClients(Slow):
             thread.join()
         for name, outcome in outcomes.items():
             with self.subTest(name):
-                self.assertEqual(outcome, "as it should")
+                self.assertEqual(outcome, "correct")
 
     @staticmethod
     def note(outcomes, story):
         try:
             story()
-            outcomes[story.__name__] = "as it should"
+            outcomes[story.__name__] = "correct"
         except Exception as fault:  # pylint: disable=broad-except
             outcomes[story.__name__] = repr(fault)
 
     # ---- back ends
 
     @staticmethod
-    def say_nothing_for_long(connection):
+    def pause_between_events(connection):
         connection.recv(65536)
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n6\r\ndata:\n\r\n")
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n6\r\ndata:\n\r\n")
         time.sleep(STALL_SECONDS + 5)
         connection.sendall(b"5\r\nlate\n\r\n0\r\n\r\n")
 
@@ -194,7 +204,7 @@ class PatientClients(Slow):
         connection.sendall(connection.recv(10))
 
     @staticmethod
-    def invite_late(connection):
+    def continue_late(connection):
         file = connection.makefile("rb")
         while file.readline().strip():
             pass
@@ -240,7 +250,7 @@ class PatientClients(Slow):
             client.sendall(b"hello")
             self.assertEqual(receive_exactly(client, 5), b"hello")
 
-    def waits_to_be_invited(self):
+    def waits_for_100_continue(self):
         with self.request("PUT", "late", "Content-Length: 5", "Expect: 100-continue") as client:
             self.assertIn(b" 100 ", client.recv(65536))
             client.sendall(b"hello")
@@ -264,8 +274,8 @@ class PatientClients(Slow):
             receive_exactly(client, 30_000_000)
 
     def reads_slowly(self):
-        """2 kB per second: in a minute far less than our kernel holds. The client's own says that it takes something whenever its
-        buffer is empty, since segments on loopback are as long as that; so the buffer is a small one."""
+        """2 kB per second: in a minute far less than our kernel buffers. The client's kernel reports progress only when
+        its buffer is empty, since segments on loopback are that long; therefore the buffer is small."""
         with self.request("GET", "huge", receive_buffer=32 << 10) as client:
             for _ in range(STALL_SECONDS + 10):
                 receive_exactly(client, 2000)
@@ -275,7 +285,7 @@ class PatientClients(Slow):
         with self.request("GET", "huge") as client:
             began = time.monotonic()
             receive_exactly(client, 10_000)
-            # What ends it is a reset: nobody must take what is there for the whole.
+            # It must end with a reset, so that no client takes a part for the whole.
             while client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
                 self.assertLess(time.monotonic() - began, STALL_SECONDS + 2 * LATE_SECONDS, "seconds without a reset")
                 time.sleep(0.1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SOCKS 5 from the cloud side to on-premise systems: with programs that speak it, and byte by byte."""
+"""SOCKS5 from the cloud side to on-premise systems: with real programs, and byte by byte."""
 
 import json
 import socket
@@ -7,24 +7,26 @@ import time
 
 import socks
 
-from backends import echo_port, receive_all, receive_exactly, reset, serve
-from culvert import Case, free_port
-from http_proxy_test import echo_request, http_server
+from tests.harness.case import Case
+from tests.harness.culvert_program import ACCOUNT
+from tests.harness.environment import ROOT
+from tests.harness.http_server import echo_request, http_server
+from tests.harness.ports import closed_port
+from tests.harness.sockets import receive_all, receive_exactly, reset
+from tests.harness.tcp_server import echo_port, serve
 
 CONNECT = b"\5\1\0\3%c%s%s"
 
 
 def connect(host, port):
+    """The request; `host` is a name, or the bytes of an address behind its type."""
+    if isinstance(host, bytes):
+        return b"\5\1\0" + host + port.to_bytes(2, "big")
     return CONNECT % (len(host), host.encode(), port.to_bytes(2, "big"))
 
 
 def login(user, secret):
     return b"\1%c%s%c%s" % (len(user), user.encode(), len(secret), secret.encode())
-
-
-def closed_port():
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        return closed.getsockname()[1]
 
 
 class Socks5(Case):
@@ -74,14 +76,54 @@ class Socks5(Case):
             with self.subTest(arguments):
                 seen = json.loads(self.curl(*arguments))
                 self.assertEqual((seen["path"], seen["fields"]["via"]), ("/open/x", "1.1 culvert"))
-        # Four requests of one connection, and each is judged by itself.
-        text = self.curl(*by_name, "-w", "%{http_code} ", "-o", "/dev/null", "--path-as-is", "http://parsed/open", "-o", "/dev/null",
-                         "http://parsed/closed", "-o", "/dev/null", "http://parsed/open/../closed", "-o", "/dev/null", "http://parsed/open/x")
-        self.assertEqual(text.split(), ["200", "403", "403", "200"])
-        # What a request calls its host changes nothing.
+        # Each of four requests on one connection is checked separately.
+        text = self.curl(*by_name, "-w", "%{http_code} ", "-o", "/dev/null", "--path-as-is", "http://parsed/open", "-o",
+                         "/dev/null", "http://parsed/closed", "-o", "/dev/null", "http://parsed/open/../closed", "-o",
+                         "/dev/null", "http://parsed/open/x")
+        self.assertEqual(text.split(), ["200", "403", "400", "200"])
+        # The Host field of a request changes nothing.
         problem = json.loads(self.curl(*by_name, "-H", "Host: raw", "http://parsed/closed"))
         self.assertEqual((problem["code"], problem["status"]), ("request.not_exposed", 403))
         self.assertIn("http.tls_client_hello", self.tls_hello("parsed", 80))
+
+    def test_an_address_is_the_same_in_each_of_its_spellings(self):
+        pair = self.pair()
+        self.proxy = pair.socks(unauthenticated_account=ACCOUNT,
+                                consumer=[pair.consumer("s3cret", ["[::ffff:10.1.2.3]:7", "[2001:DB8:0::1]:7"])])
+        pair.agent.mapping("10.1.2.3:7", echo_port(self))
+        pair.agent.mapping("[::ffff:10.1.2.4]:7", echo_port(self))
+        pair.agent.mapping("[2001:db8:0:0::1]:7", echo_port(self))
+        pair.start()
+        for host in ("10.1.2.3", "::ffff:10.1.2.3", "[::ffff:10.1.2.3]", "::FFFF:0a01:0203", "2001:db8::1",
+                     "[2001:DB8:0:0:0::1]", b"\1\12\1\2\3", b"\4" + bytes(10) + b"\xff\xff\12\1\2\3"):
+            with self.subTest(host):
+                self.assertEqual(self.code(host, 7), 0)
+                self.assertEqual(self.code(host, 7, "acme", "s3cret"), 0)
+        for host in ("10.1.2.4", "::ffff:10.1.2.4"):
+            with self.subTest(host):
+                self.assertEqual(self.code(host, 7), 0)
+                self.assertEqual(self.code(host, 7, "acme", "s3cret"), 2)
+        for host in ("010.1.2.3", "0x0a010203", "10.258", "10.1.515", "167838211", "::10.1.2.3", "[10.1.2.3]"):
+            with self.subTest(host):
+                self.assertEqual(self.code(host, 7), 2)
+
+    def test_an_empty_password_is_no_login(self):
+        pair = self.pair()
+        self.proxy = pair.socks(unauthenticated_account=ACCOUNT, consumer=[pair.consumer("s3cret", ["other:7"])])
+        pair.agent.mapping("echo:7", echo_port(self))
+        pair.agent.web("web:80", http_server(self, echo_request))
+        pair.start()
+        # Java offers methods 0 and 2, and sends the user's name with an empty password.
+        java = ["/usr/bin/java", "-XX:TieredStopAtLevel=1", ROOT / "tests/e2e/java/SocksEcho.java",
+                self.proxy.rpartition(":")[2], "echo", 7]
+        self.assertEqual(self.command(*java), "hello from Java\n")
+        self.assertEqual(json.loads(self.curl("--socks5-hostname", self.proxy, "-U", "me:", "http://web/x"))["path"],
+                         "/x")
+        self.curl("--socks5-hostname", self.proxy, "-U", "me:wrong", "http://web/x", status=97)
+        # Where a login is required, an empty password is a wrong one.
+        pair.server.tables["socks5_proxy"].pop("unauthenticated_account")
+        pair.server.reload()
+        self.curl("--socks5-hostname", self.proxy, "-U", "acme:", "http://web/x", status=97)
 
     def tls_hello(self, host, port):
         client, code = self.negotiate(host, port)
@@ -90,7 +132,7 @@ class Socks5(Case):
             client.sendall(b"\x16\3\1\2\0\1\0\1\374\3\3")
             return receive_all(client).decode()
 
-    def test_what_is_inside_stays_inside_when_the_tunnel_is_another(self):
+    def test_rules_still_hold_when_the_tunnel_is_another(self):
         pair = self.pair_ = self.pair(tunnels=1)
         self.proxy = pair.socks()
         web = http_server(self, echo_request)
@@ -105,7 +147,7 @@ class Socks5(Case):
             client.sendall(b"CONNECT parsed:80 HTTP/1.1\r\nHost: parsed:80\r\n\r\n")
             receive_exactly(client, len(b"HTTP/1.1 200 Connection established\r\n\r\n"))
             clients.append(client)
-        # Each agent's one tunnel is on a worker by chance, and the connections move to it.
+        # The agent's tunnel is on any worker, and the connections move to that worker.
         for _ in range(5):
             for client in clients:
                 for target, status in ((b"/open", b"200"), (b"/closed", b"403")):
@@ -114,7 +156,8 @@ class Socks5(Case):
                     while not head.endswith(b"\r\n\r\n"):
                         head += receive_exactly(client, 1)
                     self.assertEqual(head.split()[1], status, head)
-                    size = next(line.split()[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+                    size = next(line.split()[1]
+                                for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
                     receive_exactly(client, int(size))
             pair.agent.stop()
             pair.agent.start().wait_until_ready()
@@ -126,13 +169,14 @@ class Socks5(Case):
         pair.agent.mapping("echo:7", echo_port(self))
         pair.start()
         host, port = self.proxy.split(":")
-        client = socks.create_connection(("echo", 7), timeout=20, proxy_type=socks.SOCKS5, proxy_addr=host, proxy_port=int(port))
+        client = socks.create_connection(("echo", 7), timeout=20, proxy_type=socks.SOCKS5, proxy_addr=host,
+                                         proxy_port=int(port))
         client.sendall(b"hello" * 100_000)
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(receive_all(client), b"hello" * 100_000)
         client.close()
 
-    def test_consumers_reach_what_they_may_and_nobody_else_anything(self):
+    def test_consumers_reach_their_virtual_hosts_and_other_clients_reach_nothing(self):
         pair = self.pair()
         dead = closed_port()
         self.proxy = pair.socks(consumer=[
@@ -143,22 +187,24 @@ class Socks5(Case):
         pair.agent.mapping("dead:80", dead)
         pair.start()
         for arguments, expected in [
-                (("erp", 80, "acme", "s3cret"), 0), (("ERP.", 80, "acme/", "s3cret"), 0), (("erp", 81, "acme", "other"), 0),
-                (("erp", 81, "acme", "s3cret"), 2), (("erp", 80, "acme", "other"), 2), (("hidden", 80, "acme", "s3cret"), 2),
+                (("erp", 80, "acme", "s3cret"), 0), (("ERP.", 80, "acme/", "s3cret"), 0),
+                (("erp", 81, "acme", "other"), 0), (("erp", 81, "acme", "s3cret"), 2),
+                (("erp", 80, "acme", "other"), 2), (("hidden", 80, "acme", "s3cret"), 2),
                 (("dead", 80, "acme", "s3cret"), 5), (("erp", 81, "acme/plant-1", "other"), 3),
-                (("erp", 80, "acme", "wrong"), None), (("erp", 80, "acme/plant-1", "s3cret"), None), (("erp", 80, "nobody", "s3cret"), None)]:
+                (("erp", 80, "acme", "wrong"), None), (("erp", 80, "acme/plant-1", "s3cret"), None),
+                (("erp", 80, "nobody", "s3cret"), None)]:
             with self.subTest(arguments):
                 self.assertEqual(self.code(*arguments), expected)
         # A client that does not wait for answers.
         with self.dial() as client:
             client.sendall(b"\5\1\2" + login("acme", "s3cret") + connect("erp", 80) + b"early")
             self.assertEqual(receive_exactly(client, 19), b"\5\2\1\0\5\0\0\1\0\0\0\0\0\0early")
-        # Without a login there is no method in common.
+        # Without a login there is no common method.
         with self.dial() as client:
             client.sendall(b"\5\2\0\x80")
             self.assertEqual(receive_all(client), b"\5\xff")
         self.curl("--socks5-hostname", self.proxy, "-U", "acme:wrong", "http://erp/", status=97)
-        # The curl line above, and eleven more: nobody is listened to any more, not even with the right secret.
+        # After twelve failures (one by curl above) every login is refused, even with the right secret.
         for _ in range(11):
             self.code("erp", 80, "acme", "wrong")
         self.assertIsNone(self.code("erp", 80, "acme", "s3cret"))
@@ -190,11 +236,12 @@ class Socks5(Case):
         pair.agent.mapping("dead:80", closed_port())
         pair.agent.mapping("echo:7", echo_port(self))
         pair.start()
-        self.assertEqual([self.code(*target) for target in (("echo", 7), ("echo", 8), ("dead", 80), ("", 7), ("127.1", 7), ("echo", 0))],
+        self.assertEqual([self.code(*target) for target in (("echo", 7), ("echo", 8), ("dead", 80), ("", 7),
+                                                            ("127.1", 7), ("echo", 0))],
                          [0, 2, 5, 2, 2, 2])
         for request, code in [(b"\5\2\0\3\4echo\0\7", 7), (b"\5\3\0\1\0\0\0\0\0\0", 7), (b"\5\1\0\2echo", 8)]:
             with self.subTest(request), self.dial() as client:
-                # What follows is dropped without a reset, which might overtake the reply.
+                # The rest is discarded without a reset, which might overtake the reply.
                 client.sendall(b"\5\1\0" + request + b"more" * 1000)
                 self.assertEqual(receive_all(client), b"\5\0\5%c\0\1\0\0\0\0\0\0" % code)
         for stranger in (b"\4\1\0\7\1\2\3\4\0", b"GET / HTTP/1.1\r\n\r\n"):
@@ -226,10 +273,10 @@ class Socks5(Case):
             client.shutdown(socket.SHUT_WR)
             self.assertEqual(receive_all(client), success + b"x")
 
-    def test_many_at_once_and_some_that_go_away(self):
+    def test_many_at_once_some_of_which_reset(self):
         pair = self.start()
         pair.agent.mapping("echo:7", echo_port(self))
-        # Once the agent has seen the connection stand: before that, a reset is a refusal.
+        # Only after the agent has seen the connection open: before that, a reset is a refusal.
         pair.agent.mapping("resets:1", serve(self, lambda connection: (time.sleep(0.3), reset(connection))))
         pair.start()
         clients = []
@@ -250,7 +297,7 @@ class Socks5(Case):
         with client, self.assertRaises(ConnectionResetError):
             receive_all(client)
 
-    def test_whoever_dawdles_is_closed_after_ten_seconds(self):
+    def test_slow_handshakes_are_closed_after_ten_seconds(self):
         pair = self.start()
         pair.start()
         began, clients = time.monotonic(), [self.dial() for _ in range(3)]

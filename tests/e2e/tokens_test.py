@@ -1,25 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may use the HTTP proxy, and for which account: tokens and their issuers' keys, and what trusted clients name."""
+"""Access to the HTTP proxy, and the account: tokens and their issuers' keys, and fields of trusted clients."""
 
 import json
 import socket
 import time
 
-import certificates
-from culvert import Agent, Case, free_port, wait_until
-from http_proxy_test import echo_request, http_server
-from tokens import Issuer, Key
-
-TRUST = "every client that can connect, without a token"
-ACCOUNT_FIELD = "SAP-Connectivity-ConsumerAccount"
-SERVICE_TOKEN_FIELD = "SAP-CP-Connectivity-Service-Token"
+from tests.harness import certificates
+from tests.harness.case import Case
+from tests.harness.culvert_program import Agent
+from tests.harness.http_server import echo_request, http_server
+from tests.harness.ports import free_port
+from tests.harness.proxy_fields import ACCOUNT_FIELD, SERVICE_TOKEN_FIELD, TRUST
+from tests.harness.token_issuer import Issuer, Key
+from tests.harness.waiting import wait_until
 
 
 class Tokens(Case):
     seconds = 90
 
     def start(self, **proxy):
-        """A server whose proxy is so, with an agent each of accounts acme and other. Their back ends say whose they are."""
+        """Starts a server with this proxy, and an agent for each of the accounts acme and other. Their back ends name
+        the account."""
         pair = self.pair(tunnels=1)
         self.proxy = f"127.0.0.1:{free_port()}"
         pair.server.tables["http_proxy"] = {"listen": self.proxy, **proxy}
@@ -27,7 +28,8 @@ class Tokens(Case):
         other.connect(pair.server.port, pair.authority.agent("other", "two"), tunnels_min=1, tunnels_max=1)
         for agent in (pair.agent, other):
             def answer(*request, account=agent.name):
-                return echo_request(*request).replace(b"Content-Type:", b"X-Account: " + account.encode() + b"\r\nContent-Type:")
+                return echo_request(*request).replace(b"Content-Type:",
+                                                      b"X-Account: " + account.encode() + b"\r\nContent-Type:")
             agent.web("erp:80", http_server(self, answer))
         pair.start()
         other.start().wait_until_ready()
@@ -60,7 +62,7 @@ class Tokens(Case):
     def wait_for_keys(self, issuer):
         wait_until(lambda: self.ask(issuer.token())[0] == 200, what="the issuer's keys")
 
-    def test_the_token_says_the_account_and_every_check_its_code(self):
+    def test_the_token_names_the_account_and_every_check_has_its_code(self):
         issuer = Issuer(self)
         self.start(issuer=[issuer.settings()])
         self.wait_for_keys(issuer)
@@ -68,7 +70,7 @@ class Tokens(Case):
         self.assert_served("acme", issuer.token())
         self.assert_served("other", issuer.token(zid="other"))
         self.assert_served("acme", issuer.token(), scheme="bEARER")
-        # Neither field has a say beside the token.
+        # Beside a token, neither field has an effect.
         named = ["-H", f"{ACCOUNT_FIELD}: other", "-H", f"{SERVICE_TOKEN_FIELD}: {issuer.token(zid='other')}"]
         self.assert_served("acme", issuer.token(), *named)
         self.assertEqual(self.ask(issuer.token(zid="nobody"), *named)[:2], (503, "request.no_agent"))
@@ -88,7 +90,7 @@ class Tokens(Case):
             with self.subTest(code):
                 self.assert_refused(token, "request.token_" + code)
         self.assert_refused(issuer.token(), "request.token_malformed", scheme="Basic")
-        # It is asked for at CONNECT, too, and again at each request of a connection.
+        # CONNECT needs a token too, and so does each request on a connection.
         refused = self.command("curl", "-sS", "--proxytunnel", "-x", f"http://{self.proxy}", "http://erp/", status=56)
         self.assertIn("407", refused)
         text = self.command("curl", "-sS", "-x", f"http://{self.proxy}", "-o", "/dev/null", "-w", "%{http_code} ", "-H",
@@ -96,14 +98,15 @@ class Tokens(Case):
                             f"http://{self.proxy}", "-o", "/dev/null", "-w", "%{http_code} ", "http://erp/")
         self.assertEqual(text, "200 407 ")
 
-    def test_socks_clients_show_the_same_tokens_where_they_may(self):
+    def test_socks_clients_log_in_with_the_same_tokens_if_enabled(self):
         issuer = Issuer(self)
         port = free_port()
         server = self.start(issuer=[issuer.settings()]).server
         self.wait_for_keys(issuer)
 
         def login(token):
-            """What the SOCKS5 proxy says to the offer of method 0x80 and then to the token; and the connection."""
+            """Offers method 0x80 to the SOCKS5 proxy, then sends the token: (answer to the offer, answer to the token,
+            connection)."""
             client = socket.create_connection(("127.0.0.1", port), timeout=10)
             self.addCleanup(client.close)
             client.sendall(b"\x05\x01\x80")
@@ -125,8 +128,8 @@ class Tokens(Case):
         for account in ("other", "acme"):
             token = issuer.token(zid=account, scope=" ".join(["purchase.orders.read"] * 150))
             self.assertGreater(len(token), 4096)
-            _, verdict, client = login(token)
-            self.assertEqual(verdict, b"\x01\x00")
+            _, answer_to_token, client = login(token)
+            self.assertEqual(answer_to_token, b"\x01\x00")
             client.sendall(b"\x05\x01\x00\x03\x03erp\x00\x50")
             self.assertEqual(client.recv(10)[:2], b"\x05\x00")
             client.sendall(b"GET / HTTP/1.1\r\nHost: erp\r\nConnection: close\r\n\r\n")
@@ -155,19 +158,19 @@ class Tokens(Case):
             self.assert_refused(issuer.token(header={"alg": "RS256", "kid": "none"}), "request.token_unknown_key")
         wait_until(lambda: self.ask(issuer.token())[0] == 200, 40, "the new key", 0.5)
         self.assertEqual(issuer.asked, asked + 1)
-        # The old key is gone, and with it what was verified by it.
+        # The old key is gone, and with it the tokens that it verified.
         self.assert_refused(old, "request.token_unknown_key")
 
         issuer.mode = "slow"
         last, asked = issuer.token(), issuer.asked
         self.assert_refused(old, "request.token_unknown_key")
-        wait_until(lambda: issuer.asked > asked, 40, "a question that is not answered", 0.2)
+        wait_until(lambda: issuer.asked > asked, 40, "a request that is not answered", 0.2)
         begun = time.monotonic()
         self.assert_served("acme", last)
         self.assert_served("acme", issuer.token(jti="new"))
         self.assertLess(time.monotonic() - begun, 3)
 
-    def test_keys_come_by_https_from_a_server_that_is_proved(self):
+    def test_keys_are_fetched_by_https_from_a_verified_server(self):
         authority = certificates.Authority(self.folder / "issuers")
         issuer = Issuer(self, authority.server("localhost", file="issuer"))
         other = Issuer(self, authority.server("elsewhere", file="elsewhere"))
@@ -177,7 +180,7 @@ class Tokens(Case):
         self.wait_for_keys(issuer)
         self.assert_refused(other.token(), "request.token_keys_unavailable")
         server.wait_for_output("code=tls.wrong_name")
-        # By the system's store nobody has signed it; what is known stays known.
+        # The system's store does not know its authority; the keys fetched before stay valid.
         del server.tables["http_proxy"]["issuer"][0]["ca"]
         server.reload()
         self.assert_served("acme", issuer.token())
@@ -187,12 +190,13 @@ class Tokens(Case):
         issuer, file = Issuer(self), self.folder / "jwks.json"
         file.write_text(issuer.jwks())
         subject = "system:serviceaccount:shop:web"
-        pair = self.start(issuer=[{"issuer": issuer.name, "jwks_file": file, "audience": ["culvert"], "account": "other",
+        pair = self.start(issuer=[{"issuer": issuer.name, "jwks_file": file, "audience": ["culvert"],
+                                   "account": "other",
                                    "subjects": [subject]}])
         self.assert_served("other", issuer.token(sub=subject))
         self.assert_refused(issuer.token(sub=subject + "2"), "request.token_wrong_subject")
         self.assert_refused(issuer.token(), "request.token_wrong_subject")
-        # Another file is seen by itself, and a broken one changes nothing.
+        # A replaced file is read without a reload, and a broken one changes nothing.
         issuer.rotate()
         self.assert_refused(issuer.token(sub=subject), "request.token_unknown_key")
         file.with_suffix(".new").write_text(issuer.jwks())
@@ -203,7 +207,7 @@ class Tokens(Case):
         self.assert_served("other", issuer.token(sub=subject))
         self.assertEqual(pair.server.check()[0], 78)
 
-    def test_without_a_check_exactly_what_is_configured_names_the_account(self):
+    def test_without_tokens_only_the_configured_source_names_the_account(self):
         token = Issuer(self).token(zid="other", exp=1, iss="anybody")
         by_field, by_token = ["-H", f"{ACCOUNT_FIELD}: other"], ["-H", f"{SERVICE_TOKEN_FIELD}: {token}"]
         server = self.start(account="acme").server
@@ -214,10 +218,12 @@ class Tokens(Case):
         server.reload()
         self.assert_served("other", None, *by_field)
         self.assert_served("acme", None, "-H", f"{ACCOUNT_FIELD}: acme", *by_token)
-        for fields in ([], by_token, [*by_field, *by_field], ["-H", f"{ACCOUNT_FIELD}: a/b"], ["-H", f"{ACCOUNT_FIELD};"]):
+        for fields in ([], by_token, [*by_field, *by_field], ["-H", f"{ACCOUNT_FIELD}: a/b"],
+                       ["-H", f"{ACCOUNT_FIELD};"]):
             self.assertEqual(self.ask(None, *fields)[:2], (400, "request.no_account"), fields)
 
-        server.tables["http_proxy"] = {"listen": self.proxy, "account_from": SERVICE_TOKEN_FIELD, "account_claim": "/zid",
+        server.tables["http_proxy"] = {"listen": self.proxy, "account_from": SERVICE_TOKEN_FIELD,
+                                       "account_claim": "/zid",
                                        "trust": TRUST}
         server.reload()
         self.assert_served("other", None, *by_token)

@@ -59,7 +59,7 @@ void survives(const Outcome& outcome, const Fields& trailers) {
   HeadLimits limits;
   limits.trailer_bytes_max *= 2;
   limits.line_bytes_max += 10;
-  BodyReader reader(Transfer::chunked, 0, limits);
+  BodyReader reader(Transfer::chunked, 0, BodyReader::Padding::refused, limits);
   const Outcome again = read(reader, std::as_bytes(std::span(wire)), wire.size());
   check(again.is_complete && again.used == wire.size() && again.body == outcome.body,
         "what is sent on is the same body");
@@ -70,10 +70,13 @@ void survives(const Outcome& outcome, const Fields& trailers) {
 
 void http_chunked(std::span<const std::byte> input) {
   if (input.empty()) return;
-  const auto slice = 1 + static_cast<std::size_t>(input[0]);
+  // The highest bit: as a response's body is read.
+  const auto padding =
+      (input[0] & std::byte{0x80}) == std::byte{0} ? BodyReader::Padding::refused : BodyReader::Padding::taken;
+  const auto slice = 1 + static_cast<std::size_t>(input[0] & std::byte{0x7f});
   input = input.subspan(1);
-  BodyReader whole(Transfer::chunked, 0);
-  BodyReader sliced(Transfer::chunked, 0);
+  BodyReader whole(Transfer::chunked, 0, padding);
+  BodyReader sliced(Transfer::chunked, 0, padding);
   const Outcome outcome = read(whole, input, input.size() + 1);
   check(read(sliced, input, slice) == outcome, "the outcome does not depend on slices");
   if (!outcome.is_complete) return;

@@ -29,8 +29,8 @@ void survives(const ResponseHead& head, const Asked& asked) {
   limits.fields_max += 10;
   limits.line_bytes_max += 10;
   limits.head_bytes_max *= 2;
-  ResponseParser again(limits);
-  again.begin(asked);
+  ResponseParser again;
+  again.begin(asked, limits);
   check(again.parse(text + "rest") == Parsed::complete, "what is written can be read");
   check(again.used() == text.size(), "one head is written, and no more");
   check(again.head() == head, "what is written says what was read");

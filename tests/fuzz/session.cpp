@@ -28,7 +28,7 @@ std::vector<std::byte> greeting_for(Role role) {
   return frame;
 }
 
-/// A driver that makes any call at any time, and keeps the books that the session must agree with.
+/// A driver that makes any call at any time, and keeps its own records, which the session must agree with.
 class Driver {
  public:
   Driver(Role role, std::uint32_t seed) : role_(role), session_({.role = role, .streams_max = 50}, now_), seed_(seed) {}
@@ -37,7 +37,7 @@ class Driver {
     session_.feed(bytes, now_);
     drain();
   }
-  /// `call` chooses; nonsense ids included.
+  /// Makes the call that `chosen` selects, also with ids that never existed.
   void call(std::uint32_t chosen) {
     const StreamId id = pick();
     switch (chosen % 13) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/socks5.hpp"
+#include "server/proxy/socks5.hpp"
 
 #include <algorithm>
 #include <string>
@@ -44,7 +44,7 @@ Outcome negotiate(std::uint8_t how, std::span<const std::byte> input, std::size_
       check(outcome.target.port != 0 && parse_host(outcome.target.host) == outcome.target.host, "a canonical target");
       talk.reply(server::Socks5Reply::refused);
     }
-    outcome.said += talk.take_output();
+    outcome.said += talk.next_output();
   }
   check(outcome.said.size() <= 2 + 2 + 10, "few words");
   return outcome;

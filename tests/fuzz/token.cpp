@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/token.hpp"
+#include "server/auth/token.hpp"
 
 #include <boost/json/serialize.hpp>
 
 #include "protocol/check.hpp"
-#include "server/base64url.hpp"
+#include "server/auth/base64url.hpp"
 #include "tests/fuzz/targets.hpp"
 
 namespace culvert::fuzz {

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ground that the other tests of this folder stand on: the API server asks for rights, comes back where it was, and forgets."""
+"""What the other tests of this folder rely on: the API server checks rights, restarts with its data, and forgets old
+revisions."""
 
 import json
 import os
@@ -8,8 +9,8 @@ import unittest
 import urllib.error
 import urllib.parse
 
-import cache
-from api_server import ApiServer
+from tests.harness.kubernetes import program_cache
+from tests.harness.kubernetes.api_server import ApiServer
 
 
 def object_of(kind, name, **content):
@@ -26,7 +27,7 @@ class ApiServerTest(unittest.TestCase):
     def create(self, kind, name, **content):
         return self.server.kubectl("create", "--filename=-", input=object_of(kind, name, **content))
 
-    def test_a_service_account_may_what_its_role_allows(self):
+    def test_a_service_account_has_the_rights_of_its_role(self):
         self.create("ServiceAccount", "reader")
         self.server.kubectl("create", "role", "readers", "--verb=get,list", "--resource=configmaps")
         self.server.kubectl("create", "rolebinding", "readers", "--role=readers", "--serviceaccount=default:reader")
@@ -37,7 +38,7 @@ class ApiServerTest(unittest.TestCase):
         with self.assertRaises(AssertionError):
             self.server.token("nobody")
 
-    def test_it_comes_back_at_the_same_port_with_the_same_data(self):
+    def test_it_restarts_at_the_same_port_with_the_same_data(self):
         self.create("ConfigMap", "kept", data={"a": "b"})
         self.server.stop()
         with self.assertRaises(OSError):
@@ -49,7 +50,8 @@ class ApiServerTest(unittest.TestCase):
         for number in range(3):
             self.create("ConfigMap", f"page-{number}")
         page = json.loads(self.server.get("/api/v1/namespaces/default/configmaps?limit=1"))["metadata"]
-        rest = "/api/v1/namespaces/default/configmaps?" + urllib.parse.urlencode({"limit": 1, "continue": page["continue"]})
+        rest = "/api/v1/namespaces/default/configmaps?" + urllib.parse.urlencode({"limit": 1,
+                                                                                  "continue": page["continue"]})
         self.assertEqual(len(json.loads(self.server.get(rest))["items"]), 1)
         self.create("ConfigMap", "later")
         revision = self.server.compact()
@@ -57,22 +59,24 @@ class ApiServerTest(unittest.TestCase):
         with self.assertRaises(urllib.error.HTTPError) as gone:
             self.server.get(rest)
         self.assertEqual(gone.exception.code, 410)
-        # A watch lives on what the API server remembers, until it starts anew.
+        # A watch uses the cache of the API server, which is empty after a restart.
         self.server.stop()
         self.server.start()
-        watch = f"/api/v1/namespaces/default/configmaps?watch=1&timeoutSeconds=3&resourceVersion={page['resourceVersion']}"
+        watch = ("/api/v1/namespaces/default/configmaps?watch=1&timeoutSeconds=3"
+                 f"&resourceVersion={page['resourceVersion']}")
         event = json.loads(self.server.get(watch))
         self.assertEqual((event["type"], event["object"]["code"]), ("ERROR", 410))
 
-    def test_newer_tools_get_along_with_it(self):
-        tools = cache.newer_tools()
+    def test_newer_tools_work_with_it(self):
+        tools = program_cache.newer_tools()
         self.assertIn("kubernetes", self.server.kubectl("get", "service", "kubernetes", program=tools / "kubectl"))
-        self.assertRegex(subprocess.run([tools / "helm", "version", "--short"], capture_output=True, text=True, check=True).stdout, r"^v4\.")
+        self.assertRegex(subprocess.run([tools / "helm", "version", "--short"], capture_output=True, text=True,
+                                        check=True).stdout, r"^v4\.")
 
-    def test_the_end_leaves_nothing(self):
+    def test_close_leaves_nothing_behind(self):
         with ApiServer() as other:
             pids, folder = (other.server.pid, other.etcd.pid), other.folder
-            # Each has data of its own.
+            # Each has its own data.
             self.assertIn("No resources found", other.kubectl("get", "configmaps"))
         for pid in pids:
             with self.assertRaises(ProcessLookupError):

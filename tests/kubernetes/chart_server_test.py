@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server in the place where the chart's Deployment puts it: with the ConfigMap and the Secret as the API gives them back, in the
-kubelet's layout, with the chart's account, its token and its rights; and a change of either reaches it without a restart."""
+"""The server in the pod of the chart's Deployment: with the ConfigMap and the Secret that the API returns, in the
+kubelet's layout, with the chart's account, its token and its rights. A change of either takes effect without a
+restart."""
 
 import json
 import socket
@@ -9,17 +10,20 @@ import unittest
 import urllib.error
 import urllib.request
 
-import chart
-from api_server import wait_until
-from cluster import MAPPINGS, NAMESPACE
-from cluster_case import ACCOUNT, ClusterCase, answer_of, mapping
-from culvert import Agent, Case
-from certificates import TRUST_DOMAIN, Authority, Credentials
-from pod import Pod
+from tests.harness.case import Case
+from tests.harness.certificates import TRUST_DOMAIN, Authority, Credentials
+from tests.harness.culvert_program import ACCOUNT, Agent
+from tests.harness.kubernetes import chart
+from tests.harness.kubernetes.cluster import MAPPINGS, NAMESPACE
+from tests.harness.kubernetes.cluster_case import ClusterCase, answer_of, mapping
+from tests.harness.kubernetes.pod import Pod
+from tests.harness.waiting import wait_until
 
-VALUES = ["--set", f"config.tunnel.trust_domain={TRUST_DOMAIN}", "--set", "external.host=tunnel.example.com", "--set", "drainSeconds=5",
+VALUES = ["--set", f"config.tunnel.trust_domain={TRUST_DOMAIN}", "--set", "external.host=tunnel.example.com", "--set",
+          "drainSeconds=5",
           "--set", f"config.kubernetes.account={ACCOUNT}", "--set", f"config.http_proxy.account={ACCOUNT}",
-          "--set", "config.http_proxy.allow_from={10.232.0.0/16}", "--set", "config.on_premise_services.allow_from={10.232.0.0/16}"]
+          "--set", "config.http_proxy.allow_from={10.232.0.0/16}", "--set",
+          "config.on_premise_services.allow_from={10.232.0.0/16}"]
 
 
 def ask(stream):
@@ -35,7 +39,7 @@ def ask(stream):
 
 
 class ChartServer(ClusterCase):
-    chart_values = None  # installs all by itself
+    chart_values = None  # The test installs everything itself.
 
     def setUp(self):
         Case.setUp(self)
@@ -64,7 +68,7 @@ class ChartServer(ClusterCase):
         self.container = deployment["spec"]["template"]["spec"]["containers"][0]
 
     def probe(self, name):
-        """As the kubelet does, from the node."""
+        """Probes as the kubelet does, from the node."""
         asked = self.container[name]["httpGet"]
         (port,) = [each["containerPort"] for each in self.container["ports"] if each["name"] == asked["port"]]
         try:
@@ -72,7 +76,7 @@ class ChartServer(ClusterCase):
         except urllib.error.HTTPError as error:
             return error.code
 
-    def checks(self):
+    def assert_checks(self):
         status, said = self.pod.check()
         self.assertEqual(status, 0, said)
 
@@ -82,10 +86,11 @@ class ChartServer(ClusterCase):
         wait_until(lambda: self.probe("readinessProbe") == 200, 20, "it to be ready")
 
     def start_agent(self, *services):
-        """An agent outside; returns the channels' ports."""
+        """Starts an agent outside the cluster. Returns the ports of its channels."""
         agent = Agent(self)
         credentials = self.authority.agent()
-        agent.tables["server"].append({"address": f"{self.pod.address}:8042", "server_name": "tunnel.example.com", "ca": credentials.ca,
+        agent.tables["server"].append({"address": f"{self.pod.address}:8042", "server_name": "tunnel.example.com",
+                                       "ca": credentials.ca,
                                        "certificate": credentials.certificate, "private_key": credentials.private_key})
         channels = [agent.channel(8042, service) for service in services]
         for channel in agent.tables["channel"]:
@@ -95,7 +100,7 @@ class ChartServer(ClusterCase):
         return channels
 
     def sync(self, event):
-        """The kubelet's swap, and what the server says about it."""
+        """Swaps the volume as the kubelet does, and waits for the server's log line."""
         before = self.pod.server.output().count(event)
         self.pod.sync()
         wait_until(lambda: self.pod.server.output().count(event) > before, 10, f"{event} in the log")
@@ -103,29 +108,31 @@ class ChartServer(ClusterCase):
     def test_it_runs_with_the_charts_configuration_and_rights(self):
         self.install(*VALUES)
         self.make_pod()
-        self.checks()
+        self.assert_checks()
         self.start()
         (channel,) = self.start_agent("web")
         self.cluster.apply(mapping("sm", "one.test:80", "web"))
-        self.says(channel, "one")
+        self.assert_reaches(channel, "one")
         self.api.kubectl("wait", "--for=condition=Ready", "--timeout=20s", MAPPINGS, "sm")
         self.assertEqual(self.mapping("sm")["status"]["endpoint"], "tcp://tunnel.example.com:443/web")
         status = json.loads(self.pod.execute("status", "--json"))
         self.assertEqual([each["writes_status"] for each in status["kubernetes"]], [True])
-        lease = self.api.kubectl("get", "lease", "culvert-server", f"--namespace={NAMESPACE}", "--output=jsonpath={.spec.holderIdentity}")
+        lease = self.api.kubectl("get", "lease", "culvert-server", f"--namespace={NAMESPACE}",
+                                 "--output=jsonpath={.spec.holderIdentity}")
         self.assertEqual(lease, self.pod.name)
         self.assertEqual(self.probe("livenessProbe"), 200)
-        self.assertNotIn("kubernetes.refused", self.pod.server.output(), "it asks for nothing that its roles do not give")
+        self.assertNotIn("kubernetes.refused", self.pod.server.output(),
+                         "no request that its roles do not allow")
         self.agent.stop()
         self.assertEqual(self.pod.server.stop(), 0)
 
-    def test_a_change_reaches_it_in_place(self):
+    def test_a_change_takes_effect_without_a_restart(self):
         self.install(*VALUES)
         self.make_pod()
         self.start()
         old, new = self.start_agent("old", "new")
         self.cluster.apply(mapping("sm", "one.test:80", "old"))
-        self.says(old, "one")
+        self.assert_reaches(old, "one")
         process = self.pod.server.process.pid
         with socket.create_connection(("127.0.0.1", old), timeout=10) as stream:
             self.assertEqual(ask(stream), "one")
@@ -135,8 +142,8 @@ class ChartServer(ClusterCase):
             self.helm("upgrade", "culvert", chart.CHART, *VALUES, "--set-string", f"extraConfig={more}")
             self.assertIsNone(answer_of(new), "nothing has happened in the pod yet")
             self.sync('"event":"reloaded"')
-            self.says(new, "two", 2)
-            self.assertEqual(ask(stream), "one", "what is open lives on")
+            self.assert_reaches(new, "two", 2)
+            self.assertEqual(ask(stream), "one", "open connections stay")
 
             # The Secret.
             renewed = self.authority.server("tunnel.example.com", file="renewed")
@@ -149,20 +156,22 @@ class ChartServer(ClusterCase):
             # A mistake changes nothing.
             self.helm("upgrade", "culvert", chart.CHART, *VALUES, "--set-string", "extraConfig=nonsense = 1")
             self.sync('"event":"reload.refused"')
-            self.says(new, "two", 2)
+            self.assert_reaches(new, "two", 2)
             self.assertEqual(ask(stream), "one")
         self.assertEqual((self.pod.server.process.pid, self.pod.server.is_running()), (process, True))
         self.agent.stop()
 
     def shown_serial(self):
-        """Of the certificate that the tunnel's port shows; that of no agent of ours is needed to see it."""
-        shown = subprocess.run(["openssl", "s_client", "-connect", f"{self.pod.address}:8042", "-alpn", "culvert/1"], stdin=subprocess.DEVNULL,
+        """The serial of the certificate that the tunnel's port presents. A client sees it without a certificate of its
+        own."""
+        shown = subprocess.run(["openssl", "s_client", "-connect", f"{self.pod.address}:8042", "-alpn", "culvert/1"],
+                               stdin=subprocess.DEVNULL,
                                capture_output=True, text=True, timeout=20, check=False).stdout
         path = self.folder / "shown.pem"
         path.write_text(shown)
         return Credentials(path, None, None).serial()
 
-    def test_each_value_set_makes_a_good_configuration(self):
+    def test_each_value_set_gives_a_valid_configuration(self):
         for path in [None, *chart.VALUE_SETS]:
             with self.subTest(values=path and path.stem):
                 objects = chart.render(*(["--values", path] if path else []), "--kube-version", "1.20")
@@ -173,7 +182,7 @@ class ChartServer(ClusterCase):
                 self.cluster.apply(*needed)
                 self.make_pod(deployment)
                 try:
-                    self.checks()
+                    self.assert_checks()
                 finally:
                     self.pod.close()
                 self.api.kubectl("delete", "--filename=-", input={"apiVersion": "v1", "kind": "List", "items": needed})

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Helm chart: what it renders keeps the rules, what it refuses, and how a real API server takes its life from install to uninstall.
-No kubelet runs here; chart_server_test.py has the server in the place where a pod would be. Of foreign kinds (Istio, cert-manager, the
-Prometheus operator) only names are proven, by stubs of their custom resource definitions."""
+"""The Helm chart as Helm renders it: its objects keep the rules, and wrong values are refused."""
 
 import copy
 import json
@@ -11,28 +9,25 @@ import subprocess
 import tempfile
 import unittest
 
-import chart
-import manifest_rules
-from api_server import ROOT, ApiServer
+from tests.harness.environment import ROOT
+from tests.harness.kubernetes import chart, manifest_rules
 
-MAPPINGS, OWN_SERVICES = "servicemappings.connectivityproxy.sap.com", "onpremiseservices.culvert.dev"
 PLAIN = ROOT / "packaging/kubernetes/culvert.yaml"
-# Everything opened at once.
-OPEN = ["--values", chart.CHART / "values/compatibility.yaml", "--set", "config.on_premise_services.allow_from={10.0.0.0/8}"]
-STUBS = [("monitoring.coreos.com", "v1", "ServiceMonitor"), ("cert-manager.io", "v1", "Certificate"), ("cert-manager.io", "v1", "Issuer"),
-         ("networking.istio.io", "v1beta1", "Gateway"), ("networking.istio.io", "v1beta1", "VirtualService"),
-         ("security.istio.io", "v1beta1", "PeerAuthentication"), ("security.istio.io", "v1beta1", "AuthorizationPolicy")]
-# What of [tables] of docs/configure.md the chart itself decides.
+# With every feature enabled.
+OPEN = ["--values", chart.CHART / "values/compatibility.yaml", "--set",
+        "config.on_premise_services.allow_from={10.0.0.0/8}"]
+# Settings in the tables of docs/configure.md that the chart itself decides.
 CHARTS_OWN = {
     "tunnel": {"listen", "certificate", "private_key", "client_ca", "replica", "replicas"},
     "metrics": {"listen"}, "limits": {"drain_time"},
-    "kubernetes": {"api_server", "ca", "token_file", "client_certificate", "client_key", "namespace", "identity", "external_address",
+    "kubernetes": {"api_server", "ca", "token_file", "client_certificate", "client_key", "namespace", "identity",
+                   "external_address",
                    "replicas_service"},
     "http_proxy": {"listen"}, "socks5_proxy": {"listen"}, "on_premise_services": {"listen"}}
 
 
 def changed(objects, kind, path, value, name=None):
-    """The objects with another value at a path of one of them; of a value of None: without it."""
+    """The objects with another value at a path of one of them; None removes it."""
     result = copy.deepcopy(objects)
     place = next(each for each in result if each["kind"] == kind and name in (None, each["metadata"]["name"]))
     *parents, last = path
@@ -46,7 +41,7 @@ def changed(objects, kind, path, value, name=None):
 
 
 class RulesTest(unittest.TestCase):
-    """What is rendered keeps each rule, and each rule can be broken."""
+    """The rendered objects keep each rule, and each rule finds a violation."""
 
     def test_defaults_and_value_sets_keep_the_rules(self):
         self.assertGreaterEqual(len(chart.VALUE_SETS), 5)
@@ -55,7 +50,7 @@ class RulesTest(unittest.TestCase):
                 with self.subTest(values=arguments, version=version):
                     self.assertEqual(manifest_rules.findings(chart.render(*arguments, "--kube-version", version)), [])
 
-    def test_each_rule_finds_what_breaks_it(self):
+    def test_each_rule_finds_a_violation(self):
         good = chart.render(*OPEN)
         pod = ["spec", "template", "spec"]
         server = [*pod, "containers", 0]
@@ -67,22 +62,30 @@ class RulesTest(unittest.TestCase):
             "probes": [("Deployment", [*server, "livenessProbe"], None),
                        ("Deployment", [*server, "readinessProbe", "httpGet", "path"], "/healthz"),
                        ("Deployment", [*server, "startupProbe", "httpGet", "port"], "tunnels")],
-            "pod_security": [("Deployment", [*context, "runAsNonRoot"], False), ("Deployment", [*context, "runAsUser"], 0),
-                             ("Deployment", [*context, "seccompProfile"], None), ("Deployment", [*pod, "hostNetwork"], True),
+            "pod_security": [("Deployment", [*context, "runAsNonRoot"], False),
+                             ("Deployment", [*context, "runAsUser"], 0),
+                             ("Deployment", [*context, "seccompProfile"], None),
+                             ("Deployment", [*pod, "hostNetwork"], True),
                              ("Deployment", [*server, "securityContext", "readOnlyRootFilesystem"], False),
-                             ("Deployment", [*server, "securityContext", "capabilities"], {"drop": ["ALL"], "add": ["NET_ADMIN"]}),
+                             ("Deployment", [*server, "securityContext", "capabilities"],
+                              {"drop": ["ALL"], "add": ["NET_ADMIN"]}),
                              ("Deployment", [*server, "ports", 0, "hostPort"], 8042),
                              ("Deployment", [*pod, "volumes", 1], {"name": "run", "hostPath": {"path": "/run"}})],
             "images": [("Deployment", [*server, "image"], "culvert-server:latest"),
                        ("Deployment", [*server, "image"], "localhost:5000/culvert-server")],
             "rights": [("ClusterRole", ["rules", 0, "verbs"], ["*"]), ("Role", ["rules", 0, "resources"], ["secrets"]),
                        ("ClusterRole", ["rules", 0, "verbs"], ["delete"]),
-                       ("ClusterRole", ["rules", 0], {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["patch"]}),
-                       ("ClusterRoleBinding", ["subjects", 0, "name"], "default"), ("RoleBinding", ["roleRef", "name"], "admin")],
-            "tokens": [("ServiceAccount", ["automountServiceAccountToken"], None), ("Deployment", [*pod, "serviceAccountName"], None),
+                       ("ClusterRole", ["rules", 0], {"apiGroups": [""], "resources": ["configmaps"],
+                                                      "verbs": ["patch"]}),
+                       ("ClusterRoleBinding", ["subjects", 0, "name"], "default"),
+                       ("RoleBinding", ["roleRef", "name"], "admin")],
+            "tokens": [("ServiceAccount", ["automountServiceAccountToken"], None),
+                       ("Deployment", [*pod, "serviceAccountName"], None),
                        ("Deployment", [*pod, "automountServiceAccountToken"], False)],
-            "network_policies": [("NetworkPolicy", ["spec", "policyTypes"], ["Ingress"]), ("NetworkPolicy", ["spec", "podSelector"], elsewhere),
-                                 ("NetworkPolicy", ["metadata", "namespace"], "other"), ("NetworkPolicy", ["spec", "ingress", 1, "from"], []),
+            "network_policies": [("NetworkPolicy", ["spec", "policyTypes"], ["Ingress"]),
+                                 ("NetworkPolicy", ["spec", "podSelector"], elsewhere),
+                                 ("NetworkPolicy", ["metadata", "namespace"], "other"),
+                                 ("NetworkPolicy", ["spec", "ingress", 1, "from"], []),
                                  ("NetworkPolicy", ["spec", "ingress", 1, "from"], None),
                                  ("NetworkPolicy", ["spec", "ingress", 0, "ports"], None),
                                  ("NetworkPolicy", ["spec", "egress", 2, "to"], None)],
@@ -90,11 +93,14 @@ class RulesTest(unittest.TestCase):
                                    ("PodDisruptionBudget", ["spec", "selector"], elsewhere)],
             "spread": [("Deployment", [*pod, "topologySpreadConstraints"], None),
                        ("Deployment", [*pod, "topologySpreadConstraints", 0, "labelSelector"], None)],
-            "services": [("Service", ["spec", "selector"], {"app": "x"}), ("Service", ["spec", "ports", 0, "appProtocol"], None),
+            "services": [("Service", ["spec", "selector"], {"app": "x"}),
+                         ("Service", ["spec", "ports", 0, "appProtocol"], None),
                          ("Service", ["spec", "ports", 0, "targetPort"], "tunnels")],
             "mesh": [("Deployment", [*template, "annotations"], {})],
-            "rollout": [("Deployment", ["spec", "strategy"], None), ("Deployment", [*pod, "terminationGracePeriodSeconds"], 30),
-                        ("Deployment", [*template, "annotations", "checksum/config"], "0"), ("Deployment", ["metadata", "name"], "x" * 47)],
+            "rollout": [("Deployment", ["spec", "strategy"], None),
+                        ("Deployment", [*pod, "terminationGracePeriodSeconds"], 30),
+                        ("Deployment", [*template, "annotations", "checksum/config"], "0"),
+                        ("Deployment", ["metadata", "name"], "x" * 47)],
             "secrets": [("Deployment", [*server, "env"], [{"name": "TOKEN", "value": "x"}])],
         }
         self.assertEqual(set(broken), {rule.__name__ for rule in manifest_rules.RULES})
@@ -104,12 +110,12 @@ class RulesTest(unittest.TestCase):
                 with self.subTest(rule=rule, way=way):
                     self.assertIn(rule, {text.split(":")[0] for text in manifest_rules.findings(changed(good, *way))})
         secret = {"kind": "Secret", "metadata": {"name": "key"}}
-        self.assertIn("secrets: Secret key: stands in the release", manifest_rules.findings([*good, secret]))
+        self.assertIn("secrets: Secret key: is part of the release", manifest_rules.findings([*good, secret]))
 
 
 class RenderingTest(unittest.TestCase):
 
-    def refused(self, words, *arguments):
+    def refusal_of(self, words, *arguments):
         status, _, complaint = chart.run("template", "culvert", chart.CHART, *arguments)
         self.assertNotEqual(status, 0, arguments)
         self.assertIn(words, complaint)
@@ -120,35 +126,42 @@ class RenderingTest(unittest.TestCase):
             self.assertEqual(status, 0, said + complaint)
             self.assertNotRegex(said, r"\[(WARNING|ERROR)\]")
 
-    def test_versions_follow_the_programs_and_the_clusters(self):
+    def test_versions_are_those_of_the_program_and_of_supported_clusters(self):
         version = (ROOT / "VERSION").read_text().strip()
         (about,) = chart.read((chart.CHART / "Chart.yaml").read_text())
         self.assertEqual((about["version"], about["appVersion"]), (version, version))
-        self.assertTrue(chart.named(chart.render(), "Deployment")["spec"]["template"]["spec"]["containers"][0]["image"].endswith(f":{version}"))
+        self.assertTrue(chart.named(chart.render(),
+                                    "Deployment")["spec"]["template"]["spec"]["containers"][0]["image"].endswith(
+            f":{version}"))
         for release, budget in (("1.20", "policy/v1beta1"), ("1.21", "policy/v1"), ("1.34", "policy/v1")):
             objects = chart.render("--kube-version", release)
             self.assertEqual(chart.named(objects, "PodDisruptionBudget")["apiVersion"], budget)
             sleeps = "lifecycle" in chart.named(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
             self.assertEqual(sleeps, release == "1.34")
-        self.refused("kubeVersion", "--kube-version", "1.19")
+        self.refusal_of("kubeVersion", "--kube-version", "1.19")
 
     def test_wrong_values_are_refused_with_a_reason(self):
-        self.refused("at '/replicas': minimum: got 0, want 1", "--set", "replicas=0")
-        self.refused("additional properties 'replica' not allowed", "--set", "replica=2")
-        self.refused("at '/config/http_proxy': additional properties 'allowfrom' not allowed", "--set", "config.http_proxy.allowfrom={10.0.0.0/8}")
-        self.refused("at '/config/tunnel': additional properties 'listen' not allowed", "--set", "config.tunnel.listen=x")
-        self.refused("at '/image/digest'", "--set", "image.digest=sha256:1")
-        self.refused("at '/istio/excludeInboundPorts'", "--set", "istio.excludeInboundPorts={9494}")
-        self.refused("at '/resources'", "--set", "resources.limits=null")
-        self.refused("image.tag is latest", "--set", "image.tag=latest")
-        self.refused("config.http_proxy is open to nobody", "--set", "config.http_proxy.account=acme")
-        self.refused("config.socks5_proxy is open to nobody", "--set", "config.socks5_proxy.unauthenticated_account=acme")
-        self.refused("config.on_premise_services is open to nobody", "--set", "config.on_premise_services.accounts={acme}")
-        self.refused("needs config.kubernetes", "--set", "config.kubernetes=null", "--set", "config.on_premise_services.allow_from={10.0.0.0/8}")
-        self.refused("replicas without config.kubernetes", "--set", "replicas=2", "--set", "config.kubernetes=null")
-        self.refused("external.host is missing", "--set", "ingress.enabled=true")
-        self.refused("external.host is missing", "--set", "istio.gateway.enabled=true")
-        self.refused("issuerRef.name is missing", "--set", "tls.certManager.enabled=true")
+        self.refusal_of("at '/replicas': minimum: got 0, want 1", "--set", "replicas=0")
+        self.refusal_of("additional properties 'replica' not allowed", "--set", "replica=2")
+        self.refusal_of("at '/config/http_proxy': additional properties 'allowfrom' not allowed", "--set",
+                     "config.http_proxy.allowfrom={10.0.0.0/8}")
+        self.refusal_of("at '/config/tunnel': additional properties 'listen' not allowed", "--set",
+                     "config.tunnel.listen=x")
+        self.refusal_of("at '/image/digest'", "--set", "image.digest=sha256:1")
+        self.refusal_of("at '/istio/excludeInboundPorts'", "--set", "istio.excludeInboundPorts={9494}")
+        self.refusal_of("at '/resources'", "--set", "resources.limits=null")
+        self.refusal_of("image.tag is latest", "--set", "image.tag=latest")
+        self.refusal_of("config.http_proxy is open to nobody", "--set", "config.http_proxy.account=acme")
+        self.refusal_of("config.socks5_proxy is open to nobody", "--set",
+                     "config.socks5_proxy.unauthenticated_account=acme")
+        self.refusal_of("config.on_premise_services is open to nobody", "--set",
+                     "config.on_premise_services.accounts={acme}")
+        self.refusal_of("needs config.kubernetes", "--set", "config.kubernetes=null", "--set",
+                     "config.on_premise_services.allow_from={10.0.0.0/8}")
+        self.refusal_of("replicas without config.kubernetes", "--set", "replicas=2", "--set", "config.kubernetes=null")
+        self.refusal_of("external.host is missing", "--set", "ingress.enabled=true")
+        self.refusal_of("external.host is missing", "--set", "istio.gateway.enabled=true")
+        self.refusal_of("issuerRef.name is missing", "--set", "tls.certManager.enabled=true")
 
     def test_the_schema_knows_each_key_of_the_manual(self):
         schema = json.loads((chart.CHART / "values.schema.json").read_text())["properties"]["config"]["properties"]
@@ -164,23 +177,28 @@ class RenderingTest(unittest.TestCase):
             for key in rest:
                 place = place["properties"][key]["items"]
             own = CHARTS_OWN.get(table, set()) if not rest else set()
-            known = {key for key, value in place["properties"].items() if not ("items" in value and "properties" in value["items"])}
+            known = {key for key, value in place["properties"].items() if not ("items" in value
+                                                                               and "properties" in value["items"])}
             self.assertEqual(known, keys - own - ({"issuer"} if not rest else set()), heading)
             seen.add(heading)
         self.assertGreaterEqual(seen, {*schema, "http_proxy.issuer", "socks5_proxy.consumer"})
 
-    def test_server_toml_says_what_the_values_say(self):
+    def test_server_toml_contains_the_values(self):
         issuer = {"issuer": 'a "b" <&>\n', "subjects": ["x", "y"], "jwks_url": "https://c", "account": "acme"}
-        mapping = {"account": "acme", "service_id": "web", "internal_address": "web.shop.svc:80", "locations": ["", "p"]}
+        mapping = {"account": "acme", "service_id": "web", "internal_address": "web.shop.svc:80",
+                   "locations": ["", "p"]}
         objects = chart.render(
-            *OPEN, "--set", "bindAddress=[::]", "--set", "external.port=8443", "--set", "drainSeconds=120", "--set", "config.log.level=debug",
+            *OPEN, "--set", "bindAddress=[::]", "--set", "external.port=8443", "--set", "drainSeconds=120", "--set",
+            "config.log.level=debug",
             "--set-json", f"config.http_proxy.issuer={json.dumps([issuer])}",
             "--set-json", f"config.service_mapping={json.dumps([mapping])}",
             "--set-json", "config.http_proxy.connections_max=1000000", "--set-string", "extraConfig=[deny]")
         toml = manifest_rules.server_toml(objects)
-        self.assertEqual(toml["tunnel"], {"listen": "[::]:8042", "certificate": "tls/tls.crt", "private_key": "tls/tls.key",
+        self.assertEqual(toml["tunnel"], {"listen": "[::]:8042", "certificate": "tls/tls.crt",
+                                          "private_key": "tls/tls.key",
                                           "client_ca": "tls/ca.crt", "trust_domain": "culvert.local"})
-        self.assertEqual(toml["kubernetes"], {"account": "acme", "allow_address_targets": False, "external_address": "tunnel.example.com:8443",
+        self.assertEqual(toml["kubernetes"], {"account": "acme", "allow_address_targets": False,
+                                              "external_address": "tunnel.example.com:8443",
                                               "replicas_service": "connectivity-proxy-replicas"})
         self.assertEqual(toml["http_proxy"]["listen"], "[::]:20003")
         self.assertEqual(toml["http_proxy"]["connections_max"], 1000000)
@@ -189,47 +207,55 @@ class RenderingTest(unittest.TestCase):
         self.assertEqual(toml["on_premise_services"], {"listen": "[::]:20100-20499", "allow_from": ["10.0.0.0/8"]})
         self.assertEqual((toml["limits"]["drain_time"], toml["log"]["level"]), ("120s", "debug"))
         self.assertIn("\n[deny]", chart.named(objects, "ConfigMap", "connectivity-proxy-server")["data"]["extra.toml"])
-        self.assertEqual(chart.named(objects, "Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"], 140)
+        self.assertEqual(chart.named(objects,
+                                     "Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"], 140)
 
-    def test_what_is_closed_is_not_there(self):
+    def test_disabled_features_have_no_objects(self):
         objects = chart.render()
         self.assertEqual(set(manifest_rules.server_toml(objects)), {"tunnel", "kubernetes", "metrics", "log", "limits"})
         services = {each["metadata"]["name"] for each in objects if each["kind"] == "Service"}
         self.assertEqual(services, {"culvert-tunnel", "culvert-metrics", "culvert-replicas"})
-        self.assertEqual([len(chart.named(objects, "NetworkPolicy")["spec"][way]) for way in ("ingress", "egress")], [1, 3])
+        self.assertEqual([len(chart.named(objects, "NetworkPolicy")["spec"][way]) for way in ("ingress", "egress")],
+                         [1, 3])
         alone = chart.render("--set", "config.kubernetes=null")
         self.assertEqual({each["kind"] for each in alone} & chart.RIGHTS, {"ServiceAccount"})
         self.assertNotIn("kubernetes", manifest_rules.server_toml(alone))
-        # Without the cluster nothing would tell replicas of each other.
+        # Without the cluster, replicas would not know each other.
         self.assertEqual([chart.named(each, "Deployment")["spec"]["replicas"] for each in (objects, alone)], [2, 1])
 
     def test_the_compatibility_set_has_the_names_of_the_originals(self):
-        objects = chart.render(*chart.with_values(chart.CHART / "values/compatibility.yaml"), namespace="kyma-system", release="cp")
+        objects = chart.render(*chart.with_values(chart.CHART / "values/compatibility.yaml"), namespace="kyma-system",
+                               release="cp")
         ports = {port["port"] for port in chart.named(objects, "Service", "connectivity-proxy")["spec"]["ports"]}
         self.assertEqual(ports, {20003, 20004})
         chart.named(objects, "Service", "connectivity-proxy-tunnel")
         self.assertEqual(chart.named(objects, "ConfigMap", "connectivity-proxy-info")["data"], {
-            "onpremise_proxy_host": "connectivity-proxy.kyma-system.svc.cluster.local", "onpremise_proxy_http_port": "20003",
+            "onpremise_proxy_host": "connectivity-proxy.kyma-system.svc.cluster.local",
+            "onpremise_proxy_http_port": "20003",
             "onpremise_proxy_port": "20003", "onpremise_socks5_proxy_port": "20004"})
         self.assertEqual({each["metadata"].get("namespace") for each in objects}, {"kyma-system", "default", None})
 
-    def test_rights_follow_what_is_switched_on(self):
+    def test_rights_follow_the_enabled_features(self):
         def rules(objects, kind, name):
-            return {(group, resource, verb, *each.get("resourceNames", [])) for each in chart.named(objects, kind, name)["rules"]
+            return {(group, resource, verb, *each.get("resourceNames", []))
+                    for each in chart.named(objects, kind, name)["rules"]
                     for group in each["apiGroups"] for resource in each["resources"] for verb in each["verbs"]}
 
         few = rules(chart.render(), "ClusterRole", "culvert-server")
         self.assertIn(("", "services", "get"), few)
         more = rules(chart.render("--set", "config.kubernetes.endpoint_slices=true"), "ClusterRole", "culvert-server")
-        self.assertEqual(more - few, {("", "services", "list"), ("", "services", "watch"), ("discovery.k8s.io", "endpointslices", "list"),
+        self.assertEqual(more - few, {("", "services", "list"), ("", "services", "watch"),
+                                      ("discovery.k8s.io", "endpointslices", "list"),
                                       ("discovery.k8s.io", "endpointslices", "watch")})
         self.assertEqual(few - more, {("", "services", "get")})
         limited = chart.render(*chart.with_values(chart.CHART / "values/on-premise-services.yaml"))
-        places = [each["metadata"]["namespace"] for each in limited if each["metadata"]["name"] == "culvert-server-on-premise-services"]
+        places = [each["metadata"]["namespace"]
+                  for each in limited if each["metadata"]["name"] == "culvert-server-on-premise-services"]
         self.assertEqual(sorted(places), ["billing", "billing", "shop", "shop"])
         self.assertEqual(rules(limited, "ClusterRole", "culvert-server"), few)
         everywhere = chart.render("--set", "config.on_premise_services.allow_from={10.0.0.0/8}")
-        self.assertIn(("", "services", "create"), rules(everywhere, "ClusterRole", "culvert-server-on-premise-services"))
+        self.assertIn(("", "services", "create"), rules(everywhere, "ClusterRole",
+                                                        "culvert-server-on-premise-services"))
 
     def test_the_network_policy_opens_the_ports_that_are_open(self):
         def ports(*arguments):
@@ -238,13 +264,15 @@ class RenderingTest(unittest.TestCase):
 
         values = chart.with_values(chart.CHART / "values/on-premise-services.yaml")
         self.assertIn({"protocol": "TCP", "port": 20100, "endPort": 20499}, ports(*values))
-        # Before 1.22 an endPort is dropped without a word.
+        # Before 1.22 an endPort is ignored silently.
         one_by_one = [port["port"] for port in ports(*values, "--kube-version", "1.20")]
         self.assertEqual(one_by_one, [8042, *range(20100, 20500)])
-        self.assertEqual([port["port"] for port in ports(*OPEN, "--set", "config.on_premise_services=null")], [8042, 20003, 20004])
-        self.assertEqual([port["port"] for port in ports(*OPEN, "--set", "networkPolicy.clientNamespaces=null")], [8042])
+        self.assertEqual([port["port"] for port in ports(*OPEN, "--set", "config.on_premise_services=null")],
+                         [8042, 20003, 20004])
+        self.assertEqual([port["port"] for port in ports(*OPEN, "--set", "networkPolicy.clientNamespaces=null")],
+                         [8042])
 
-    def test_certificates_say_who_an_agent_is(self):
+    def test_certificates_identify_agents(self):
         objects = chart.render(*chart.with_values(chart.CHART / "values/nginx-cert-manager.yaml"))
         server = chart.named(objects, "Certificate", "culvert-server")["spec"]
         self.assertEqual(server["secretName"], "culvert-tls")
@@ -260,151 +288,6 @@ class RenderingTest(unittest.TestCase):
             environment = {"HELM": str(chart.helm()), "PATH": "/usr/bin:/bin", "HOME": folder}
             subprocess.run([ROOT / "packaging/kubernetes/render", fresh], check=True, env=environment)
             self.assertEqual(PLAIN.read_text(), fresh.read_text(), "run packaging/kubernetes/render")
-
-
-class InstallingTest(unittest.TestCase):
-    """helm and kubectl against a real API server, without --wait: nothing runs there."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.api = ApiServer()
-        cls.addClassCleanup(cls.api.close)
-        cls.kubectl = cls.api.kubectl
-        for name in ("culvert", "shop", "billing"):
-            cls.kubectl("create", "namespace", name)
-
-    def tearDown(self):
-        self.helm("uninstall", "culvert", "--ignore-not-found")
-        self.kubectl("delete", "crd", "--all", "--wait=false")
-        self.kubectl("wait", "--for=delete", "--timeout=60s", "crd", "--all", status=None)
-
-    def helm(self, command, *arguments, status=0):
-        return self.kubectl(command, *arguments, "--namespace", "culvert", program=chart.helm(), status=status, seconds=120)
-
-    def get(self, kind, name=None, namespace="culvert"):
-        return json.loads(self.kubectl("get", kind, *([name] if name else []), "--namespace", namespace, "--output=json"))
-
-    def toml(self):
-        return self.get("configmap", "culvert-server")["data"]["server.toml"]
-
-    def seed(self):
-        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{MAPPINGS}")
-        self.kubectl("apply", "--validate=false", "--filename=-", input={
-            "apiVersion": "connectivityproxy.sap.com/v1", "kind": "ServiceMapping", "metadata": {"name": "sm"},
-            "spec": {"type": "TCP", "serviceId": "myservice", "internalAddress": "echoserver.test:80"}})
-
-    def test_install_upgrade_rollback_uninstall(self):
-        notes = self.helm("install", "culvert", chart.CHART)
-        self.assertIn("the HTTP proxy (config.http_proxy)", notes)
-        self.assertIn('Secret "culvert-tls"', notes)
-        self.seed()
-        first, deployment = self.toml(), self.get("deployment", "culvert-server")
-        self.assertEqual(self.get("poddisruptionbudget", "culvert-server")["spec"]["maxUnavailable"], 1)
-
-        # Only the configuration changes, so no pod does.
-        self.helm("upgrade", "culvert", chart.CHART, "--set", "config.log.level=debug", "--set", "external.host=tunnel.example.com")
-        self.assertNotEqual(self.toml(), first)
-        self.assertIn('external_address = "tunnel.example.com:443"', self.toml())
-        self.assertEqual(self.get("deployment", "culvert-server")["metadata"]["generation"], deployment["metadata"]["generation"])
-        self.helm("upgrade", "culvert", chart.CHART, "--set", "replicas=3", "--set", "config.http_proxy.account=acme",
-                  "--set", "config.http_proxy.allow_from={10.0.0.0/8}")
-        self.assertEqual(self.get("deployment", "culvert-server")["spec"]["replicas"], 3)
-        self.get("service", "culvert")
-        self.helm("upgrade", "culvert", chart.CHART, "--set", "replicas=none", status=1)
-
-        self.helm("rollback", "culvert", "1")
-        self.assertEqual(self.toml(), first)
-        self.assertEqual(self.get("deployment", "culvert-server")["spec"]["replicas"], 2)
-        self.kubectl("get", "service", "culvert", "--namespace=culvert", status=1)
-
-        self.helm("uninstall", "culvert")
-        for kind in ("deployment", "service", "configmap", "role", "rolebinding", "networkpolicy", "poddisruptionbudget"):
-            self.assertNotIn("culvert", [each["metadata"]["labels"].get("app.kubernetes.io/name") for each in self.get(kind)["items"]
-                                         if "labels" in each["metadata"]], kind)
-        self.kubectl("get", "clusterrole", "culvert-server", status=1)
-        self.assertEqual(self.get(MAPPINGS, "sm")["spec"]["serviceId"], "myservice", "what others wrote stays")
-        self.get("crd", OWN_SERVICES)
-        self.helm("install", "culvert", chart.CHART)
-        self.helm("uninstall", "culvert")
-
-    def test_a_definition_of_others_is_adopted_only_when_told_to(self):
-        foreign = chart.read((chart.CRDS / "servicemappings.yaml").read_text())[0]
-        foreign["metadata"] = {"name": MAPPINGS, "annotations": {
-            "meta.helm.sh/release-name": "connectivity-proxy", "meta.helm.sh/release-namespace": "kyma-system"}}
-        foreign["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-        self.kubectl("create", "--filename=-", input=foreign)
-        self.seed()
-        before = self.get("crd", MAPPINGS)
-        refusal = self.helm("install", "culvert", chart.CHART, status=1)
-        self.assertIn(f"the CRD {MAPPINGS} is there already and belongs to the release connectivity-proxy in kyma-system", refusal)
-        self.assertIn("crds.adopt=true", refusal)
-        self.kubectl("get", "deployment", "culvert-server", "--namespace=culvert", status=1)
-        self.kubectl("get", "crd", OWN_SERVICES, status=1)
-        # Without the cluster's objects there is nothing to contradict.
-        self.helm("install", "culvert", chart.CHART, "--set", "config.kubernetes=null")
-        self.helm("uninstall", "culvert")
-
-        self.helm("install", "culvert", chart.CHART, "--set", "crds.adopt=true")
-        self.assertEqual(self.get("crd", MAPPINGS), before, "it is used as it is")
-        self.assertIn("crds.adopt=true", self.helm("upgrade", "culvert", chart.CHART, "--reset-values", status=1))
-        # The manual's way to make it the release's own.
-        self.kubectl("label", "crd", MAPPINGS, "app.kubernetes.io/managed-by=Helm")
-        self.kubectl("annotate", "--overwrite", "crd", MAPPINGS, "meta.helm.sh/release-name=culvert", "meta.helm.sh/release-namespace=culvert")
-        self.helm("upgrade", "culvert", chart.CHART, "--reset-values", "--force-conflicts")
-        self.assertEqual(self.get("crd", MAPPINGS)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["required"], ["spec"])
-        self.assertEqual(self.get(MAPPINGS, "sm")["spec"]["serviceId"], "myservice")
-        # And its way out.
-        self.helm("uninstall", "culvert")
-        self.assertEqual(self.get(MAPPINGS, "sm")["spec"]["serviceId"], "myservice")
-
-    def test_definitions_stay_when_the_release_does_without_them(self):
-        self.helm("install", "culvert", chart.CHART)
-        self.seed()
-        self.helm("upgrade", "culvert", chart.CHART, "--set", "config.kubernetes=null")
-        self.assertEqual(self.get(MAPPINGS, "sm")["spec"]["serviceId"], "myservice")
-        self.helm("upgrade", "culvert", chart.CHART, "--reset-values")
-
-    def make_stubs(self):
-        """Of foreign definitions: whatever is written is taken."""
-        for group, version, kind in STUBS:
-            plural = (kind[:-1] + "ies" if kind.endswith("y") else kind + "s").lower()
-            self.kubectl("create", "--filename=-", input={
-                "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": f"{plural}.{group}"},
-                "spec": {"group": group, "scope": "Namespaced", "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
-                         "versions": [{"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": {
-                             "type": "object", "x-kubernetes-preserve-unknown-fields": True}}}]}})
-            self.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{plural}.{group}")
-
-    def test_each_value_set_installs(self):
-        self.make_stubs()
-        for path in chart.VALUE_SETS:
-            with self.subTest(values=path.stem):
-                self.helm("install", "culvert", chart.CHART, "--values", path)
-                self.helm("uninstall", "culvert")
-
-    def test_the_manuals_examples_are_taken(self):
-        self.make_stubs()
-        self.kubectl("apply", f"--filename={chart.CRDS}")
-        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{MAPPINGS}", f"crd/{OWN_SERVICES}")
-        examples = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/kubernetes.md").read_text(), re.M | re.S)
-        values = [text for text in examples if text.startswith("# Values of the chart.")]
-        self.assertEqual((len(values), len(examples)), (2, 7))
-        with tempfile.TemporaryDirectory() as folder:
-            for text in values:
-                path = pathlib.Path(folder) / "values.yaml"
-                path.write_text(text)
-                self.assertEqual(manifest_rules.findings(chart.render("--values", path)), [])
-        for text in set(examples) - set(values):
-            self.kubectl("apply", "--filename=-", input=text)
-
-    def test_the_plain_manifest_is_taken(self):
-        # This API server is older than the manifest says; of all its kinds that matters for one.
-        text = PLAIN.read_text().replace("apiVersion: policy/v1\n", "apiVersion: policy/v1beta1\n")
-        self.kubectl("apply", "--filename=-", input=text)
-        self.assertIn('external_address = "culvert-tunnel.culvert.svc.cluster.local:8042"', self.toml())
-        self.assertIn("unchanged", self.kubectl("apply", "--filename=-", input=text))
-        self.kubectl("delete", "--wait=false", "--filename=-", input="\n---\n".join(
-            part for part in text.split("\n---\n") if "kind: Namespace" not in part and "kind: CustomResourceDefinition" not in part))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The custom resource definitions, as a real API server takes them: what may be written, what is refused and in which words, and who
-may write a status."""
+"""The custom resource definitions in a real API server: what it accepts, what it refuses and with which message, and
+who may write a status."""
 
 import copy
 import json
 import pathlib
 import unittest
 
-import cache
-from api_server import ApiServer, wait_until
-from chart import CRDS
+from tests.harness.kubernetes import program_cache
+from tests.harness.kubernetes.api_server import ApiServer
+from tests.harness.kubernetes.chart import CRDS
+from tests.harness.waiting import wait_until
 
 MAPPINGS, SERVICES = "servicemappings.connectivityproxy.sap.com", "onpremiseservices.culvert.dev"
 SEED = (pathlib.Path(__file__).resolve().parent / "seed.yaml").read_text()
@@ -35,7 +36,8 @@ def changed(template, path, value):
 
 
 def condition(kind, status, **more):
-    return {"type": kind, "status": status, "reason": "AsTold", "message": "", "lastTransitionTime": "2026-01-02T03:04:05Z", **more}
+    return {"type": kind, "status": status, "reason": "AsTold", "message": "",
+            "lastTransitionTime": "2026-01-02T03:04:05Z", **more}
 
 
 class CrdsTest(unittest.TestCase):
@@ -47,9 +49,10 @@ class CrdsTest(unittest.TestCase):
         cls.kubectl = cls.server.kubectl
         cls.said = cls.kubectl("apply", f"--filename={CRDS}")
         cls.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{MAPPINGS}", f"crd/{SERVICES}")
-        # What kubectl checks by, before it asks; it comes a little later.
+        # kubectl validates with this schema, which is published a little later.
         for kind in ("com.sap.connectivityproxy.v1.ServiceMapping", "dev.culvert.v1alpha1.OnPremiseService"):
-            wait_until(lambda kind=kind: f'"{kind}"' in cls.server.get("/openapi/v2"), 30, f"the schema of {kind}", every=0.5)
+            wait_until(lambda kind=kind: f'"{kind}"' in cls.server.get("/openapi/v2"), 30, f"the schema of {kind}",
+                       every=0.5)
 
     def tearDown(self):
         self.kubectl("delete", MAPPINGS, "--all")
@@ -62,7 +65,7 @@ class CrdsTest(unittest.TestCase):
         return json.loads(self.kubectl("get", resource, name, "--output=json"))
 
     def put_status(self, template, status, code=0, **keywords):
-        """What a controller does: the whole object, through the subresource."""
+        """Writes the whole object through the subresource, as a controller does."""
         group, scope, plural = template["apiVersion"], "", MAPPINGS.split(".")[0]
         if template["kind"] == "OnPremiseService":
             scope, plural = "/namespaces/default", SERVICES.split(".")[0]
@@ -76,70 +79,80 @@ class CrdsTest(unittest.TestCase):
             said = self.apply(changed(template, path, value), "--validate=false", status=1)
             self.assertRegex(said, why)
 
-    def assert_taken(self, template, path, value):
+    def assert_accepted(self, template, path, value):
         with self.subTest(path=path, value=str(value)[:40]):
             self.apply(changed(template, path, value))
 
-    # --- both -------------------------------------------------------------------------------------------------------------
+    # --- both ---------------------------------------------------------------------------------------------------------
 
-    def test_both_are_accepted_without_a_complaint(self):
+    def test_both_are_accepted_without_a_warning(self):
         self.assertEqual(self.said, f"customresourcedefinition.apiextensions.k8s.io/{SERVICES} created\n"
                                     f"customresourcedefinition.apiextensions.k8s.io/{MAPPINGS} created\n")
         for name in (MAPPINGS, SERVICES):
             conditions = {each["type"]: each["status"] for each in self.get("crd", name)["status"]["conditions"]}
-            self.assertEqual(conditions, {"NamesAccepted": "True", "Established": "True"}, "NonStructuralSchema is not among them")
+            self.assertEqual(conditions, {"NamesAccepted": "True", "Established": "True"},
+                             "NonStructuralSchema is not among them")
 
     def test_they_are_found_by_category_and_short_names(self):
         self.apply(MAPPING)
         self.apply(SERVICE)
         listed = self.kubectl("get", "culvert", "--output=name").split()
-        self.assertEqual(sorted(listed), ["onpremiseservice.culvert.dev/erp", "servicemapping.connectivityproxy.sap.com/mapping"])
+        self.assertEqual(sorted(listed), ["onpremiseservice.culvert.dev/erp",
+                                          "servicemapping.connectivityproxy.sap.com/mapping"])
         self.kubectl("get", "sm", "mapping")
         self.kubectl("get", "ops", "erp")
 
-    def test_status_is_written_through_its_subresource_alone(self):
-        for template, status in ((MAPPING, {"endpoint": "tcp://tunnel.example.com:443/myservice"}), (SERVICE, {"port": 21000})):
+    def test_status_is_written_only_through_its_subresource(self):
+        for template, status in ((MAPPING, {"endpoint": "tcp://tunnel.example.com:443/myservice"}),
+                                 (SERVICE, {"port": 21000})):
             with self.subTest(template["kind"]):
                 self.apply({**template, "status": status})
                 resource, name = template["kind"].lower(), template["metadata"]["name"]
                 self.assertNotIn("status", self.get(resource, name))
-                status = {**status, "observedGeneration": 1, "conditions": [condition("Ready", "True", observedGeneration=1)]}
+                status = {**status, "observedGeneration": 1,
+                          "conditions": [condition("Ready", "True", observedGeneration=1)]}
                 self.put_status(template, status)
                 self.assertEqual(self.get(resource, name)["status"], status)
-                # The generation counts what a user asked for, not what the controller answered.
+                # The generation counts changes by users, not by the controller.
                 self.assertEqual(self.get(resource, name)["metadata"]["generation"], 1)
                 self.kubectl("wait", "--for=condition=Ready", "--timeout=10s", f"{resource}/{name}")
-                # Another apply leaves the status alone, whatever it says.
+                # An apply does not change the status, whatever it contains.
                 self.apply({**template, "status": {"observedGeneration": 7}})
                 self.assertEqual(self.get(resource, name)["status"], status)
 
-    def test_who_writes_a_status_needs_no_right_to_change_what_users_wrote(self):
+    def test_writing_a_status_needs_no_right_to_change_the_spec(self):
         self.kubectl("create", "serviceaccount", "controller")
-        self.kubectl("create", "clusterrole", "controller", "--verb=get,update", f"--resource={MAPPINGS}/status,{SERVICES}/status")
-        self.kubectl("create", "clusterrolebinding", "controller", "--clusterrole=controller", "--serviceaccount=default:controller")
+        self.kubectl("create", "clusterrole", "controller", "--verb=get,update",
+                     f"--resource={MAPPINGS}/status,{SERVICES}/status")
+        self.kubectl("create", "clusterrolebinding", "controller", "--clusterrole=controller",
+                     "--serviceaccount=default:controller")
         mine = self.server.kubeconfig_of("controller")
         for template, path in ((MAPPING, "spec.serviceId"), (SERVICE, "spec.virtualHost")):
             with self.subTest(template["kind"]):
                 self.apply(template)
-                # What else a status brings is dropped.
+                # Other changes in the same request are dropped.
                 self.put_status(changed(template, path, "another"), {"observedGeneration": 1}, kubeconfig=mine)
                 present = self.get(template["kind"].lower(), template["metadata"]["name"])
                 self.assertEqual(present["status"], {"observedGeneration": 1})
                 self.assertNotIn("another", json.dumps(present["spec"]))
-                said = self.kubectl("replace", "--filename=-", input=changed(present, path, "another"), status=1, kubeconfig=mine)
+                said = self.kubectl("replace", "--filename=-", input=changed(present, path, "another"), status=1,
+                                    kubeconfig=mine)
                 self.assertIn("cannot", said)
                 self.assertIn("Forbidden", said)
 
-    def test_who_applies_one_condition_leaves_the_others_alone(self):
-        newer = cache.newer_tools() / "kubectl"
+    def test_applying_one_condition_does_not_change_the_others(self):
+        newer = program_cache.newer_tools() / "kubectl"
         for template in (MAPPING, SERVICE):
             with self.subTest(template["kind"]):
                 self.apply(template)
-                for writer, kind, status in (("one", "Ready", "False"), ("two", "Accepted", "True"), ("one", "Ready", "True")):
-                    self.apply({**template, "status": {"conditions": [condition(kind, status)]}}, "--server-side", "--subresource=status",
+                for writer, kind, status in (("one", "Ready", "False"), ("two", "Accepted", "True"),
+                                             ("one", "Ready", "True")):
+                    self.apply({**template, "status": {"conditions": [condition(kind, status)]}}, "--server-side",
+                               "--subresource=status",
                                f"--field-manager={writer}", "--validate=false", program=newer)
                 conditions = self.get(template["kind"].lower(), template["metadata"]["name"])["status"]["conditions"]
-                self.assertEqual({each["type"]: each["status"] for each in conditions}, {"Ready": "True", "Accepted": "True"})
+                self.assertEqual({each["type"]: each["status"] for each in conditions},
+                                 {"Ready": "True", "Accepted": "True"})
 
     def test_a_bad_condition_is_refused(self):
         for template in (MAPPING, SERVICE):
@@ -147,11 +160,12 @@ class CrdsTest(unittest.TestCase):
             for conditions, why in (
                     ([condition("Ready", "Perhaps")], r"status.conditions.status: Unsupported value"),
                     ([condition("Ready", "True", reason="two words")], r"status.conditions.reason: Invalid value"),
-                    ([{"type": "Ready", "status": "True"}], r"status.conditions.(lastTransitionTime|reason|message): Required value")):
+                    ([{"type": "Ready", "status": "True"}],
+                     r"status.conditions.(lastTransitionTime|reason|message): Required value")):
                 with self.subTest(template["kind"], why=why):
                     self.assertRegex(self.put_status(template, {"conditions": conditions}, code=1), why)
 
-    def test_an_unknown_field_is_dropped_and_kubectl_says_so_before(self):
+    def test_an_unknown_field_is_dropped_and_kubectl_warns_before(self):
         for template in (MAPPING, SERVICE):
             with self.subTest(template["kind"]):
                 unknown = changed(template, "spec.colour", "red")
@@ -163,18 +177,19 @@ class CrdsTest(unittest.TestCase):
         header, row = self.kubectl("get", resource, *arguments).splitlines()
         return header.split(), row.split()
 
-    # --- ServiceMapping ---------------------------------------------------------------------------------------------------
+    # --- ServiceMapping -----------------------------------------------------------------------------------------------
 
     def test_the_manifest_of_existing_installations_applies_unchanged(self):
         self.assertEqual(self.apply(SEED), "servicemapping.connectivityproxy.sap.com/sm created\n")
         spec = self.get(MAPPINGS, "sm")["spec"]
-        self.assertEqual(spec, {"type": "TCP", "subaccountId": "7a1c0f4e-93b5-4c6d-8e21-5d0f6a7b8c9d", "serviceId": "myservice",
+        self.assertEqual(spec, {"type": "TCP", "subaccountId": "7a1c0f4e-93b5-4c6d-8e21-5d0f6a7b8c9d",
+                                "serviceId": "myservice",
                                 "internalAddress": "echoserver.test:80", "locationIds": ["plant-1", ""]})
         endpoint = "tcp://tunnel.example.com:443/myservice"
         self.put_status(changed(MAPPING, "metadata.name", "sm"), {"endpoint": endpoint})
         self.assertEqual(self.kubectl("get", MAPPINGS, "sm", "-ojsonpath={.status.endpoint}"), endpoint)
 
-    def test_a_bad_service_mapping_is_refused_by_the_name_of_its_field(self):
+    def test_a_bad_service_mapping_is_refused_with_the_name_of_the_field(self):
         for path, value, why in (
                 ("spec", ABSENT, "spec: Required value"),
                 ("spec.type", ABSENT, "spec.type: Required value"),
@@ -195,26 +210,31 @@ class CrdsTest(unittest.TestCase):
                 ("spec.internalAddress", "user@echoserver.test:80", "spec.internalAddress: Invalid value"),
                 ("spec.internalAddress", "echo..test:80", "spec.internalAddress: Invalid value"),
                 ("spec.internalAddress", "echo.test:a-name-of-16-chr", "spec.internalAddress: Invalid value"),
-                ("spec.internalAddress", "h" * 268 + ":80", "spec.internalAddress in body should be at most 270 chars long"),
+                ("spec.internalAddress", "h" * 268 + ":80",
+                 "spec.internalAddress in body should be at most 270 chars long"),
                 ("spec.locationIds", "plant-1", 'spec.locationIds: Invalid value: "string"'),
                 ("spec.locationIds", [], "spec.locationIds in body should have at least 1 items"),
                 ("spec.locationIds", ["a", "b/c"], "spec.locationIds: Invalid value"),
                 ("spec.locationIds", ["a", "a"], r"spec.locationIds\[1\]: Duplicate value"),
-                ("spec.locationIds", [f"l{number}" for number in range(257)], "spec.locationIds in body should have at most 256 items"),
+                ("spec.locationIds", [f"l{number}" for number in range(257)],
+                 "spec.locationIds in body should have at most 256 items"),
                 ("spec.tenantId", "t" * 256, "spec.tenantId in body should be at most 255 chars long")):
             self.assert_refused(MAPPING, path, value, why)
         self.assertEqual(self.kubectl("get", MAPPINGS, "--output=name"), "")
 
-    def test_what_stands_at_a_limit_is_taken(self):
+    def test_values_at_a_limit_are_accepted(self):
         for path, value in (
-                ("spec.type", "RFC"), ("spec.subaccountId", "a" * 255), ("spec.subaccountId", "..."), ("spec.serviceId", ".a_B-9"),
-                ("spec.serviceId", "s"), ("spec.serviceId", "s" * 255), ("spec.locationIds", [""]), ("spec.tenantId", ""),
+                ("spec.type", "RFC"), ("spec.subaccountId", "a" * 255), ("spec.subaccountId", "..."),
+                ("spec.serviceId", ".a_B-9"), ("spec.serviceId", "s"), ("spec.serviceId", "s" * 255),
+                ("spec.locationIds", [""]), ("spec.tenantId", ""),
                 ("spec.locationIds", [f"l{number}" for number in range(256)]),
-                ("spec.internalAddress", "echoserver.test.svc:80"), ("spec.internalAddress", "echoserver.test.svc.cluster.local:65535"),
-                ("spec.internalAddress", "echoserver.test.svc.cluster.local.:https"), ("spec.internalAddress", "echoserver.test:a-name-of-15-ch"),
-                # Whether an address may be a number is for the server's configuration to say.
+                ("spec.internalAddress", "echoserver.test.svc:80"),
+                ("spec.internalAddress", "echoserver.test.svc.cluster.local:65535"),
+                ("spec.internalAddress", "echoserver.test.svc.cluster.local.:https"),
+                ("spec.internalAddress", "echoserver.test:a-name-of-15-ch"),
+                # The server's configuration decides whether an address may be numeric.
                 ("spec.internalAddress", "10.1.2.3:80"), ("spec.internalAddress", "[fd00::1]:80")):
-            self.assert_taken(MAPPING, path, value)
+            self.assert_accepted(MAPPING, path, value)
 
     def test_the_columns_of_a_service_mapping(self):
         self.apply(SEED)
@@ -222,15 +242,16 @@ class CrdsTest(unittest.TestCase):
         self.assertEqual(header, ["NAME", "SERVICE", "TYPE", "TARGET", "READY", "AGE"])
         self.assertEqual(row[:4], ["sm", "myservice", "TCP", "echoserver.test:80"])
         self.put_status(changed(MAPPING, "metadata.name", "sm"),
-                        {"endpoint": "tcp://e:443/myservice", "conditions": [condition("Accepted", "True"), condition("Ready", "False")]})
+                        {"endpoint": "tcp://e:443/myservice",
+                         "conditions": [condition("Accepted", "True"), condition("Ready", "False")]})
         self.assertEqual(self.columns("servicemappings")[1][4], "False")
         header, row = self.columns("servicemappings", "--output=wide")
         self.assertEqual(header[-2:], ["ACCOUNT", "ENDPOINT"])
         self.assertEqual(row[-2:], ["7a1c0f4e-93b5-4c6d-8e21-5d0f6a7b8c9d", "tcp://e:443/myservice"])
 
-    # --- OnPremiseService -------------------------------------------------------------------------------------------------
+    # --- OnPremiseService ---------------------------------------------------------------------------------------------
 
-    def test_a_bad_on_premise_service_is_refused_by_the_name_of_its_field(self):
+    def test_a_bad_on_premise_service_is_refused_with_the_name_of_the_field(self):
         for path, value, why in (
                 ("metadata.name", "1erp", "metadata.name: Invalid value"),
                 ("metadata.name", "erp.one", "metadata.name: Invalid value"),
@@ -250,18 +271,20 @@ class CrdsTest(unittest.TestCase):
                 ("spec.virtualPort", "443", 'spec.virtualPort: Invalid value: "string"'),
                 ("spec.virtualPort", 0, "spec.virtualPort: Invalid value"),
                 ("spec.virtualPort", 65536, "spec.virtualPort: Invalid value"),
-                ("spec.protocol", "https", r'spec.protocol: Unsupported value: "https": supported values: "http", "tcp"'),
+                ("spec.protocol", "https",
+                 r'spec.protocol: Unsupported value: "https": supported values: "http", "tcp"'),
                 ("spec.port", 0, "spec.port: Invalid value"),
                 ("spec.port", 65536, "spec.port: Invalid value")):
             self.assert_refused(SERVICE, path, value, why)
         self.assertEqual(self.kubectl("get", SERVICES, "--output=name"), "")
 
-    def test_what_an_on_premise_service_may_be(self):
+    def test_good_on_premise_services_are_accepted(self):
         for path, value in (
-                ("metadata.name", "e" * 63), ("spec.account", "a" * 255), ("spec.location", ""), ("spec.location", "plant-1"),
-                ("spec.virtualHost", "10.1.2.3"), ("spec.virtualHost", "fd00::1"), ("spec.virtualHost", "Erp_1.plant.example"),
+                ("metadata.name", "e" * 63), ("spec.account", "a" * 255), ("spec.location", ""),
+                ("spec.location", "plant-1"), ("spec.virtualHost", "10.1.2.3"), ("spec.virtualHost", "fd00::1"),
+                ("spec.virtualHost", "Erp_1.plant.example"),
                 ("spec.virtualPort", 1), ("spec.virtualPort", 65535), ("spec.protocol", "http"), ("spec.port", 65535)):
-            self.assert_taken(SERVICE, path, value)
+            self.assert_accepted(SERVICE, path, value)
 
     def test_the_columns_of_an_on_premise_service(self):
         self.apply(SERVICE)

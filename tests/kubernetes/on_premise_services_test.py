@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""On-premise systems as plain Services: a workload of the cluster dials a Service's address and reaches what the agent exposes, through
-whichever replica; names, accounts and ports that are not free to take are refused, and nobody else's Service is touched."""
+"""On-premise systems as Services: a workload of the cluster dials a Service's address and reaches what the agent
+exposes, through any replica. Names, accounts and ports that are not available are refused, and Services of others are
+not changed."""
 
 import http.server
 import json
@@ -8,20 +9,20 @@ import subprocess
 import threading
 import unittest
 
-import cache
-from api_server import wait_until
-from cluster import run
-from cluster_case import ACCOUNT, ClusterCase
-from service_proxy import program_rules
+from tests.harness.commands import output_of
+from tests.harness.culvert_program import ACCOUNT, Server
+from tests.harness.kubernetes import program_cache
+from tests.harness.kubernetes.cluster_case import ClusterCase
+from tests.harness.kubernetes.service_proxy import program_rules
+from tests.harness.waiting import wait_until
 
-import culvert
 
 OBJECTS = "onpremiseservices.culvert.dev"
-BASE = 21000  # of the ports that the servers give out
+BASE = 29500  # the first of the ports that the servers assign
 
 
 class Host(http.server.BaseHTTPRequestHandler):
-    """An on-premise system that tells its name and the host it was asked for."""
+    """An on-premise system that answers with its name and the requested host."""
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
@@ -54,7 +55,7 @@ class OnPremiseServices(ClusterCase):
         self.erp = self.back_end("erp")
         self.pair.agent.web("erp.corp:80", self.erp)
 
-    # --- the two ends -----------------------------------------------------------------------------------------------------
+    # --- the two ends -------------------------------------------------------------------------------------------------
 
     def back_end(self, name):
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Host)
@@ -65,16 +66,19 @@ class OnPremiseServices(ClusterCase):
         return server.server_address[1]
 
     def serve_here(self, server, identity):
-        """This server as the replica `identity`, at an address of its own in the cluster's network."""
+        """Makes this server the replica `identity`, at its own address in the cluster's network."""
         address = f"{self.cluster.network}.{201 + len(self.replica_addresses)}"
-        run("ip", "address", "replace", f"{address}/24", "dev", self.cluster.space)
+        output_of("ip", "address", "replace", f"{address}/24", "dev", self.cluster.space)
         server.tables["on_premise_services"] = {
-            "listen": f"{address}:{BASE}-{BASE + 9}", "allow_from": [f"{self.cluster.network}.0/24"], "accounts": [ACCOUNT]}
+            "listen": f"{address}:{BASE}-{BASE + 9}", "allow_from": [f"{self.cluster.network}.0/24"],
+            "accounts": [ACCOUNT]}
         self.replicate(server, identity, address)
 
     def publish(self, name, space="shop", host="erp.corp", port=80, protocol="http", **spec):
-        self.cluster.apply({"apiVersion": "culvert.dev/v1alpha1", "kind": "OnPremiseService", "metadata": {"name": name, "namespace": space},
-                            "spec": {"account": ACCOUNT, "virtualHost": host, "virtualPort": port, "protocol": protocol, **spec}})
+        self.cluster.apply({"apiVersion": "culvert.dev/v1alpha1", "kind": "OnPremiseService",
+                            "metadata": {"name": name, "namespace": space},
+                            "spec": {"account": ACCOUNT, "virtualHost": host, "virtualPort": port, "protocol": protocol,
+                                     **spec}})
 
     def wait_for(self, name, space="shop", condition="Ready"):
         self.api.kubectl("wait", f"--for=condition={condition}", "--timeout=20s", f"--namespace={space}", OBJECTS, name)
@@ -83,7 +87,7 @@ class OnPremiseServices(ClusterCase):
         return json.loads(self.api.kubectl("get", kind, name, f"--namespace={space}", "--output=json"))
 
     def collect_garbage(self, name, space="shop"):
-        """What kube-controller-manager does with what an object owned, once that is gone."""
+        """Deletes what a deleted object owned, as kube-controller-manager does."""
         for kind, its in (("service", name), ("endpointslice", f"{name}-culvert")):
             owners = self.object(its, space, kind)["metadata"]["ownerReferences"]
             self.assertEqual([owner["name"] for owner in owners], [name])
@@ -94,16 +98,17 @@ class OnPremiseServices(ClusterCase):
         return next((each["reason"] for each in conditions if each["type"] == kind), None)
 
     def ask(self, name, space="shop", path="/", status=0):
-        """As a workload of the cluster, that knows nothing but the Service."""
+        """Sends a request as a workload of the cluster, which knows only the Service."""
         program_rules(self.cluster)
         service = self.object(name, space, "service")["spec"]
         url = f"http://{service['clusterIP']}:{service['ports'][0]['port']}{path}"
-        command = ["ip", "netns", "exec", self.cluster.space, "curl", "--silent", "--show-error", "--max-time", "10", url]
+        command = ["ip", "netns", "exec", self.cluster.space, "curl", "--silent", "--show-error", "--max-time", "10",
+                   url]
         answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
         self.assertEqual(answer.returncode, status, answer.stderr)
         return answer.stdout
 
-    # --- the tests --------------------------------------------------------------------------------------------------------
+    # --- the tests ----------------------------------------------------------------------------------------------------
 
     def test_a_workload_dials_a_service(self):
         self.pair.agent.mapping("db.corp:5432", self.erp)
@@ -112,18 +117,20 @@ class OnPremiseServices(ClusterCase):
         self.publish("db", host="db.corp", port=5432, protocol="tcp")
         for name in ("erp", "db"):
             self.wait_for(name)
-        self.assertEqual(self.ask("erp"), "erp erp.corp", "the virtual host, whatever the workload calls it")
+        self.assertEqual(self.ask("erp"), "erp erp.corp", "the virtual host, whatever Host the workload sends")
         self.assertRegex(self.ask("db"), r"^erp 10\.96\.[0-9.]+:5432$", "bytes as they came")
         service = self.object("erp", kind="service")
         self.assertNotIn("selector", service["spec"])
         self.assertEqual(service["spec"]["ports"][0]["port"], 80)
         self.assertEqual([owner["kind"] for owner in service["metadata"]["ownerReferences"]], ["OnPremiseService"])
-        (slice_,) = [each for each in json.loads(self.api.kubectl("get", "endpointslices", "--namespace=shop", "--output=json"))["items"]
+        (slice_,) = [each
+                     for each in json.loads(self.api.kubectl("get", "endpointslices", "--namespace=shop",
+                                                             "--output=json"))["items"]
                      if each["metadata"]["labels"]["kubernetes.io/service-name"] == "erp"]
         self.assertEqual(slice_["ports"][0]["port"], self.object("erp")["status"]["port"])
         self.assertNotEqual(self.object("erp")["status"]["port"], self.object("db")["status"]["port"])
 
-    def test_changes_take_effect_and_what_is_deleted_is_closed(self):
+    def test_changes_take_effect_and_deletion_closes_the_port(self):
         self.pair.agent.web("crm.corp:80", self.back_end("crm"))
         self.pair.start()
         self.publish("erp")
@@ -133,14 +140,15 @@ class OnPremiseServices(ClusterCase):
         wait_until(lambda: self.ask("erp") == "crm crm.corp", 3, "the other host")
         port = self.object("erp")["status"]["port"]
         self.api.kubectl("delete", OBJECTS, "erp", "--namespace=shop")
-        wait_until(lambda: f":{port} " not in run("ss", "-Hltn"), 3, "the port to be closed")
+        wait_until(lambda: f":{port} " not in output_of("ss", "-Hltn"), 3, "the port to be closed")
         self.ask("erp", status=7)
         self.collect_garbage("erp")
         self.publish("erp")
         self.wait_for("erp", condition="Accepted")
-        self.assertNotEqual(self.object("erp")["status"]["port"], port, "who is late with the news must not lead to another's host")
+        self.assertNotEqual(self.object("erp")["status"]["port"], port,
+                            "a client with old news must not reach another host")
 
-    def test_a_port_that_came_back_is_the_last_to_be_given_out_again(self):
+    def test_a_returned_port_is_the_last_to_be_assigned_again(self):
         self.pair.start()
         names = [f"all-{number}" for number in range(10)]
         for name in names:
@@ -155,12 +163,12 @@ class OnPremiseServices(ClusterCase):
         self.wait_for("first", condition="Accepted")
         port = self.object("first")["status"]["port"]
         self.api.kubectl("delete", OBJECTS, "first", "--namespace=shop")
-        wait_until(lambda: f":{port} " not in run("ss", "-Hltn"), 3, "the port to be closed")
+        wait_until(lambda: f":{port} " not in output_of("ss", "-Hltn"), 3, "the port to be closed")
         self.publish("second")
         self.wait_for("second", condition="Accepted")
         self.assertNotEqual(self.object("second")["status"]["port"], port, "the other one has been free for longer")
 
-    def test_another_namespace_has_names_of_its_own(self):
+    def test_another_namespace_has_its_own_names(self):
         self.pair.agent.web("erp.plant:80", self.back_end("plant"))
         self.pair.start()
         self.publish("erp")
@@ -169,7 +177,7 @@ class OnPremiseServices(ClusterCase):
         self.wait_for("erp", space="other")
         self.assertEqual((self.ask("erp"), self.ask("erp", space="other")), ("erp erp.corp", "plant erp.plant"))
 
-    def test_only_listed_namespaces_count(self):
+    def test_only_listed_namespaces_are_watched(self):
         self.pair.server.tables["on_premise_services"]["namespaces"] = ["other"]
         self.pair.start()
         self.publish("erp")
@@ -179,7 +187,7 @@ class OnPremiseServices(ClusterCase):
         self.api.kubectl("get", "service", "erp", "--namespace=shop", status=1)
 
     def test_a_second_replica_serves_the_same_port(self):
-        second = culvert.Server(self, self.pair.server_credentials, name="server-2")
+        second = Server(self, self.pair.server_credentials, name="server-2")
         self.join(second)
         self.serve_here(second, "replica-2")
         self.pair.agent.connect(second.port, self.pair.agent_credentials, name="second")
@@ -189,20 +197,21 @@ class OnPremiseServices(ClusterCase):
         second.start().wait_until_ready()
         self.pair.start()
         names = lambda: {replica["name"] for replica in self.pair.agent.status()["servers"][0]["replicas"]}
-        wait_until(lambda: names() == {"replica-1", "replica-2"}, 10, "the agent to hear of both")
+        wait_until(lambda: names() == {"replica-1", "replica-2"}, 10, "the agent to know both")
         self.publish("erp")
         self.wait_for("erp")
         port = self.object("erp")["status"]["port"]
-        wait_until(lambda: all(f"{address}:{port}" in run("ss", "-Hltn") for address in self.replica_addresses.values()), 5, "both to listen")
+        wait_until(lambda: all(f"{address}:{port}" in output_of("ss", "-Hltn")
+                               for address in self.replica_addresses.values()), 5, "both to listen")
         answers = set()
         wait_until(lambda: answers.add(self.ask("erp")) or len(answers) == 2, 15, "both to take part")
         self.assertEqual(answers, {"erp erp.corp", "erp-2 erp.corp"})
-        # One is not ready any more: the writer takes it out, and nothing fails.
-        self.tell_replicas("replica-1")
+        # One is no longer ready: the writer removes it, and no request fails.
+        self.publish_replicas("replica-1")
         wait_until(lambda: len({self.ask("erp") for _ in range(4)}) == 1, 10, "one replica to be left")
         self.assertEqual({self.ask("erp") for _ in range(6)}, {"erp-2 erp.corp"})
-        self.tell_replicas("replica-1", "replica-2")
-        wait_until(lambda: self.reason("erp", "Published") == "NoReplica", 10, "it to be told that nobody is ready")
+        self.publish_replicas("replica-1", "replica-2")
+        wait_until(lambda: self.reason("erp", "Published") == "NoReplica", 10, "the report that no replica is ready")
 
     def test_a_restart_keeps_the_port(self):
         self.pair.start()
@@ -217,7 +226,7 @@ class OnPremiseServices(ClusterCase):
         wait_until(lambda: self.ask("erp") == "erp erp.corp", 15, "the service to be back")
         self.assertEqual({name: self.object(name)["status"]["port"] for name in ("erp", "again")}, before)
 
-    def test_a_name_that_is_taken_is_left_alone(self):
+    def test_a_service_of_another_owner_is_not_changed(self):
         theirs = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "erp", "namespace": "shop"},
                   "spec": {"selector": {"app": "erp"}, "ports": [{"port": 80}]}}
         self.cluster.apply(theirs)
@@ -235,7 +244,7 @@ class OnPremiseServices(ClusterCase):
         self.wait_for("erp")
         self.assertEqual(self.ask("erp"), "erp erp.corp")
 
-    def test_accounts_are_those_that_the_file_allows(self):
+    def test_only_accounts_in_the_file_are_allowed(self):
         self.pair.start()
         self.publish("erp", account="elsewhere")
         wait_until(lambda: self.reason("erp") == "AccountNotAllowed", 10, "it to be refused")
@@ -244,12 +253,12 @@ class OnPremiseServices(ClusterCase):
         self.wait_for("erp")
         self.publish("erp", account="elsewhere")
         wait_until(lambda: self.reason("erp") == "AccountNotAllowed", 10, "it to be refused again")
-        self.assertEqual(self.ask("erp", status=7), "", "its Service leads nowhere now")
+        self.assertEqual(self.ask("erp", status=7), "", "its Service has no endpoint now")
         self.publish("erp")
         self.wait_for("erp")
         self.assertEqual(self.ask("erp"), "erp erp.corp")
 
-    def test_who_is_not_allowed_is_refused(self):
+    def test_clients_outside_allow_from_are_refused(self):
         self.pair.server.tables["on_premise_services"]["allow_from"] = ["192.0.2.0/24"]
         self.pair.start()
         self.publish("erp")
@@ -259,5 +268,5 @@ class OnPremiseServices(ClusterCase):
 
 
 if __name__ == "__main__":
-    cache.api_server()
+    program_cache.api_server()
     unittest.main(verbosity=2)

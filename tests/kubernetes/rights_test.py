@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server's rights as the chart gives them, with each of its options, in both directions: whatever it asks for is allowed, and whatever
-is allowed it asks for. A walk through all that it does is a list of steps; a new function of the server adds one."""
+"""The rights that the chart gives to the server, with each of its options, in both directions: every request of the
+server is allowed, and every right is used by a request. A list of steps does all that the server can do; a new function
+of the server adds a step."""
 
 import json
 import unittest
 
-import audit
-import cache
-from api_server import wait_until
-from cluster import NAMESPACE
-from cluster_case import ClusterCase
+from tests.harness.kubernetes import audit, program_cache
+from tests.harness.kubernetes.cluster import NAMESPACE
+from tests.harness.kubernetes.cluster_case import ClusterCase
+from tests.harness.waiting import wait_until
 
-DISCOVERY = ["/apis/discovery.k8s.io"]  # open to whoever is known, by system:discovery
+DISCOVERY = ["/apis/discovery.k8s.io"]  # allowed for every authenticated account by system:discovery
 ON_PREMISE_SERVICES = "onpremiseservices.culvert.dev"
 ACCOUNT = f"{NAMESPACE}:culvert-server"
 
 
 class Rights(ClusterCase):
-    """By the chart's defaults."""
+    """With the chart's defaults."""
     api_arguments = audit.ARGUMENTS
 
     def setUp(self):
@@ -25,18 +25,18 @@ class Rights(ClusterCase):
         self.replicate(self.pair.server, "server-0", "10.9.9.0")
         self.pair.server.tables["kubernetes"]["account"] = "acme"
 
-    # --- the walk ---------------------------------------------------------------------------------------------------------
+    # --- the walk -----------------------------------------------------------------------------------------------------
 
     def follow_the_cluster(self):
         self.pair.start()
-        # Its table of agents is made by the first replica, and changed whenever agents come and go.
+        # The first replica creates the table of agents; it changes whenever agents connect and disconnect.
         wait_until(lambda: self.held_agents() == {"server-0": "acme/"}, 10, "the ConfigMap to name the agent")
 
-    def say_what_became_of_a_mapping(self):
+    def report_the_state_of_a_mapping(self):
         self.apply("good", "one.test:http")
         wait_until(lambda: self.condition("good", "Ready") == ("True", "Ready"), 10, "it to be ready")
 
-    def tell_of_a_bad_mapping(self):
+    def report_a_bad_mapping(self):
         self.apply("bad", "10.0.0.1:80", "other")
         wait_until(lambda: self.condition("bad", "Accepted") == ("False", "BadInternalAddress"), 10, "it to be refused")
 
@@ -44,37 +44,40 @@ class Rights(ClusterCase):
         before = self.lease()
         wait_until(lambda: self.lease() != before, 10, "it to be renewed", every=0.5)
 
-    STEPS = (follow_the_cluster, say_what_became_of_a_mapping, tell_of_a_bad_mapping, hold_the_lease)
+    STEPS = (follow_the_cluster, report_the_state_of_a_mapping, report_a_bad_mapping, hold_the_lease)
 
-    # --- what is there ----------------------------------------------------------------------------------------------------
+    # --- what is there ------------------------------------------------------------------------------------------------
 
     def held_agents(self):
         tables = json.loads(self.api.kubectl("get", "configmaps", f"--namespace={NAMESPACE}", "--output=json"))["items"]
         return next((each.get("data") for each in tables if each["metadata"]["name"] == "culvert-agents"), None)
 
     def lease(self):
-        return self.api.kubectl("get", "lease", "culvert-server", f"--namespace={NAMESPACE}", "--output=jsonpath={.spec.renewTime}")
+        return self.api.kubectl("get", "lease", "culvert-server", f"--namespace={NAMESPACE}",
+                                "--output=jsonpath={.spec.renewTime}")
 
     def requests_with_all_watches(self):
-        """Nothing if there is a collection that was listed, and no watch of it is over yet."""
+        """The requests in the log; None while a collection was listed of which no watch has ended yet."""
         asked = audit.requests_of(self.api, ACCOUNT)
-        collections = {verb: {each.right.resource for each in asked if each.right.verb == verb} for verb in ("list", "watch")}
+        collections = {verb: {each.right.resource for each in asked if each.right.verb == verb}
+                       for verb in ("list", "watch")}
         return asked if collections["list"] == collections["watch"] else None
 
-    def test_the_server_may_what_it_does_and_nothing_else(self):
+    def test_the_server_has_exactly_the_rights_that_it_uses(self):
         rights = audit.rights_of(self.api, ACCOUNT)
         self.assertTrue(rights)
         for step in self.STEPS:
             step(self)
-        # A watch is in the log once it is over.
+        # A watch appears in the log when it ends.
         for program in (self.pair.agent, self.pair.server):
             program.stop()
         asked = wait_until(self.requests_with_all_watches, 10, "the watches to end")
         for request in asked:
             self.assertNotIn(request.status, (401, 403), request)
-            self.assertTrue(request.uri in DISCOVERY or any(right.covers(request.right) for right in rights), f"by whose leave? {request}")
+            self.assertTrue(request.uri in DISCOVERY or any(right.covers(request.right) for right in rights),
+                            f"no right allows {request}")
         unused = sorted(right for right in rights if not any(right.covers(each.right) for each in asked))
-        self.assertEqual(unused, [], "it may what it does not need")
+        self.assertEqual(unused, [], "rights that it does not need")
         for right in rights:
             self.assertNotIn("*", (right.verb, right.group, right.resource), right)
             self.assertNotIn(right.resource, ("secrets", "pods/exec", "serviceaccounts/token"), right)
@@ -90,40 +93,44 @@ class RightsWithOnPremiseServices(Rights):
     def setUp(self):
         super().setUp()
         self.addCleanup(self.api.kubectl, "delete", ON_PREMISE_SERVICES, "--all", "--all-namespaces")
-        # Outside of where free_port() looks.
+        # Outside the range of free_port().
         self.pair.server.tables["on_premise_services"] = {"listen": "127.0.0.1:11000-11009"}
 
-    def lead_a_service_on_premise(self):
+    def route_a_service_on_premise(self):
         self.apply_on_premise("erp", 443)
         wait_until(lambda: self.on_premise_status("erp").get("port"), 15, "a port")
         self.apply_on_premise("erp", 8443)
         wait_until(lambda: self.port_of("erp") == "8443", 15, "the Service's port to change")
 
-    def lead_it_to_another_replica(self):
+    def route_it_to_another_replica(self):
         self.assertEqual(self.addresses_of("erp-culvert"), ["10.9.9.0"])
         self.replica_addresses["server-1"] = "10.9.9.1"
-        self.tell_replicas()
-        wait_until(lambda: self.addresses_of("erp-culvert") == ["10.9.9.0", "10.9.9.1"], 10, "the Service to have two endpoints")
+        self.publish_replicas()
+        wait_until(lambda: self.addresses_of("erp-culvert") == ["10.9.9.0", "10.9.9.1"], 10,
+                   "the Service to have two endpoints")
 
-    def tell_of_a_taken_name(self):
+    def report_a_taken_name(self):
         self.cluster.service("taken", "shop", 80, self.cluster.names["one.test"][0])
         self.apply_on_premise("taken", 443)
         wait_until(lambda: self.events("shop"), 15, "an event")
 
-    STEPS = (*Rights.STEPS, lead_a_service_on_premise, lead_it_to_another_replica, tell_of_a_taken_name)
+    STEPS = (*Rights.STEPS, route_a_service_on_premise, route_it_to_another_replica, report_a_taken_name)
 
-    # --- what is there ----------------------------------------------------------------------------------------------------
+    # --- what is there ------------------------------------------------------------------------------------------------
 
     def apply_on_premise(self, name, port):
         self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}},
                            {"apiVersion": "culvert.dev/v1alpha1", "kind": "OnPremiseService",
-                            "metadata": {"name": name, "namespace": "shop"}, "spec": {"virtualHost": "erp", "virtualPort": 443, "port": port}})
+                            "metadata": {"name": name, "namespace": "shop"},
+                            "spec": {"virtualHost": "erp", "virtualPort": 443, "port": port}})
 
     def on_premise_status(self, name):
-        return json.loads(self.api.kubectl("get", ON_PREMISE_SERVICES, name, "--namespace=shop", "--output=json")).get("status", {})
+        return json.loads(self.api.kubectl("get", ON_PREMISE_SERVICES, name, "--namespace=shop",
+                                           "--output=json")).get("status", {})
 
     def port_of(self, service):
-        return self.api.kubectl("get", "service", service, "--namespace=shop", "--output=jsonpath={.spec.ports[0].port}")
+        return self.api.kubectl("get", "service", service, "--namespace=shop",
+                                "--output=jsonpath={.spec.ports[0].port}")
 
     def addresses_of(self, name):
         slices = json.loads(self.api.kubectl("get", "endpointslices", name, "--namespace=shop", "--output=json"))
@@ -142,5 +149,5 @@ class RightsInListedNamespaces(RightsWithOnPremiseServices):
 
 
 if __name__ == "__main__":
-    cache.api_server()
+    program_cache.api_server()
     unittest.main(verbosity=2)

@@ -1,25 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two servers in one cluster behind one address: the agent reaches both, each serves every request by itself, one of them writes, and what
-is written speaks for both."""
+"""Two servers in one cluster behind one address: the agent reaches both, each serves every request, one of them writes
+status, and the status covers both."""
 
 import http.client
 import time
 import unittest
 
-import cache
-from api_server import wait_until
-from cluster_case import ClusterCase
+from tests.harness.balancer import Balancer
+from tests.harness.culvert_program import ACCOUNT, Server
+from tests.harness.kubernetes import program_cache
+from tests.harness.kubernetes.cluster_case import ClusterCase
+from tests.harness.ports import free_port
+from tests.harness.tcp_server import serve
+from tests.harness.waiting import wait_until
 
-import culvert
-from backends import serve
-from replicas_test import Balancer
 
 REQUESTS = 1000
 WRITER_SECONDS_MAX = 20
 
 
 def answer(connection):
-    """An on-premise system: HTTP with kept connections."""
+    """An on-premise system with kept HTTP connections."""
     data = b""
     while part := connection.recv(65536):
         data += part
@@ -35,28 +36,29 @@ def tunnels_up(server):
 class Replicas(ClusterCase):
     def setUp(self):
         super().setUp()
-        second = culvert.Server(self, self.pair.server_credentials, name="server-2")
+        second = Server(self, self.pair.server_credentials, name="server-2")
         self.join(second)
         self.servers = [self.pair.server, second]
         for number, server in enumerate(self.servers, 1):
             self.replicate(server, f"replica-{number}", f"10.0.0.{number}")
-            server.proxy_port = culvert.free_port()
-            server.tables["http_proxy"] = {"listen": f"127.0.0.1:{server.proxy_port}", "account": culvert.ACCOUNT}
+            server.proxy_port = free_port()
+            server.tables["http_proxy"] = {"listen": f"127.0.0.1:{server.proxy_port}", "account": ACCOUNT}
         self.pair.agent.web("erp:80", serve(self, answer))
 
     def start(self, *ports):
-        """The first one writes; the agent dials an address behind which `ports` are, those of both servers unless said."""
+        """The first server writes. The agent dials a balancer of `ports`, by default those of both servers."""
         self.servers[0].start()
         wait_until(lambda: self.writer() is self.servers[0], 15, "the first one to write")
         self.servers[1].start().wait_until_ready()
-        self.pair.agent.tables["server"][0]["address"] = f"127.0.0.1:{Balancer(self, ports or [each.port for each in self.servers]).port}"
+        self.pair.agent.tables["server"][0][
+            "address"] = f"127.0.0.1:{Balancer(self, ports or [each.port for each in self.servers]).port}"
         self.pair.agent.start().wait_until_ready()
 
     def writer(self):
         running = [server for server in self.servers if server.is_running() and server.is_ready()]
         return next((server for server in running if server.status()["kubernetes"][0]["writes_status"]), None)
 
-    def test_each_serves_every_request_by_itself(self):
+    def test_each_server_serves_every_request(self):
         self.start()
         for server in self.servers:
             wait_until(lambda server=server: tunnels_up(server) >= 2, 15, f"the agent at {server.name}")
@@ -68,21 +70,22 @@ class Replicas(ClusterCase):
                     self.assertEqual((response.status, response.read()), (200, b"erp"))
                 client.close()
 
-    def test_status_speaks_for_both(self):
-        # Only the one that does not write is in reach of the agent.
+    def test_status_covers_both(self):
+        # The agent reaches only the server that does not write.
         self.start(self.servers[1].port)
         self.apply("sm", "one.test:80")
         wait_until(lambda: self.condition("sm", "AgentConnected") == ("True", "Connected"), 15, "the agent to count")
         for server in self.servers:
             self.assertEqual(server.status()["kubernetes"][0]["replicas"], ["replica-1", "replica-2"])
-        self.tell_replicas("replica-2")
+        self.publish_replicas("replica-2")
         wait_until(lambda: self.condition("sm", "AgentConnected") == ("False", "NoAgent"), 10, "it not to count")
-        self.tell_replicas()
-        wait_until(lambda: self.condition("sm", "AgentConnected") == ("True", "Connected"), 10, "the agent to count again")
+        self.publish_replicas()
+        wait_until(lambda: self.condition("sm", "AgentConnected") == ("True", "Connected"), 10,
+                   "the agent to count again")
         self.pair.agent.stop()
         wait_until(lambda: self.condition("sm", "AgentConnected") == ("False", "NoAgent"), 10, "it to be gone")
 
-    def test_another_one_writes_once_the_writer_is_killed(self):
+    def test_the_other_one_writes_after_the_writer_is_killed(self):
         self.start()
         writer, other = self.servers
         self.assertFalse(other.status()["kubernetes"][0]["writes_status"])
@@ -91,13 +94,13 @@ class Replicas(ClusterCase):
         self.apply("sm", "one.test:80")
         wait_until(lambda: self.condition("sm", "Accepted"), WRITER_SECONDS_MAX, "the other one to write")
         self.notes.append(f"another writer after {time.monotonic() - killed:.1f} s")
-        # It comes back, and there are not two of them.
+        # It comes back, and there are not two writers.
         writer.start().wait_until_ready()
         time.sleep(3)
         self.assertIs(self.writer(), other)
         self.assertFalse(writer.status()["kubernetes"][0]["writes_status"])
 
-    def test_a_writer_that_stops_lets_go_at_once(self):
+    def test_a_writer_that_stops_releases_the_lease_at_once(self):
         self.start()
         self.assertEqual(self.servers[0].stop(), 0)
         self.apply("sm", "one.test:80")
@@ -105,5 +108,5 @@ class Replicas(ClusterCase):
 
 
 if __name__ == "__main__":
-    cache.api_server()
+    program_cache.api_server()
     unittest.main(verbosity=2)

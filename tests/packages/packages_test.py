@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Debian packages: how they are made, what an installation puts where, and how the services run and are upgraded on a booted
-system. As root; `scripts/test --packages` calls it."""
+"""The Debian packages: their build, the files that they install, and the services on a booted system, with an upgrade.
+Needs root; `scripts/test --packages` runs it."""
 
 import json
 import os
@@ -11,11 +11,13 @@ import subprocess
 import tempfile
 import unittest
 
-import scratch
-from hardening import missing_hardening
-from scratch import Booted, System, field, files_of, run, wait_until
+from tests.harness import debian_system
+from tests.harness.commands import run
+from tests.harness.debian_system import Booted, System, field, files_of
+from tests.harness.environment import ROOT
+from tests.harness.hardening import missing_hardening
+from tests.harness.waiting import wait_until
 
-ROOT = scratch.ROOT
 BUILT = pathlib.Path(os.environ.get("CULVERT_PACKAGES", ROOT / "build/packages"))
 OLDER = "0.0.1"
 EXPOSURE_MAX = 15  # tenths; 100 is a service without any protection
@@ -28,7 +30,7 @@ def built(name):
 
 
 def older(folder, name):
-    """The same package with a lower version and another conffile, as an installation of last year would have."""
+    """The same package with a lower version and another conffile, like an older installation."""
     tree = folder / name
     run("dpkg-deb", "--raw-extract", built(name), tree)
     control = tree / "DEBIAN/control"
@@ -41,13 +43,15 @@ def older(folder, name):
 
 
 def make_certificates(system):
-    """An authority, and both ends' keys where the packages want them."""
+    """Makes an authority, and the keys of both programs where the packages expect them."""
     tls = "/etc/culvert/tls"
     for command in (
             ["ca", "/root/ca"],
             ["server", "/root/ca", "localhost", "--out", f"{tls}/server"],
-            ["request", "--account", "acme", "--agent", "gate", "--key", f"{tls}/agent.key", "--out", "/root/agent.csr"],
-            ["agent", "/root/ca", "/root/agent.csr", "--trust-domain", "example.org", "--account", "acme", "--agent", "gate",
+            ["request", "--account", "acme", "--agent", "gate", "--key", f"{tls}/agent.key", "--out",
+             "/root/agent.csr"],
+            ["agent", "/root/ca", "/root/agent.csr", "--trust-domain", "example.org", "--account", "acme", "--agent",
+             "gate",
              "--out", f"{tls}/agent.crt"]):
         system.run("culvert-certificates", *command)
     system.run("cp", "/root/ca/ca.crt", tls)
@@ -82,18 +86,20 @@ service_id = "web"
 
 
 class Made(unittest.TestCase):
-    """What build-deb makes."""
+    """The packages that build-deb makes."""
 
     def test_lintian_finds_no_error(self):
         run("lintian", "--fail-on=error", next(BUILT.glob("*.changes")), seconds=600)
 
     def test_the_same_tree_gives_the_same_bytes(self):
+        """In another folder. ccache has the objects of the first build unless they depend on the folder; with
+        CCACHE_DISABLE=1 in the environment everything is compiled again."""
         folder = ROOT / "build/packages-again"
-        run(ROOT / "packaging/build-deb", folder, seconds=3600, env={**os.environ, "CCACHE_DISABLE": "1"})
+        run(ROOT / "packaging/build-deb", folder, seconds=3600)
         again = {path.name: path.read_bytes() for path in folder.glob("*.deb")}
         self.assertEqual(len(again), 4, again.keys())
         for name, content in again.items():
-            self.assertTrue((BUILT / name).read_bytes() == content, f"{name} differs; diffoscope tells where")
+            self.assertTrue((BUILT / name).read_bytes() == content, f"{name} differs; diffoscope shows where")
 
     def test_the_programs_are_hardened_and_stripped(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -101,13 +107,14 @@ class Made(unittest.TestCase):
                 run("dpkg-deb", "--extract", built(name), folder)
                 self.assertEqual(missing_hardening(f"{folder}/usr/bin/{name}"), [], name)
 
-    def test_the_debug_symbols_fit(self):
+    def test_the_debug_symbols_belong_to_the_programs(self):
         with tempfile.TemporaryDirectory() as folder:
             for name in PROGRAMS:
                 run("dpkg-deb", "--extract", built(name), folder)
                 run("dpkg-deb", "--extract", built(f"{name}-dbgsym"), folder)
                 build_id = re.search(r"Build ID: (\w+)", run("readelf", "--notes", f"{folder}/usr/bin/{name}"))[1]
-                self.assertTrue(pathlib.Path(f"{folder}/usr/lib/debug/.build-id/{build_id[:2]}/{build_id[2:]}.debug").exists())
+                self.assertTrue(
+                    pathlib.Path(f"{folder}/usr/lib/debug/.build-id/{build_id[:2]}/{build_id[2:]}.debug").exists())
 
     def test_the_manual_pages_are_good_roff(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -118,27 +125,28 @@ class Made(unittest.TestCase):
             for page in pages:
                 said = run("sh", "-c", f"zcat {page} | mandoc -T lint -W warning", status=None)
                 self.assertEqual([line for line in said.splitlines() if "missing date" not in line], [], page.name)
-            # What --help and the configuration's table say, a page says.
-            page = run("sh", "-c", f"zcat {folder}/usr/share/man/man5/culvert-agent.toml.5.gz | mandoc -T utf8 | col -b")
+            # A page has every option of --help and every key of the configuration.
+            page = run("sh", "-c",
+                       f"zcat {folder}/usr/share/man/man5/culvert-agent.toml.5.gz | mandoc -T utf8 | col -b")
             for key in re.findall(r"(?m)^#(\w+) = ", (ROOT / "packaging/etc/agent.toml").read_text()):
                 self.assertIn(key, page)
 
 
 class Installed(unittest.TestCase):
-    """In a root that is not booted: what is where, what is left."""
+    """Installation and removal in a root that is not booted."""
 
     @classmethod
     def setUpClass(cls):
-        cls.base = scratch.base_root([built(name) for name in PROGRAMS])
+        cls.base = debian_system.base_root([built(name) for name in PROGRAMS])
 
     def test_an_installation_leaves_nothing_behind(self):
         with System(self.base, "installed") as system:
             before = files_of(system.root)
             system.give(*map(built, PROGRAMS))
             system.apt("install", *(f"/root/{built(name).name}" for name in PROGRAMS))
-            self.look_at_files(system)
+            self.check_files(system)
             self.run_both(system)
-            shutil.rmtree(system.root / "etc/culvert/tls")  # What is in there is the administrator's.
+            shutil.rmtree(system.root / "etc/culvert/tls")  # Its content belongs to the administrator.
             self.remove_one(system)
             system.apt("remove", "culvert-agent")
             self.assertTrue((system.root / "etc/culvert/agent.toml").exists(), "until it is purged")
@@ -148,20 +156,25 @@ class Installed(unittest.TestCase):
             self.assertFalse(system.has_user("culvert"))
 
     def remove_one(self, system):
-        """Without the one program the other still works: user, certificates and completion are in both."""
+        """Removes one program; the other still works, since user, certificates and completion are in both packages."""
         system.apt("purge", "culvert-server")
         self.assertTrue(system.has_user("culvert"))
         system.run("culvert-agent", "--version")
         system.run("culvert-certificates", "--help")
 
-    def look_at_files(self, system):
-        for path, mode, owner in (("/etc/culvert/agent.toml", 0o644, "root:root"), ("/etc/culvert/server.toml", 0o644, "root:root"),
-                                  ("/etc/culvert/tls", 0o750, "root:culvert"), ("/var/lib/culvert", 0o750, "culvert:culvert"),
-                                  ("/usr/bin/culvert-agent", 0o755, "root:root"), ("/lib/systemd/system/culvert-agent@.service", 0o644, "root:root")):
+    def check_files(self, system):
+        for path, mode, owner in (("/etc/culvert/agent.toml", 0o644, "root:root"),
+                                  ("/etc/culvert/server.toml", 0o644, "root:root"),
+                                  ("/etc/culvert/tls", 0o750, "root:culvert"),
+                                  ("/var/lib/culvert", 0o750, "culvert:culvert"),
+                                  ("/usr/bin/culvert-agent", 0o755, "root:root"),
+                                  ("/lib/systemd/system/culvert-agent@.service", 0o644, "root:root")):
             self.assertEqual(system.run("stat", "--format=%a %U:%G", path).strip(), f"{mode:o} {owner}", path)
         for name in PROGRAMS:
             self.assertIn("/etc/culvert/", system.run("dpkg-query", "--showformat=${Conffiles}", "--show", name))
-            self.assertIn(f"culvert-{name.split('-')[1]}", system.run("bash", "-c", f". /usr/share/bash-completion/completions/{name}; complete -p {name}"))
+            completion = system.run("bash", "-c",
+                                    f". /usr/share/bash-completion/completions/{name}; complete -p {name}")
+            self.assertIn(f"culvert-{name.split('-')[1]}", completion)
             # Nothing starts before it has a configuration.
             self.assertFalse((system.root / f"etc/systemd/system/multi-user.target.wants/{name}.service").exists())
             self.assertIn("78", system.run("sh", "-c", f"{name} --check; echo $?"))
@@ -192,18 +205,20 @@ class Installed(unittest.TestCase):
             system.give(*map(built, PROGRAMS))
             system.apt("install", *(f"/root/{built(name).name}" for name in PROGRAMS))
             for unit in ("culvert-agent.service", "culvert-agent@plant.service", "culvert-server.service"):
-                # Of a template, an instance under its own name.
-                shutil.copy(system.root / "lib/systemd/system" / re.sub("@.*?[.]", "@.", unit), system.root / "root" / unit)
+                # For a template, an instance under its own name.
+                shutil.copy(system.root / "lib/systemd/system" / re.sub("@.*?[.]", "@.", unit),
+                            system.root / "root" / unit)
                 verified = system.run("systemd-analyze", "verify", f"/root/{unit}")
                 self.assertEqual([line for line in verified.splitlines() if "culvert" in line], [])
-                system.run("systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE_MAX}", "--no-pager", f"/root/{unit}")
+                system.run("systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE_MAX}", "--no-pager",
+                           f"/root/{unit}")
 
 
 class Services(unittest.TestCase):
-    """On a booted system, under exactly the sandbox of the units."""
+    """On a booted system, in the sandbox of the units."""
 
-    def test_the_life_of_the_services(self):
-        base = scratch.base_root([built(name) for name in PROGRAMS])
+    def test_the_services_from_start_to_purge(self):
+        base = debian_system.base_root([built(name) for name in PROGRAMS])
         with tempfile.TemporaryDirectory() as folder, Booted(base, "booted") as system:
             self.system = system
             first = [older(pathlib.Path(folder), name) for name in PROGRAMS]
@@ -211,9 +226,9 @@ class Services(unittest.TestCase):
             system.apt("install", *(f"/root/{package.name}" for package in first))
             self.assertEqual(self.property("culvert-agent", "ActiveState"), "inactive")
             self.start()
-            self.look_at_sandbox()
+            self.check_sandbox()
             self.reload_under_traffic()
-            self.watchdog_kills()
+            self.check_watchdog()
             self.upgrade_under_traffic()
             self.stop_drains()
             self.purge()
@@ -248,14 +263,18 @@ class Services(unittest.TestCase):
         self.wait_for_tunnels()
         self.assert_complete(self.download(CHANNEL, 0))
         self.assert_complete(self.download(LOW_PORT, 0))
-        wait_until(lambda: self.property("culvert-agent", "StatusText") == "2 tunnels up, 0 streams", 10, "the line of systemctl status")
+        wait_until(lambda: self.property("culvert-agent", "StatusText") == "2 tunnels up, 0 streams", 10,
+                   "the line of systemctl status")
 
-    def look_at_sandbox(self):
-        """Of the process itself, not of what the unit promises."""
+    def check_sandbox(self):
+        """Checks the sandbox of the process itself, not of the unit."""
         for unit in PROGRAMS:
             process = pathlib.Path("proc") / str(self.main_pid(unit))
-            state = dict(line.split(":\t", 1) for line in self.system.run("cat", f"/{process}/status").splitlines() if ":\t" in line)
-            self.assertEqual((state["CapEff"], state["CapBnd"], state["NoNewPrivs"], state["Seccomp"]), ("0" * 16, "0" * 16, "1", "2"))
+            state = dict(line.split(":\t", 1) for line in self.system.run("cat",
+                                                                          f"/{process}/status").splitlines()
+                         if ":\t" in line)
+            self.assertEqual((state["CapEff"], state["CapBnd"], state["NoNewPrivs"], state["Seccomp"]),
+                             ("0" * 16, "0" * 16, "1", "2"))
             self.assertEqual(state["Uid"].split()[0], self.system.run("id", "--user", "culvert").strip())
             self.assertRegex(self.system.run("cat", f"/{process}/limits"), r"Max core file size\s+0\s+0")
             key = (self.system.root / f"etc/culvert/tls/{unit.split('-')[1]}.key").read_text().splitlines()[1]
@@ -269,17 +288,18 @@ class Services(unittest.TestCase):
             channel = f'[[channel]]\nlisten = "127.0.0.1:{6000 + turn}"\nservice_id = "web"\n'
             self.system.write("/etc/culvert/agent.toml", AGENT + channel)
             self.system.run("systemctl", "reload", "culvert-agent")
-        wait_until(lambda: "listen=127.0.0.1:6019" in self.system.run("culvert-agent", "status"), 10, "the last channel")
+        wait_until(lambda: "listen=127.0.0.1:6019" in self.system.run("culvert-agent", "status"), 10,
+                   "the last channel")
         self.assert_complete(self.download(6019, 0))
         self.system.write("/etc/culvert/agent.toml", AGENT + "what = 1\n")
         self.system.run("systemctl", "reload", "culvert-agent")
         line = AGENT.count("\n") + 1
-        wait_until(lambda: f"agent.toml:{line}: " in self.journal("culvert-agent"), 10, "the line of the mistake")
+        wait_until(lambda: f"agent.toml:{line}: " in self.journal("culvert-agent"), 10, "the line of the error")
         self.assert_complete(self.download(6019, 0))
         self.system.write("/etc/culvert/agent.toml", AGENT)
         self.assert_complete(process)
 
-    def watchdog_kills(self):
+    def check_watchdog(self):
         drop_in = "/etc/systemd/system/culvert-agent.service.d/watchdog.conf"
         self.system.write(drop_in, "[Service]\nWatchdogSec=2s\n")
         self.system.run("systemctl", "daemon-reload")
@@ -299,11 +319,11 @@ class Services(unittest.TestCase):
     def upgrade_under_traffic(self):
         pids = [self.main_pid(unit) for unit in PROGRAMS]
         download = self.download(LOW_PORT, 6)
-        knocks = self.system.peer("knock", LOW_PORT)
+        connects = self.system.peer("connect", LOW_PORT)
         self.system.apt("install", f"/root/{built('culvert-agent').name}", "-o", "Dpkg::Options::=--force-confold")
         self.wait_for_tunnels()
         self.assert_complete(download)
-        answer = json.loads(knocks.communicate(timeout=120)[0])
+        answer = json.loads(connects.communicate(timeout=120)[0])
         self.assertEqual(answer["faults"], [], f"of {answer['tries']} connections")
         self.assertGreater(answer["tries"], 50)
         self.assertNotEqual(self.main_pid("culvert-agent"), pids[0])
@@ -335,7 +355,8 @@ def setUpModule():
     if os.geteuid() != 0:
         raise AssertionError("the packages are tested as root")
     if "CULVERT_PACKAGES" not in os.environ:
-        print(subprocess.run([ROOT / "packaging/build-deb"], check=True, capture_output=True, text=True, timeout=3600).stdout)
+        print(subprocess.run([ROOT / "packaging/build-deb"], check=True, capture_output=True, text=True,
+                             timeout=3600).stdout)
 
 
 if __name__ == "__main__":

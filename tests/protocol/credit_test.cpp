@@ -51,7 +51,7 @@ TEST(ReceiveCredit, is_due_for_a_raise_when_a_quarter_of_the_window_is_free_agai
   EXPECT_EQ(credit.waiting(), 749U);
 }
 
-TEST(ReceiveCredit, takes_no_more_than_came) {
+TEST(ReceiveCredit, takes_no_more_than_was_received) {
   ReceiveCredit credit(1'000, zero);
   (void)credit.receive(10);
   EXPECT_DEATH((void)credit.take(11), "takes only what it received");
@@ -71,7 +71,7 @@ TEST(ReceiveCredit, wants_growth_when_a_window_was_drained_within_two_round_trip
   EXPECT_FALSE(wants_growth_after(window_bytes_start, milliseconds(1), std::nullopt));
 }
 
-TEST(ReceiveCredit, wants_no_growth_beyond_4_MiB_near_by_and_16_MiB_far_away) {
+TEST(ReceiveCredit, wants_no_growth_beyond_4_MiB_for_a_near_peer_and_16_MiB_for_a_far_one) {
   const Time near = milliseconds(5);
   const Time far = milliseconds(17);
   EXPECT_TRUE(wants_growth_after(window_bytes_near_max - 1, near, near));

@@ -19,7 +19,7 @@ Header raw_header(unsigned type, unsigned flags, std::uint32_t stream, std::uint
           byte(stream, 8), byte(stream, 0), byte(payload, 24), byte(payload, 16), byte(payload, 8), byte(payload, 0)};
 }
 
-/// A second copy of SPEC 4.2, on purpose not derived from the first.
+/// A second copy of SPEC 4.2, deliberately not derived from the first.
 struct Rule {
   bool on_stream;
   unsigned flags;
@@ -30,7 +30,7 @@ const std::map<unsigned, Rule> rules{
     {0x01, {false, 0, 1, 4096}}, {0x02, {false, 0, 1, 4096}}, {0x03, {false, 0, 1, 65536}}, {0x04, {false, 1, 8, 8}},
     {0x05, {false, 0, 0, 0}},    {0x10, {true, 0, 1, 65536}}, {0x11, {true, 0, 8, 8}},      {0x12, {true, 0, 1, 65536}},
     {0x13, {true, 0, 0, 65536}}, {0x14, {true, 0, 8, 8}},     {0x15, {true, 1, 0, 0}},      {0x16, {true, 0, 4, 4}},
-    {0x17, {true, 0, 4, 4}},     {0x18, {true, 0, 1, 81920}},
+    {0x17, {true, 0, 4, 4}},     {0x18, {true, 0, 1, 81920}}, {0x90, {true, 0, 4, 4}},
 };
 
 enum class Verdict { frame, skipped, refused };
@@ -49,7 +49,7 @@ TEST(Frame, header_has_its_golden_bytes) {
   EXPECT_EQ(bytes[11], std::byte{6});
 }
 
-TEST(Frame, each_of_256_types_and_256_flags_has_its_verdict_on_a_stream_and_on_the_tunnel) {  // threats A1
+TEST(Frame, accepts_or_refuses_each_of_256_types_and_256_flags_on_a_stream_and_on_the_tunnel) {  // threats A1
   for (unsigned type = 0; type < 256; ++type) {
     for (unsigned flags = 0; flags < 256; ++flags) {
       for (const std::uint32_t stream : {0U, 1U, 2U, stream_id_max}) {
@@ -68,7 +68,7 @@ TEST(Frame, each_of_256_types_and_256_flags_has_its_verdict_on_a_stream_and_on_t
   }
 }
 
-TEST(Frame, each_type_holds_to_its_shortest_and_longest_payload) {
+TEST(Frame, enforces_each_types_shortest_and_longest_payload) {
   for (const auto& [type, rule] : rules) {
     const std::uint32_t stream = rule.on_stream ? 1 : 0;
     EXPECT_EQ(verdict_of(raw_header(type, 0, stream, rule.shortest)), Verdict::frame) << type;
@@ -108,7 +108,7 @@ TEST(Frame, before_the_greeting_no_frame_is_longer_than_4_KiB_and_none_is_skippe
   EXPECT_EQ(verdict_of(raw_header(0x80, 0, 0, 65'537), true), Verdict::refused);
 }
 
-/// Type and whole payload of each frame, DATA put together again.
+/// The type and whole payload of each frame; the parts of DATA are joined.
 std::vector<std::string> frames_of(const Bytes& input, std::size_t slice, std::uint64_t* skipped = nullptr) {
   std::vector<std::string> frames;
   FrameReader reader;
@@ -145,7 +145,7 @@ TEST(FrameReader, gives_the_same_frames_however_its_input_is_cut) {
   for (std::size_t slice = 1; slice < input.size(); ++slice) EXPECT_EQ(frames_of(input, slice), whole) << slice;
 }
 
-TEST(FrameReader, hands_on_data_in_the_parts_that_come) {
+TEST(FrameReader, passes_on_data_in_the_parts_that_come) {
   FrameReader reader;
   const Bytes input = frame(FrameType::data, 1, bytes_of("hello"));
   reader.feed(std::span(input).first(14));

@@ -41,7 +41,7 @@ TEST(Liveness, pings_once_a_second_while_data_comes) {
   liveness.received_data(start + 1ms);
   EXPECT_EQ(liveness.deadline(true), start + 1s);
   EXPECT_EQ(liveness.due(start + 1s, true), Due::ping);
-  EXPECT_EQ(liveness.due(start + 2s, true), Due::nothing);  // Only an idle second since: no data came.
+  EXPECT_EQ(liveness.due(start + 2s, true), Due::nothing);  // The second was idle: no data came.
   liveness.received_data(start + 2s);
   EXPECT_EQ(liveness.due(start + 2s, true), Due::ping);
 }
@@ -56,7 +56,7 @@ TEST(Liveness, measures_the_round_trip_of_its_own_last_ping_only) {
   liveness.pong(start + 4s, start + 4s + 30ms);
   EXPECT_EQ(liveness.round_trip(), Time(30ms));
   liveness.pong(start + 4s, start + 6s);
-  EXPECT_EQ(liveness.round_trip(), Time(30ms)) << "a second answer to one ping counts for nothing";
+  EXPECT_EQ(liveness.round_trip(), Time(30ms)) << "a second answer to one ping is ignored";
 }
 
 Time answered(Liveness& liveness, Time at, Time round_trip) {
@@ -66,7 +66,7 @@ Time answered(Liveness& liveness, Time at, Time round_trip) {
   return at;
 }
 
-TEST(Liveness, remembers_the_least_round_trip_and_forgets_it_within_thirty_seconds) {
+TEST(Liveness, remembers_the_shortest_round_trip_for_thirty_seconds_at_most) {
   Liveness liveness(start);
   answered(liveness, start + 4s, 10ms);
   answered(liveness, start + 8s, 50ms);
@@ -76,7 +76,7 @@ TEST(Liveness, remembers_the_least_round_trip_and_forgets_it_within_thirty_secon
   EXPECT_EQ(liveness.round_trip_min(), Time(50ms));
 }
 
-TEST(Liveness, allows_two_seconds_worth_of_pings_at_once_and_ten_per_second_then) {
+TEST(Liveness, allows_the_pings_of_two_seconds_at_once_and_then_ten_per_second) {
   Liveness liveness(start);
   for (int i = 0; i < 20; ++i) EXPECT_TRUE(liveness.allow_ping(start)) << i;
   EXPECT_FALSE(liveness.allow_ping(start));

@@ -25,7 +25,7 @@ Bytes map_of(const Bytes& value) {
 bool reads(const Bytes& payload) {
   return MessageReader::read(payload).has_value();
 }
-/// A map of array in array, `depth` containers in all.
+/// A map that holds arrays within arrays: `depth` containers in all.
 Bytes nested(std::size_t depth) {
   Bytes arrays(depth - 1, std::byte{0x91});
   arrays.back() = std::byte{0x90};
@@ -79,7 +79,7 @@ TEST(MessageReader, a_key_may_be_missing_only_with_a_fallback_and_never_has_anot
   EXPECT_TRUE(boolean.bad());
 }
 
-TEST(MessageReader, a_list_with_anything_but_strings_in_it_is_no_list_of_strings) {
+TEST(MessageReader, a_list_that_holds_anything_but_strings_is_not_a_list_of_strings) {
   for (const Bytes& list : {raw({0x92, 0xa1, 'p', 1}), raw({0x92, 0xa1, 'p', 0x91, 0xa1, 'q'}),
                             raw({0x93, 0xa1, 'p', 0x80, 0xa1, 'q'}), raw({0x93, 0xa1, 'p', 0xc0, 0xa1, 'q'})}) {
     const Bytes payload = map_of(list);
@@ -89,7 +89,7 @@ TEST(MessageReader, a_list_with_anything_but_strings_in_it_is_no_list_of_strings
   }
 }
 
-TEST(MessageReader, a_list_of_strings_has_64_of_them_at_most) {
+TEST(MessageReader, a_list_of_strings_has_at_most_64) {
   for (const int count : {64, 65}) {
     Bytes list = raw({0xdc, 0, count});
     list.insert(list.end(), static_cast<std::size_t>(count), std::byte{0xa0});
@@ -122,7 +122,7 @@ TEST(MessageReader, a_depth_of_a_million_is_refused_on_a_small_stack) {  // thre
   EXPECT_TRUE(refused);
 }
 
-TEST(MessageReader, a_declared_size_beyond_what_is_there_is_refused) {  // threats A5
+TEST(MessageReader, a_declared_size_beyond_the_rest_of_the_payload_is_refused) {  // threats A5
   EXPECT_FALSE(reads(map_of(raw({0xdd, 0xff, 0xff, 0xff, 0xff}))));
   EXPECT_FALSE(reads(map_of(raw({0xdf, 0xff, 0xff, 0xff, 0xff}))));
   EXPECT_FALSE(reads(map_of(raw({0xdb, 0xff, 0xff, 0xff, 0xff}))));
@@ -174,7 +174,7 @@ TEST(MessageReader, refuses_ext_types_floats_and_c1) {
   EXPECT_FALSE(reads(map_of(raw({0xcb, 0x3f, 0xf0, 0, 0, 0, 0, 0, 0}))));
 }
 
-TEST(MessageReader, refuses_duplicate_keys_at_every_level_and_keys_that_are_no_strings) {  // threats A6
+TEST(MessageReader, refuses_duplicate_keys_at_every_level_and_keys_that_are_not_strings) {  // threats A6
   EXPECT_FALSE(reads(raw({0x82, 0xa1, 'a', 1, 0xa1, 'a', 1})));
   EXPECT_FALSE(reads(map_of(raw({0x82, 0xa1, 'b', 1, 0xa1, 'b', 2}))));
   EXPECT_TRUE(reads(map_of(raw({0x81, 0xa1, 'a', 1}))));
@@ -184,7 +184,7 @@ TEST(MessageReader, refuses_duplicate_keys_at_every_level_and_keys_that_are_no_s
   }
 }
 
-TEST(MessageReader, refuses_what_is_not_one_whole_map) {
+TEST(MessageReader, refuses_anything_but_one_whole_map) {
   EXPECT_FALSE(reads({}));
   EXPECT_TRUE(reads(raw({0x80})));
   EXPECT_FALSE(reads(raw({0x80, 0x80})));
@@ -208,8 +208,8 @@ TEST(MessageReader, refuses_every_form_longer_than_the_shortest) {
   }
 }
 
-TEST(MessageReader, two_wrong_sizes_do_not_make_up_for_each_other) {
-  // One form too long and bytes cut off elsewhere: the sum of lengths alone would be right.
+TEST(MessageReader, two_wrong_sizes_do_not_cancel_out) {
+  // One form is too long, and as many bytes are cut off elsewhere: the sum of the lengths is right.
   EXPECT_FALSE(reads(raw({0x82, 0xa1, 'a', 0xcc, 0x01, 0xa1, 'b'})));
 }
 
@@ -220,7 +220,7 @@ TEST(MessageReader, every_truncation_of_a_message_is_refused) {
   }
 }
 
-TEST(Utf8, is_that_of_RFC_3629) {
+TEST(Utf8, follows_RFC_3629) {
   for (const char* good : {"", "plain", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
                            "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
     EXPECT_TRUE(is_utf8(good)) << good;

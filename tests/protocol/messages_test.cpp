@@ -23,7 +23,7 @@ Hello some_hello() {
   return hello;
 }
 
-TEST(Messages, each_survives_the_way_there) {
+TEST(Messages, each_decodes_to_what_was_encoded) {
   EXPECT_EQ(decode_hello(encode(some_hello())), some_hello());
   EXPECT_EQ(decode_hello(encode(Hello{})), Hello{});
   const Welcome welcome{.version = 1, .capabilities = {"a"}, .replica = "r", .replicas = {"q", "r"}, .software = "s"};
@@ -44,7 +44,7 @@ TEST(Messages, each_survives_the_way_there) {
   EXPECT_EQ(decode_replicas(encode(Replicas{})), Replicas{});
 }
 
-TEST(Messages, a_list_of_replicas_has_its_limits_wherever_it_stands) {
+TEST(Messages, a_list_of_replicas_has_its_limits_in_each_message_that_carries_one) {
   const auto passes = [](const std::vector<std::string>& names) {
     const bool alone = decode_replicas(encode(Replicas{names})).has_value();
     EXPECT_EQ(decode_welcome(encode(Welcome{.replicas = names})).has_value(), alone);
@@ -92,7 +92,7 @@ TEST(Messages, a_text_is_cut_between_two_characters) {
   EXPECT_EQ(decode_goaway(encode(Goaway{.text = text + "\xf0\x9f\x98\x80"}))->text, text);
 }
 
-TEST(Messages, a_text_that_is_no_utf8_is_made_readable_instead_of_ending_the_tunnel) {
+TEST(Messages, a_text_that_is_not_utf8_is_made_readable_instead_of_ending_the_tunnel) {
   EXPECT_EQ(decode_reject(encode(Reject{Reason::internal, false, "caf\xe9"}))->text, "caf?");
   const std::string wild(1'000, '\xff');
   EXPECT_EQ(decode_reject(encode(Reject{Reason::internal, false, wild}))->text, std::string(text_bytes_max, '?'));
@@ -107,7 +107,7 @@ TEST(Messages, unknown_keys_are_ignored_and_unknown_reasons_are_internal) {
   EXPECT_EQ(decode_reject(bytes_of("\x81\xa6reason\x63"))->reason, Reason::internal);
 }
 
-TEST(Messages, heads_come_back_as_they_went_whatever_is_left_out) {
+TEST(Messages, heads_decode_to_what_was_encoded_whichever_keys_are_left_out) {
   const std::string fields("a\0b\0", 4);
   const Head request{.kind = Head::Kind::request,
                      .method = "POST",
@@ -123,7 +123,8 @@ TEST(Messages, heads_come_back_as_they_went_whatever_is_left_out) {
                      .fields = std::as_bytes(std::span(fields))};
   const Head response{.kind = Head::Kind::response, .status = 200, .reason = "OK", .framing = Head::Framing::unknown};
   for (const Head& head : {request, response, Head{.kind = Head::Kind::interim, .status = 103},
-                           Head{.kind = Head::Kind::trailers, .fields = request.fields}}) {
+                           Head{.kind = Head::Kind::trailers, .fields = request.fields},
+                           Head{.kind = Head::Kind::failure, .reason = "why"}}) {
     const auto encoded = encode(head);
     const auto decoded = decode_head(encoded);
     ASSERT_TRUE(decoded);
@@ -132,19 +133,20 @@ TEST(Messages, heads_come_back_as_they_went_whatever_is_left_out) {
     EXPECT_EQ(decoded->query, head.query);
     EXPECT_EQ(decoded->length, head.length);
     EXPECT_EQ(decoded->status, head.status);
+    EXPECT_EQ(decoded->reason, head.reason);
     EXPECT_EQ(decoded->accepts_trailers, head.accepts_trailers);
     EXPECT_TRUE(std::ranges::equal(decoded->fields, head.fields));
   }
 }
 
-TEST(Messages, a_head_has_its_limits) {
+TEST(Messages, a_head_is_refused_beyond_its_limits) {
   const std::string longest(head_string_bytes_max, 'x');
   EXPECT_TRUE(decode_head(encode(Head{.path = longest})));
   EXPECT_FALSE(decode_head(encode(Head{.path = longest + "x"})));
   const std::vector<std::byte> fields(head_fields_bytes_max + 1);
   EXPECT_TRUE(decode_head(encode(Head{.fields = std::span(fields).subspan(1)})));
   EXPECT_FALSE(decode_head(encode(Head{.fields = fields})));
-  for (const int kind : {0, 5}) EXPECT_FALSE(decode_head(encode(Head{.kind = static_cast<Head::Kind>(kind)})));
+  for (const int kind : {0, 6}) EXPECT_FALSE(decode_head(encode(Head{.kind = static_cast<Head::Kind>(kind)})));
 }
 
 TEST(Messages, goaway_knows_two_kinds) {
@@ -164,7 +166,7 @@ TEST(Reason, every_number_of_the_list_has_its_own_word_and_no_other_number_has_o
     EXPECT_EQ(static_cast<std::uint64_t>(*reason), number);
     if (*reason != Reason::internal) EXPECT_NE(to_string(*reason), "internal");
   }
-  EXPECT_EQ(known, 33);
+  EXPECT_EQ(known, 35);
   EXPECT_EQ(reason_of(UINT64_MAX), std::nullopt);
   EXPECT_EQ(reason_of((1ull << 32) + 1), std::nullopt);
 }

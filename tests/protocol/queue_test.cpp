@@ -8,11 +8,11 @@
 namespace culvert::protocol {
 namespace {
 
-TEST(Queue, gives_in_the_order_in_which_it_took_however_both_interleave) {
+TEST(Queue, returns_items_in_the_order_of_their_arrival_however_both_interleave) {
   Queue<std::unique_ptr<int>> queue;
   int next = 0;
   int expected = 0;
-  // Three in, two out: it grows, and what was taken makes room at some time; then all out.
+  // Three in, two out: the queue grows, and reuses the space of popped items at some time. Then all out.
   for (int round = 0; round < 1'000; ++round) {
     for (int i = 0; i < 3; ++i) queue.push_back(std::make_unique<int>(next++));
     for (int i = 0; i < 2; ++i) {
@@ -27,7 +27,7 @@ TEST(Queue, gives_in_the_order_in_which_it_took_however_both_interleave) {
   EXPECT_EQ(*queue.front(), 7);
 }
 
-TEST(Queue, one_that_is_never_empty_does_not_grow_with_what_passes_through) {
+TEST(Queue, does_not_grow_with_what_passes_through_even_if_it_is_never_empty) {
   Queue<int> queue;
   queue.push_back(0);
   const int* const first = &queue.front();

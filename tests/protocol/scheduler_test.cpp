@@ -16,7 +16,7 @@ class SchedulerTest : public testing::Test {
   Stream& stream(StreamId id) {
     return streams_.emplace_back(id, StreamState::open, window_bytes_max, window_bytes_start, Time(0));
   }
-  /// Serves `turns` frames of the size that frame_of says; returns bytes by stream.
+  /// Serves `turns` frames, whose sizes frame_of returns. Returns the bytes of each stream.
   std::map<StreamId, std::size_t> serve(int turns, const std::map<StreamId, std::size_t>& frame_of) {
     std::map<StreamId, std::size_t> sent;
     while (turns-- > 0) {
@@ -33,7 +33,7 @@ class SchedulerTest : public testing::Test {
   std::deque<Stream> streams_;
 };
 
-TEST_F(SchedulerTest, has_no_turn_to_give_when_nobody_is_ready) {
+TEST_F(SchedulerTest, gives_no_turn_while_no_stream_is_ready) {
   EXPECT_EQ(scheduler.next(), nullptr);
   Stream& one = stream(1);
   scheduler.activate(one);
@@ -45,7 +45,7 @@ TEST_F(SchedulerTest, has_no_turn_to_give_when_nobody_is_ready) {
   EXPECT_TRUE(scheduler.empty());
 }
 
-TEST_F(SchedulerTest, bulky_streams_get_equal_bytes_whatever_their_frame_sizes) {
+TEST_F(SchedulerTest, bulk_streams_get_equal_bytes_whatever_their_frame_sizes) {
   scheduler.activate(stream(1));
   scheduler.activate(stream(3));
   scheduler.activate(stream(5));
@@ -67,7 +67,7 @@ TEST_F(SchedulerTest, a_turn_lasts_one_quantum) {
   EXPECT_EQ(scheduler.next(), &two);
 }
 
-TEST_F(SchedulerTest, a_stream_that_wakes_up_goes_ahead_of_the_bulky_ones) {
+TEST_F(SchedulerTest, a_stream_that_becomes_ready_goes_ahead_of_the_bulk_streams) {
   Stream& bulky = stream(1);
   Stream& other = stream(3);
   scheduler.activate(bulky);
@@ -78,7 +78,7 @@ TEST_F(SchedulerTest, a_stream_that_wakes_up_goes_ahead_of_the_bulky_ones) {
   EXPECT_EQ(scheduler.next(), &small);
 }
 
-TEST_F(SchedulerTest, pausing_after_each_frame_wins_nothing) {
+TEST_F(SchedulerTest, pausing_after_each_frame_gains_nothing) {
   Stream& honest = stream(1);
   Stream& sly = stream(3);
   scheduler.activate(honest);
@@ -93,7 +93,7 @@ TEST_F(SchedulerTest, pausing_after_each_frame_wins_nothing) {
   EXPECT_LE(sent[3], sent[1] + 2 * static_cast<std::size_t>(Scheduler::quantum_bytes));
 }
 
-TEST_F(SchedulerTest, removal_leaves_no_link_in_either_ring_wherever_the_stream_stood) {
+TEST_F(SchedulerTest, removal_leaves_no_link_in_either_ring_whatever_the_position) {
   for (int victim = 0; victim < 3; ++victim) {
     for (const bool in_rounds : {false, true}) {
       std::vector<Stream*> all{&stream(1), &stream(3), &stream(5)};

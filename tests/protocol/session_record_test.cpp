@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A recorded conversation, fed again: cut otherwise (threats A3), and damaged (A16).
+// A recorded conversation, fed again: cut in other places (threats A3), and damaged (threats A16).
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -19,7 +19,7 @@ struct Recording {
   Bytes to_agent;
 };
 
-/// Some 10 KB each way, with every kind of frame that a pair sends.
+/// About 10 KB in each direction, with every kind of frame that a pair sends.
 Recording record() {
   SessionPair pair;
   const StreamId web = pair.agent.open("web");
@@ -50,7 +50,7 @@ Recording record() {
   return {pair.to_server(), pair.to_agent()};
 }
 
-/// A server that hears the recording. Its own streams are opened as soon as it may, so that the ids exist.
+/// A server that receives the recording. It opens its own streams as soon as it may, so that their ids exist.
 class Listener {
  public:
   Listener() : server_({.role = Role::server}, now_) {}
@@ -102,7 +102,7 @@ TEST(Recording, gives_the_same_events_cut_in_two_at_every_byte) {  // threats A3
   }
 }
 
-TEST(Recording, with_any_byte_flipped_neither_crashes_nor_swells) {  // threats A16
+TEST(Recording, with_any_byte_flipped_neither_crashes_nor_uses_much_memory) {  // threats A16
   const Recording recording = record();
   for (std::size_t at = 0; at < recording.to_server.size(); ++at) {
     for (const auto mask : {std::byte{0x01}, std::byte{0x80}, std::byte{0xff}}) {
@@ -117,7 +117,7 @@ TEST(Recording, with_any_byte_flipped_neither_crashes_nor_swells) {  // threats 
   }
 }
 
-TEST(Recording, cut_off_at_any_byte_never_shows_a_whole_stream_that_was_not) {
+TEST(Recording, cut_off_at_any_byte_never_shows_a_stream_as_complete_that_was_not) {
   const Bytes input = record().to_server;
   const Lines whole = heard_in_slices(input, input.size());
   for (std::size_t size = hello_frame().size(); size < input.size(); ++size) {

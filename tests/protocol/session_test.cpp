@@ -3,10 +3,12 @@
 #include "protocol/session.hpp"
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "protocol/bytes.hpp"
 #include "tests/testing/session_pair.hpp"
 
 namespace culvert::protocol {
@@ -15,9 +17,15 @@ namespace {
 using Lines = std::vector<std::string>;
 using namespace std::chrono_literals;
 
+Bytes number_frame32(FrameType type, StreamId stream, std::uint32_t value) {
+  Bytes payload(4);
+  store<std::uint32_t>(std::span(payload), value);
+  return frame(type, stream, payload);
+}
+
 class SessionTest : public testing::Test {
  protected:
-  /// A stream of the agent's that the server has accepted; both logs are empty then.
+  /// Opens a stream of the agent's, which the server accepts, and empties both logs.
   StreamId open_stream(std::uint64_t credit = window_bytes_start) {
     const StreamId id = agent.open("web", credit);
     pair.pump();
@@ -37,7 +45,7 @@ TEST_F(SessionTest, greets) {
   EXPECT_TRUE(server.session.may_open());
 }
 
-TEST_F(SessionTest, knows_the_round_trip_from_the_greeting_on_so_that_the_first_window_may_grow) {
+TEST_F(SessionTest, knows_the_round_trip_after_the_greeting_so_that_the_first_window_may_grow) {
   EXPECT_TRUE(agent.session.round_trip());
   EXPECT_TRUE(server.session.round_trip());
 }
@@ -91,7 +99,7 @@ TEST_F(SessionTest, nothing_precedes_the_answer_even_when_the_source_is_ready_be
   EXPECT_FALSE(agent.session.is_ended());
 }
 
-TEST_F(SessionTest, a_source_that_speaks_up_after_its_end_is_not_asked_again) {
+TEST_F(SessionTest, a_source_that_becomes_readable_after_its_end_is_not_asked_again) {
   const StreamId id = open_stream();
   agent.finish(id);
   pair.pump();
@@ -165,7 +173,7 @@ TEST_F(SessionTest, reset_right_after_accept_arrives_behind_it) {
   EXPECT_EQ(agent.events(), (Lines{"accepted 1", "reset 1 overloaded", "forgotten 1"}));
 }
 
-TEST_F(SessionTest, an_aborted_direction_is_told_from_a_clean_end_and_the_other_lives_on) {
+TEST_F(SessionTest, an_aborted_direction_is_not_a_clean_end_and_the_other_direction_continues) {
   const StreamId id = open_stream();
   agent.write(id, "half");
   agent.finish(id, Source::aborted);
@@ -179,7 +187,7 @@ TEST_F(SessionTest, an_aborted_direction_is_told_from_a_clean_end_and_the_other_
   EXPECT_TRUE(agent.saw("finished 1 aborted"));
 }
 
-TEST_F(SessionTest, stop_ends_the_peers_direction_and_spares_ours) {
+TEST_F(SessionTest, stop_ends_the_peers_direction_and_not_ours) {
   const StreamId id = open_stream();
   agent.slot_bytes_max = 10;
   agent.write(id, std::string(1'000'000, 'x'));
@@ -187,7 +195,7 @@ TEST_F(SessionTest, stop_ends_the_peers_direction_and_spares_ours) {
   server.write(id, "early answer");
   pair.pump();
   EXPECT_TRUE(agent.saw("stopped 1 cancelled"));
-  EXPECT_EQ(server.events(), Lines{"finished 1 aborted"}) << "what was under way is dropped";
+  EXPECT_EQ(server.events(), Lines{"finished 1 aborted"}) << "what was in flight is dropped";
   EXPECT_EQ(agent.text(id), "early answer");
   server.finish(id);
   pair.pump();
@@ -205,7 +213,51 @@ TEST_F(SessionTest, stop_before_accept_has_left_waits_for_it) {
   EXPECT_EQ(agent.events(), (Lines{"accepted 1", "stopped 1 cancelled"}));
 }
 
-TEST_F(SessionTest, a_reader_that_stands_still_costs_its_window_and_no_more) {
+TEST(Stop, bytes_that_are_dropped_earn_no_credit) {  // SPEC 6.3, 7.2: the smallest case of simulator seed 1241629
+  LoneSide server(Role::server);
+  server.receive(open_frame(1));
+  server.session.stop(1, Reason::cancelled);
+  server.receive(frame(FrameType::data, 1, Bytes(optimistic_bytes_max)));
+  EXPECT_EQ(server.send(), joined({number_frame(FrameType::accept, 1, window_bytes_start),
+                                   reason_frame(FrameType::stop, 1, Reason::cancelled)}));
+}
+
+TEST(Stop, heads_that_are_dropped_earn_no_credit) {
+  LoneSide server(Role::server);
+  server.receive(open_frame(1));
+  server.session.stop(1, Reason::cancelled);
+  server.receive(frame(FrameType::head, 1, Bytes(head_payload_bytes_max)));
+  EXPECT_EQ(server.send(), joined({number_frame(FrameType::accept, 1, window_bytes_start),
+                                   reason_frame(FrameType::stop, 1, Reason::cancelled)}));
+}
+
+TEST(Stop, cancels_the_credit_that_waits_to_be_sent) {  // SPEC 7.2: the case of the other seven seeds
+  LoneSide server(Role::server);
+  server.receive(open_frame(1));
+  (void)server.send();
+  server.receive(frame(FrameType::data, 1, Bytes(65'536)));
+  server.session.stop(1, Reason::cancelled);
+  server.receive(frame(FrameType::data, 1, Bytes(1)));
+  EXPECT_EQ(server.send(), reason_frame(FrameType::stop, 1, Reason::cancelled));
+}
+
+TEST(Stop, a_sink_that_still_takes_earns_neither_credit_nor_a_larger_window) {
+  LoneSide server(Role::server);
+  const Time pinged = std::exchange(server.now, server.now + 2ms);
+  server.receive(number_frame(FrameType::ping, 0, static_cast<std::uint64_t>(pinged.count()), flag_pong));
+  server.receive(open_frame(1));
+  (void)server.send();
+  server.takes = false;
+  server.growth_bytes_max = window_bytes_start;
+  for (int i = 0; i < 4; ++i) server.receive(frame(FrameType::data, 1, Bytes(65'536)));
+  server.session.stop(1, Reason::cancelled);
+  server.session.take(1, window_bytes_start);
+  server.collect();
+  EXPECT_EQ(server.send(), reason_frame(FrameType::stop, 1, Reason::cancelled));
+  EXPECT_EQ(server.session.window_bytes(), window_bytes_start);
+}
+
+TEST_F(SessionTest, a_stalled_reader_costs_its_window_and_no_more) {
   const StreamId id = open_stream();
   const StreamId other = open_stream();
   server.takes = false;
@@ -222,7 +274,7 @@ TEST_F(SessionTest, a_reader_that_stands_still_costs_its_window_and_no_more) {
 }
 
 TEST_F(SessionTest, a_window_doubles_while_a_budget_is_given) {
-  // For longer than a round trip is remembered the answers to pings take 2 ms.
+  // The answers to pings take 2 ms, for longer than a round trip is remembered.
   for (int i = 0; i < 40; ++i) {
     pair.now += 1s;
     server.session.on_time(pair.now);
@@ -266,7 +318,7 @@ TEST_F(SessionTest, accept_grants_16_KiB_at_least_and_16_MiB_at_most) {
   EXPECT_FALSE(agent.session.is_ended());
 }
 
-TEST_F(SessionTest, two_bulky_streams_get_equal_shares_and_a_small_one_goes_ahead) {
+TEST_F(SessionTest, two_bulk_streams_get_equal_shares_and_a_small_one_goes_ahead) {
   const StreamId one = open_stream(window_bytes_max);
   const StreamId two = open_stream(window_bytes_max);
   (void)server.session.grow_window(one, window_bytes_max);
@@ -310,10 +362,10 @@ TEST_F(SessionTest, a_head_keeps_its_place_among_the_bytes) {
   server.session.send_head(id, Bytes(7, std::byte{1}));
   server.finish(id);
   pair.pump();
-  EXPECT_EQ(agent.events(), (Lines{"head 2 7", "finished 2"})) << "trailers, say";
+  EXPECT_EQ(agent.events(), (Lines{"head 2 7", "finished 2"})) << "e.g. trailers";
 }
 
-TEST_F(SessionTest, a_head_goes_beyond_the_limit_once_and_the_bytes_behind_it_wait) {  // SPEC 7.5
+TEST_F(SessionTest, a_head_exceeds_the_limit_once_and_the_bytes_after_it_wait) {  // SPEC 7.5
   agent.accepts = false;
   const StreamId id = server.open("erp");
   server.session.send_head(id, Bytes(head_payload_bytes_max, std::byte{1}));
@@ -349,7 +401,7 @@ TEST_F(SessionTest, a_server_asks_for_another_tunnel_at_most_once_per_interval) 
   EXPECT_EQ(agent.events(), (Lines{"widen wanted", "widen wanted"}));
 }
 
-TEST_F(SessionTest, an_agent_hears_of_replicas_and_of_the_latest_list_only) {
+TEST_F(SessionTest, an_agent_receives_the_latest_list_of_replicas_only) {
   agent.clear_events();
   server.session.tell_replicas({"a"});
   server.session.tell_replicas({"a", "b"});
@@ -360,7 +412,7 @@ TEST_F(SessionTest, an_agent_hears_of_replicas_and_of_the_latest_list_only) {
   EXPECT_EQ(agent.events(), (Lines{"replicas a b", "replicas"}));
 }
 
-TEST_F(SessionTest, a_list_of_replicas_waits_for_room_and_holds_nothing_up_after_the_end) {
+TEST_F(SessionTest, a_list_of_replicas_waits_for_room_and_blocks_nothing_after_the_end) {
   server.session.tell_replicas({std::string(200, 'r')});
   Bytes room(100);
   EXPECT_EQ(server.session.next_outgoing(room).kind, Outgoing::Kind::full);
@@ -369,7 +421,7 @@ TEST_F(SessionTest, a_list_of_replicas_waits_for_room_and_holds_nothing_up_after
   EXPECT_EQ(server.session.next_outgoing(room).kind, Outgoing::Kind::nothing);
 }
 
-TEST(Greeting, a_list_of_replicas_that_is_too_long_for_it_follows) {
+TEST(Greeting, a_list_of_replicas_that_is_too_long_for_it_is_sent_after_it) {
   for (const std::size_t length : {std::size_t{50}, name_bytes_max}) {
     const Time now{1};
     Side agent({.role = Role::agent}, now);
@@ -385,7 +437,7 @@ TEST(Greeting, a_list_of_replicas_that_is_too_long_for_it_follows) {
   }
 }
 
-TEST_F(SessionTest, drain_asks_for_no_new_streams_and_lets_the_old_ones_live) {
+TEST_F(SessionTest, drain_asks_for_no_new_streams_and_existing_ones_continue) {
   const StreamId id = open_stream();
   server.session.drain(Reason::shutdown, 5s);
   server.session.drain(Reason::shutdown, 5s);
@@ -408,7 +460,7 @@ TEST_F(SessionTest, close_says_which_streams_were_never_seen) {
   EXPECT_TRUE(agent.send().empty());
 }
 
-TEST_F(SessionTest, after_the_end_nothing_is_said_about_streams_and_nothing_more_is_sent) {
+TEST_F(SessionTest, after_the_end_no_event_names_a_stream_and_nothing_more_is_sent) {
   const StreamId id = open_stream();
   server.takes = false;
   agent.write(id, std::string(100'000, 'x'));
@@ -431,7 +483,7 @@ TEST_F(SessionTest, after_the_end_nothing_is_said_about_streams_and_nothing_more
   EXPECT_EQ(server.events(), Lines{});
 }
 
-TEST_F(SessionTest, a_slot_that_is_out_when_the_tunnel_ends_is_void) {
+TEST_F(SessionTest, a_slot_that_is_being_filled_when_the_tunnel_ends_is_void) {
   const StreamId id = open_stream();
   agent.write(id, "x");
   Bytes room(4'200);
@@ -456,7 +508,7 @@ TEST_F(SessionTest, rooms_of_any_size_carry_the_same_bytes) {
   }
 }
 
-TEST_F(SessionTest, a_room_too_small_says_so_and_loses_nothing) {
+TEST_F(SessionTest, a_room_that_is_too_small_is_reported_and_loses_nothing) {
   const StreamId id = agent.open("web");
   agent.write(id, "x");
   for (std::size_t size = 0; size < 51; ++size) {
@@ -520,6 +572,35 @@ TEST(Session, a_server_that_refuses_an_agent_says_why) {
   server.session.close(Reason::version, "upgrade to 2");
   agent.receive(server.send());
   EXPECT_EQ(agent.events(), Lines{"ended version by peer"});
+}
+
+TEST_F(SessionTest, tells_the_opener_how_long_the_dial_may_take_until_the_answer) {
+  server.accepts = false;
+  const StreamId id = agent.open("web");
+  pair.pump();
+  server.session.announce_dial_time(id, std::chrono::seconds(60));
+  pair.pump();
+  EXPECT_TRUE(agent.saw("pending 1 60000"));
+  agent.clear_events();
+  server.session.announce_dial_time(id, std::chrono::seconds(70));
+  server.accept(id);
+  server.session.announce_dial_time(id, std::chrono::seconds(80));
+  pair.pump();
+  EXPECT_EQ(agent.events(), Lines{"accepted 1"});
+}
+
+TEST_F(SessionTest, an_hour_is_the_longest_dial_that_counts_and_a_late_announcement_means_nothing) {
+  server.accepts = false;
+  const StreamId id = agent.open("web");
+  pair.pump();
+  agent.receive(number_frame32(FrameType::pending, id, 0xffff'ffff));
+  EXPECT_TRUE(agent.saw("pending 1 3600000"));
+  server.accept(id);
+  pair.pump();
+  agent.clear_events();
+  agent.receive(number_frame32(FrameType::pending, id, 1'000));
+  EXPECT_TRUE(agent.events().empty());
+  EXPECT_EQ(agent.end_reason(), Reason::none);
 }
 
 }  // namespace

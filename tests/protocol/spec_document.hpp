@@ -12,14 +12,14 @@
 
 #include <gtest/gtest.h>
 
-// protocol/SPEC.md as the tests read it: its tables and its fenced blocks.
+// Reads the tables and the fenced blocks of protocol/SPEC.md.
 
 namespace culvert::protocol {
 
 using Fields = std::map<std::string, std::string>;
 using Row = std::vector<std::string>;
 
-/// A file of the source tree, whole.
+/// The contents of a file of the source tree.
 inline std::string text_of(const std::string& path) {
   std::ifstream file(std::string(CULVERT_SOURCE_ROOT) + "/" + path);
   EXPECT_TRUE(file) << path;
@@ -40,7 +40,7 @@ inline std::string trimmed(const std::string& text) {
   return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(" `") - first + 1);
 }
 
-/// The rows of the first table below `heading`, its own first row included, the ruler not.
+/// The rows of the first table below `heading`, with its header row, without the ruler.
 inline std::vector<Row> table_below(const std::string& heading) {
   std::vector<Row> rows;
   bool inside = false;
@@ -59,7 +59,7 @@ inline std::vector<Row> table_below(const std::string& heading) {
   return rows;
 }
 
-/// The fenced blocks of one kind: pairs "key: value", several in a line with "; " between. A line that begins with a
+/// The fenced blocks of one kind: pairs "key: value", several in a line, separated by "; ". A line that begins with a
 /// space continues the value before it.
 inline std::vector<Fields> blocks(const std::string& kind) {
   std::vector<Fields> found;
@@ -90,7 +90,7 @@ inline std::uint64_t number(std::string text) {
   std::erase(text, ',');
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  EXPECT_TRUE(error == std::errc() && end == text.data() + text.size()) << '"' << text << "\" is no number";
+  EXPECT_TRUE(error == std::errc() && end == text.data() + text.size()) << '"' << text << "\" is not a number";
   return value;
 }
 

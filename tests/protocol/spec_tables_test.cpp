@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tables of protocol/SPEC.md (states, limits, reasons), read out of the document itself, against the code.
+// Compares the tables of protocol/SPEC.md (states, limits, reasons), read from the document itself, with the code.
 #include <map>
 #include <regex>
 #include <set>
@@ -18,7 +18,7 @@
 namespace culvert::protocol {
 namespace {
 
-TEST(Spec, the_state_table_is_the_codes) {
+TEST(Spec, the_state_table_equals_the_codes) {
   const auto rows = table_below("### 6.2");
   ASSERT_EQ(rows.size(), 1U + stream_events);
   const std::vector<std::string> states{"opening", "opening_finished", "offered",      "offered_finished",
@@ -43,7 +43,7 @@ TEST(Spec, the_state_table_is_the_codes) {
   }
 }
 
-TEST(Spec, the_reasons_are_the_codes) {
+TEST(Spec, the_reasons_equal_the_codes) {
   std::map<std::uint64_t, std::string> listed;
   const auto rows = table_below("## 10");
   for (std::size_t i = 1; i < rows.size(); ++i) EXPECT_TRUE(listed.emplace(number(rows[i][0]), rows[i][1]).second);
@@ -55,7 +55,7 @@ TEST(Spec, the_reasons_are_the_codes) {
   }
 }
 
-/// Of a constant: its value, and the unit that the document gives it when the type fixes one.
+/// A constant's value, and the unit that the document must give it if its type fixes one.
 template <typename T>
 std::pair<std::uint64_t, std::string> limit(T value) {
   if constexpr (requires { value.count(); }) {
@@ -65,7 +65,7 @@ std::pair<std::uint64_t, std::string> limit(T value) {
   }
 }
 
-TEST(Spec, the_limits_are_the_codes) {
+TEST(Spec, the_limits_equal_the_codes) {
   const std::map<std::string, std::pair<std::uint64_t, std::string>> code{
       {"frame_header_bytes", limit(frame_header_bytes)},
       {"frame_payload_bytes_max", limit(frame_payload_bytes_max)},
@@ -73,7 +73,7 @@ TEST(Spec, the_limits_are_the_codes) {
       {"head_payload_bytes_max", limit(head_payload_bytes_max)},
       {"head_string_bytes_max", limit(head_string_bytes_max)},
       {"head_fields_bytes_max", limit(head_fields_bytes_max)},
-      {"heads_max", limit(heads_max)},
+      {"pending_ms_max", limit(pending_ms_max)},
       {"data_payload_bytes_preferred", limit(data_payload_bytes_preferred)},
       {"message_depth_max", limit(message_depth_max)},
       {"message_map_entries_max", limit(message_map_entries_max)},
@@ -118,7 +118,7 @@ TEST(Spec, the_limits_are_the_codes) {
     EXPECT_EQ(number(rows[i][1]), code.at(name).first) << name;
     if (!code.at(name).second.empty()) EXPECT_EQ(rows[i][2], code.at(name).second) << name;
   }
-  // Also those that are added later: by name, from the header itself.
+  // The names come from the header itself, so that later ones are covered too.
   const std::string header = text_of("protocol/limits.hpp");
   const std::regex constant(R"(inline constexpr [\w:]+ (\w+))");
   std::set<std::string> declared;

@@ -46,7 +46,7 @@ TEST(StreamState, every_cell_of_the_table_is_as_the_specification_says) {
   }
 }
 
-TEST(StreamState, only_the_peer_can_be_blamed_for_what_is_received_and_only_we_for_what_is_sent) {
+TEST(StreamState, only_the_peer_is_blamed_for_what_is_received_and_only_we_for_what_is_sent) {
   for (int state = 0; state < stream_states; ++state) {
     for (int event = 0; event < stream_events; ++event) {
       const auto verdict = transition(static_cast<StreamState>(state), static_cast<StreamEvent>(event)).verdict;

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "server/config.hpp"
+#include "server/config/config.hpp"
 #include "tests/testing/config_files.hpp"
 
 namespace culvert::server {

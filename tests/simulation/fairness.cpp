@@ -54,7 +54,7 @@ void check_fairness(std::uint64_t seed) {
     piece[id] = random.one_of({700, 5'000, 16'384, 65'524});
     agent.set_readable(id);
   }
-  // Up to here some had only their optimistic credit.
+  // Until now some had only their optimistic credit.
   for (int i = 0; i < 200; ++i) {
     carry(agent, server);
     carry(server, agent);

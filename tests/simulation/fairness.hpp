@@ -5,8 +5,8 @@
 
 namespace culvert::simulation {
 
-/// Bulky streams of one tunnel whose sources give pieces of very different sizes: at any moment none is more than three
-/// quanta ahead of another. Throws Failure.
+/// Runs bulk streams of one tunnel whose sources give pieces of very different sizes. No stream may ever be more than
+/// three quanta ahead of another. Throws Failure.
 void check_fairness(std::uint64_t seed);
 
 }  // namespace culvert::simulation

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two sessions over a bad connection, a virtual clock and a seed. First chaos: random opens, ends, resets, stalled
-// readers, late and torn bytes. Then the connection heals, and everything must come to its end in bounded time. Last
-// the tunnel is closed, or cut, and both sides must notice. A failure is a number: `simulation --seed N` replays it.
+// Two sessions over a bad connection, with a virtual clock and a seed. The first phase is chaos: random opens, ends,
+// resets, stalled readers, late and torn bytes. Then the connection heals, and every stream must end in bounded time.
+// Last the tunnel is closed or cut, and both sides must notice. A failure is a number: `simulation --seed N` replays
+// it.
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -45,7 +46,7 @@ class World {
     return options;
   }
 
-  /// A moment of both sides, in random order and with any of its parts left out.
+  /// Lets time pass, and then gives two turns, each to a side chosen at random.
   void step(Time duration) {
     now_ += duration;
     for (int turn = 0; turn < 2; ++turn) {
@@ -139,10 +140,10 @@ class World {
   bool may_close_ = false;
 };
 
-/// For the signal handler, when a check() of the code under test aborts.
+/// The signal handler reads it when a check() of the code under test aborts.
 volatile std::sig_atomic_t current_seed = 0;  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
 
-void say_seed(int) {
+void print_seed(int) {
   char text[64];
   const int size = std::snprintf(text, sizeof text, "simulation: seed %d aborted\n", static_cast<int>(current_seed));
   (void)!write(STDERR_FILENO, text, static_cast<std::size_t>(size));
@@ -171,7 +172,8 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; i += 2) {
     const std::string_view option = argv[i];
     if (i + 1 == argc || (option != "--seeds" && option != "--first" && option != "--seed")) {
-      std::fprintf(stderr, "usage: %s [--seeds N] [--first S] | --seed S (one run, told step by step)\n", argv[0]);
+      std::fprintf(stderr, "usage: %s [--seeds N] [--first S] | --seed S (one run, with a log of each step)\n",
+                   argv[0]);
       return 2;
     }
     const std::uint64_t value = std::strtoull(argv[i + 1], nullptr, 10);
@@ -182,7 +184,7 @@ int main(int argc, char** argv) {
       verbose = true;
     }
   }
-  (void)std::signal(SIGABRT, culvert::simulation::say_seed);
+  (void)std::signal(SIGABRT, culvert::simulation::print_seed);
   std::uint64_t failed = 0;
   for (std::uint64_t seed = first; seed < first + count; ++seed) {
     if (!culvert::simulation::passes(seed, verbose, argv[0])) ++failed;

@@ -23,7 +23,7 @@ const std::vector<std::byte>& pattern() {
   return bytes;
 }
 
-/// Calls `piece(bytes of the pattern, where they lie)` for a range of any length.
+/// Calls `piece(bytes of the pattern, their position)` until the range is covered.
 template <typename Piece>
 bool over_pattern(std::size_t size, StreamId id, std::size_t from, std::uint64_t offset, Piece piece) {
   std::size_t at = (offset + id * 7'919ull + from * 31'337ull) % period;

@@ -11,7 +11,8 @@ namespace culvert::simulation {
 
 using protocol::StreamId;
 
-/// The byte that stands at `offset` of a direction: what is lost, doubled or swapped shows at once.
+/// The byte at each offset of a direction follows from the stream and the offset: so lost, doubled or swapped bytes
+/// show.
 void fill_pattern(std::span<std::byte> out, StreamId id, std::size_t from, std::uint64_t offset);
 bool matches_pattern(std::span<const std::byte> bytes, StreamId id, std::size_t from, std::uint64_t offset);
 

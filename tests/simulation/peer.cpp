@@ -20,6 +20,8 @@ struct Overloaded : Ts... {
   using Ts::operator()...;
 };
 
+constexpr std::uint32_t heads_max = 11;  ///< In one direction of a stream.
+
 }  // namespace
 
 Peer::Peer(Role role, protocol::SessionOptions options, Random& random, Truth& truth, const Time& now, bool verbose)
@@ -36,7 +38,7 @@ void Peer::require(bool holds, const std::string& law) const {
   if (!holds) throw Failure{std::string(role_ == Role::agent ? "agent: " : "server: ") + law};
 }
 
-void Peer::say(const std::string& what, StreamId id) const {
+void Peer::log(const std::string& what, StreamId id) const {
   if (!verbose_) return;
   std::printf("%10.3f ms  %-6s %s", static_cast<double>(now_.count()) / 1000, role_ == Role::agent ? "agent" : "server",
               what.c_str());
@@ -58,7 +60,7 @@ std::string Peer::describe() const {
 void Peer::check_balance() const {
   if (ended_) return;
   require(session_.window_bytes() == granted_, "window_bytes() is not the sum of the windows");
-  require(session_.streams() >= conversations_.size(), "the session knows fewer streams than it told of");
+  require(session_.streams() >= conversations_.size(), "the session knows fewer streams than it reported");
 }
 
 Peer::Conversation& Peer::add(StreamId id, bool ours, std::uint64_t window) {
@@ -93,18 +95,18 @@ void Peer::open() {
   Conversation& it = add(*id, true, message.credit);
   session_.attach(*id, &it);
   session_.set_readable(*id);
-  say("open", *id);
+  log("open", *id);
 }
 
 void Peer::answer(Conversation& it) {
   if (random_.chance(healed_ ? 0 : 15)) {
-    say("reject", it.id);
+    log("reject", it.id);
     truth_[it.id].rejected = true;
     return session_.reject(it.id, {Reason::target_refused, random_.chance(50), "no"});
   }
   const std::uint64_t window = random_.one_of({0, protocol::window_bytes_min, 70'001, protocol::window_bytes_start});
   const std::uint64_t real = std::max<std::uint64_t>(window, protocol::optimistic_bytes_max);
-  say("accept", it.id);
+  log("accept", it.id);
   it.answered = true;
   granted_ += real - inbound(it.id).window;
   inbound(it.id).window = real;
@@ -117,7 +119,7 @@ void Peer::take(Conversation& it, std::uint64_t bytes) {
   session_.take(it.id, bytes);
 }
 
-/// What a well-behaved driver does for a stream as time goes by.
+/// What a well-behaved driver does for a stream from time to time.
 void Peer::tend(Conversation& it) {
   if (!it.ours && !it.answered && (healed_ || random_.chance(30))) return answer(it);
   if (healed_ && it.plan == Plan::hold) it.plan = Plan::end;
@@ -130,16 +132,16 @@ void Peer::tend(Conversation& it) {
   if (!healed_ && !it.source_over && (it.ours || it.answered) && random_.chance(10)) send_head(it);
 }
 
-/// It stands between two bytes of the stream, and must come out there.
+/// Between two bytes of the stream, where the peer must receive it.
 void Peer::send_head(Conversation& it) {
   Direction& out = outbound(it.id);
-  if (out.heads_sent == protocol::heads_max) return;
+  if (out.heads_sent == heads_max) return;
   ++out.heads_sent;
   const std::size_t size = random_.one_of({1, 300, 5'000, 70'000, protocol::head_payload_bytes_max});
   std::vector<std::byte> message(size);
   fill_pattern(message, it.id, me(), out.sent);
   out.heads.push_back({out.sent, size});
-  say("head", it.id);
+  log("head", it.id);
   session_.send_head(it.id, std::move(message));
 }
 
@@ -147,17 +149,17 @@ void Peer::harm(Conversation& it) {
   Flow& flow = truth_[it.id];
   switch (random_.below(5)) {
     case 0:
-      say("reset", it.id);
+      log("reset", it.id);
       (!it.ours && !it.answered ? flow.rejected : flow.reset[me()]) = true;
       return session_.reset(it.id, Reason::cancelled);
     case 1:
       if (!it.ours && !it.answered) return;
-      say("abort", it.id);
+      log("abort", it.id);
       outbound(it.id).aborted = it.source_over = true;
       return session_.abort(it.id);
     case 2:
       if (!it.answered) return;
-      say("stop", it.id);
+      log("stop", it.id);
       inbound(it.id).stopped = true;
       return session_.stop(it.id, Reason::cancelled);
     case 3: it.reader_back = now_ + Time(static_cast<Time::rep>(random_.below(5'000'000))); return;
@@ -169,12 +171,12 @@ void Peer::act() {
   if (ended_) return;
   if (!healed_ && random_.chance(15)) open();
   if (!healed_ && random_.below(2'000) == 0) {
-    say("drain");
+    log("drain");
     session_.drain(Reason::shutdown, std::chrono::seconds(1));
   }
   if (role_ == Role::server && session_.is_greeted() && replicas_ < protocol::replicas_max && random_.below(200) == 0)
     session_.tell_replicas(std::vector<std::string>(++replicas_, std::string(random_.below(255) + 1, 'r')));
-  // By id: what is done to one may end another.
+  // By id: an act on one stream may end another.
   std::vector<StreamId> ids;
   for (const auto& [id, it] : conversations_) ids.push_back(id);
   for (const StreamId id : ids) {
@@ -191,7 +193,7 @@ void Peer::act() {
 }
 
 void Peer::close(Reason reason) {
-  say("close");
+  log("close");
   session_.close(reason, "the simulation says so");
   drain_events();
 }
@@ -201,7 +203,7 @@ void Peer::close(Reason reason) {
 void Peer::fill(const protocol::Slot& slot) {
   require(!slot.payload.empty(), "a slot without room");
   Conversation& it = known(slot.stream, slot.user);
-  require(!it.source_over, "a source that is over was asked for more");
+  require(!it.source_over, "a source that has ended was asked for more");
   require(it.ours || it.answered, "a slot before the stream was accepted");
   Direction& out = outbound(slot.stream);
   const bool asleep = !healed_ && now_ < it.wakes;
@@ -223,7 +225,7 @@ void Peer::fill(const protocol::Slot& slot) {
   } else if (it.to_send == 0 && it.plan == Plan::hold) {
     source = Source::blocked;
   } else if (it.to_send == 0 && it.plan == Plan::reset && size == 0) {
-    say("source was reset", slot.stream);
+    log("source was reset", slot.stream);
     truth_[slot.stream].reset[me()] = it.source_over = true;
     last_commit_ = session_.commit_reset(Reason::target_reset);
     return;
@@ -231,7 +233,7 @@ void Peer::fill(const protocol::Slot& slot) {
     source = it.plan == Plan::abort ? Source::aborted : Source::ended;
     it.source_over = true;
     (source == Source::ended ? out.ended : out.aborted) = true;
-    say(source == Source::ended ? "source ended" : "source failed", slot.stream);
+    log(source == Source::ended ? "source ended" : "source failed", slot.stream);
   }
   last_commit_ = session_.commit(size, source);
 }
@@ -260,7 +262,7 @@ void Peer::write_to(Pipe& pipe) {
       const auto& stream = outgoing.slot.stream;
       const std::uint64_t before = outbound(stream).sent;
       fill(outgoing.slot);
-      // What commit() returned is what its frames take: header and payload, and FIN.
+      // commit() returned the size of its frames: header, payload, and perhaps FIN.
       const Direction& out = outbound(stream);
       const std::uint64_t bytes = out.sent - before;
       used = last_commit_;
@@ -282,7 +284,7 @@ void Peer::read_from(Pipe& pipe) {
 void Peer::keep_time() {
   if (now_ < session_.deadline()) return;
   session_.on_time(now_);
-  require(ended_ || session_.is_ended() || session_.deadline() > now_, "a deadline that does not move");
+  require(ended_ || session_.is_ended() || session_.deadline() > now_, "a deadline that does not advance");
   drain_events();
 }
 
@@ -294,7 +296,8 @@ void Peer::drain_events() {
 }
 
 void Peer::handle_opened(const protocol::Opened& opened) {
-  require(truth_.contains(opened.stream) && truth_[opened.stream].opened[1 - me()], "Opened for what nobody opened");
+  require(truth_.contains(opened.stream) && truth_[opened.stream].opened[1 - me()],
+          "Opened for a stream that was not opened");
   Conversation& it = add(opened.stream, false, protocol::optimistic_bytes_max);
   session_.attach(opened.stream, &it);
   if (random_.chance(30)) session_.set_readable(opened.stream);
@@ -316,12 +319,12 @@ void Peer::handle_head(const protocol::HeadCame& head) {
   Conversation& it = known(head.stream, head.user);
   Direction& in = inbound(head.stream);
   require(!in.finished && !in.stopped, "HeadCame after Finished or stop()");
-  require(!in.heads.empty(), "a HEAD that nobody sent");
+  require(!in.heads.empty(), "a HEAD that was not sent");
   const Direction::Head sent = in.heads.front();
   in.heads.pop_front();
   require(head.message.size() == sent.size && matches_pattern(head.message, head.stream, 1 - me(), sent.at),
-          "another HEAD than was sent");
-  require(in.received == sent.at, "a HEAD at another place than it was sent");
+          "a HEAD that differs from the one sent");
+  require(in.received == sent.at, "a HEAD at another position than it was sent");
   it.heads_waiting += sent.size;
 }
 
@@ -331,7 +334,7 @@ void Peer::handle_finished(const protocol::Finished& finished) {
   require(!in.finished, "Finished twice");
   in.finished = true;
   if (finished.aborted) {
-    require(in.aborted, "an aborted end that nobody caused");
+    require(in.aborted, "an aborted end without a cause");
   } else {
     require(in.ended, "a clean end of a stream that did not end");
     require(in.received == in.sent, "a clean end with bytes missing");
@@ -351,37 +354,38 @@ void Peer::handle_forgotten(const protocol::Forgotten& forgotten) {
   require(forgotten.window_bytes == in.window, "Forgotten with a wrong window");
   granted_ -= forgotten.window_bytes;
   conversations_.erase(forgotten.stream);
-  say("forgotten", forgotten.stream);
+  log("forgotten", forgotten.stream);
 }
 
 void Peer::handle(const protocol::Event& event) {
   std::visit(Overloaded{
                  [&](const protocol::Greeted&) { session_.welcome({}); },
-                 [&](const protocol::Welcomed&) { say("welcomed"); },
+                 [&](const protocol::Welcomed&) { log("welcomed"); },
                  [&](const protocol::Opened& opened) { handle_opened(opened); },
                  [&](const protocol::Accepted& accepted) {
                    Conversation& it = known(accepted.stream, accepted.user);
-                   require(it.ours && !it.answered, "Accepted out of place");
+                   require(it.ours && !it.answered, "Accepted for a stream that is answered or not ours");
                    it.answered = true;
                  },
                  [&](const protocol::Rejected& rejected) {
                    Conversation& it = known(rejected.stream, rejected.user);
-                   require(it.ours && !it.answered, "Rejected out of place");
+                   require(it.ours && !it.answered, "Rejected for a stream that is answered or not ours");
                    Flow& flow = truth_[rejected.stream];
                    const bool by_session =
                        rejected.reject.reason == Reason::overloaded || rejected.reject.reason == Reason::draining;
-                   require(flow.rejected || by_session, "Rejected by nobody");
+                   require(flow.rejected || by_session, "Rejected, but the peer did not reject");
                    flow.rejected = true;
                  },
                  [&](const protocol::Data& data) { handle_data(data); },
                  [&](const protocol::Finished& finished) { handle_finished(finished); },
                  [&](const protocol::WasReset& reset) {
                    (void)known(reset.stream, reset.user);
-                   require(truth_[reset.stream].reset[1 - me()], "WasReset by nobody");
+                   require(truth_[reset.stream].reset[1 - me()], "WasReset, but the peer did not reset");
                  },
+                 [&](const protocol::Pending& pending) { (void)known(pending.stream, pending.user); },
                  [&](const protocol::Stopped& stopped) {
                    Conversation& it = known(stopped.stream, stopped.user);
-                   require(outbound(stopped.stream).stopped, "Stopped by nobody");
+                   require(outbound(stopped.stream).stopped, "Stopped, but the peer did not stop");
                    outbound(stopped.stream).aborted = it.source_over = true;
                  },
                  [&](const protocol::Forgotten& forgotten) { handle_forgotten(forgotten); },
@@ -394,13 +398,13 @@ void Peer::handle(const protocol::Event& event) {
                    inbound(wanted.stream).window += used;
                  },
                  [&](const protocol::HeadCame& head) { handle_head(head); },
-                 [&](const protocol::WidenWanted&) { say("peer wants more tunnels"); },
+                 [&](const protocol::WidenWanted&) { log("peer wants more tunnels"); },
                  [&](const protocol::ReplicasChanged& changed) {
-                   // Whole, and never older than the last: the server makes each list longer by one.
+                   // The whole list, never older than the last: the server makes each list one name longer.
                    require(changed.names.size() > replicas_, "an old list of replicas");
                    replicas_ = changed.names.size();
                  },
-                 [&](const protocol::PeerDraining&) { say("peer is draining"); },
+                 [&](const protocol::PeerDraining&) { log("peer is draining"); },
                  [&](const protocol::Ended& ended) {
                    ended_ = true;
                    for (const auto& survivor : session_.survivors()) {
@@ -411,7 +415,7 @@ void Peer::handle(const protocol::Event& event) {
                    by_peer_ = ended.by_peer;
                    end_reason_ = ended.reason;
                    conversations_.clear();
-                   say("ended: " + std::string(to_string(ended.reason)) + " " + ended.text);
+                   log("ended: " + std::string(to_string(ended.reason)) + " " + ended.text);
                  },
              },
              event);

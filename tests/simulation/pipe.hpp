@@ -15,8 +15,8 @@ namespace culvert::simulation {
 using protocol::Time;
 using Bytes = std::vector<std::byte>;
 
-/// One direction of a connection as bad as TCP may be: in order and undamaged, but late, in pieces of any size, at
-/// times not at all, and perhaps cut for good.
+/// One direction of the worst connection that TCP allows: bytes arrive in order and undamaged, but late, in pieces of
+/// any size, at times not at all, and perhaps never again.
 class Pipe {
  public:
   explicit Pipe(Random& random)
@@ -24,7 +24,7 @@ class Pipe {
         delay_max_(random.one_of({0, 1, 20, 200}) * 1'000),
         capacity_(random.between(5'000, 400'000)) {}
 
-  /// How much the sender's socket would take.
+  /// How many bytes the sender's socket would accept.
   std::size_t room() const { return capacity_ - std::min(capacity_, held_); }
   void write(std::span<const std::byte> bytes, Time now) {
     if (cut_ || bytes.empty()) return;
@@ -32,7 +32,7 @@ class Pipe {
     held_ += bytes.size();
     chunks_.push_back({last_ready_, Bytes(bytes.begin(), bytes.end())});
   }
-  /// What arrives in one read; empty when nothing does.
+  /// The bytes that arrive in one read; may be empty.
   Bytes read(Time now) {
     Bytes got;
     if (cut_ || now < stalled_until_) return got;
@@ -54,7 +54,7 @@ class Pipe {
     stalled_until_ = Time(0);
     delay_max_ = 0;
   }
-  /// No byte arrives any more.
+  /// From now on no byte arrives.
   void cut() {
     cut_ = true;
     chunks_.clear();

@@ -9,7 +9,7 @@
 
 namespace culvert::simulation {
 
-/// All that a run leaves to chance, from one seed.
+/// Everything random in a run comes from one seed.
 class Random {
  public:
   explicit Random(std::uint64_t seed) : engine_(seed * 0x9e37'79b9'7f4a'7c15 + 1) {}

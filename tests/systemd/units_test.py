@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The units are ones that systemd understands, and leave an attacker little. Skipped where systemd-analyze is missing."""
+"""systemd accepts the units, and they expose little to an attacker. Skipped if systemd-analyze is missing."""
 
 import ast
 import pathlib
@@ -15,13 +15,13 @@ TEXT = (ROOT / "systemd/culvert.service.in").read_text()
 
 
 def units():
-    """Name -> text of each unit, put together as systemd/meson.build says."""
+    """Name -> text of each unit, as systemd/meson.build generates it."""
     parts = ast.literal_eval(re.search(r"(?s)units = (\{.*?\n\})", (ROOT / "systemd/meson.build").read_text())[1])
     return {unit: re.sub(r"@([A-Z]+)@", lambda found: values[found[1]], TEXT) for unit, values in parts.items()}
 
 
 class Units(unittest.TestCase):
-    def test_those_that_cannot_be_helped_by_a_restart_are_left_alone(self):
+    def test_no_restart_after_an_exit_status_that_a_restart_cannot_fix(self):
         statuses = dict(re.findall(r"(\w+) = (\d+),", (ROOT / "common/program/program.hpp").read_text()))
         self.assertIn(f"\nRestartPreventExitStatus={statuses['usage']} {statuses['configuration']}\n", TEXT)
 
@@ -31,7 +31,7 @@ class Units(unittest.TestCase):
             "culvert-agent@.service": "culvert-agent --config /etc/culvert/agent-%i.toml",
             "culvert-server.service": "culvert-server --config /etc/culvert/server.toml"})
 
-    def test_each_setting_stands_below_a_comment(self):
+    def test_each_setting_has_a_comment_above(self):
         for block in TEXT.split("[Service]")[1].split("[Install]")[0].strip().split("\n\n"):
             self.assertTrue(block.startswith("#"), block)
 
@@ -39,11 +39,11 @@ class Units(unittest.TestCase):
 @unittest.skipUnless(shutil.which("systemd-analyze"), "systemd-analyze is not installed")
 class Analyzed(unittest.TestCase):
     def analyze(self, *arguments):
-        """A copy of the units whose program is there, since those of the build are not installed."""
+        """Runs systemd-analyze on copies of the units whose program exists, since the real one is not installed."""
         with tempfile.TemporaryDirectory() as folder:
             names = []
             for name, text in units().items():
-                # Of a template, an instance is looked at.
+                # For a template, an instance is checked.
                 file = pathlib.Path(folder) / name.replace("@", "@plant")
                 file.write_text(re.sub("(?m)^ExecStart=culvert-[a-z]+", "ExecStart=/bin/true", text))
                 names.append(str(file))

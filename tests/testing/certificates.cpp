@@ -68,7 +68,7 @@ void add_extensions(X509* certificate, X509* issuer, const CertificateRequest& r
     add_extension(certificate, issuer, NID_netscape_comment, std::string(request.padding_bytes, 'x'));
 }
 
-/// `issuer` null: signs itself.
+/// `issuer` null: self-signed.
 Credential make(const Credential* issuer, const CertificateRequest& request) {
   Credential made{.certificate = {X509_new(), &X509_free}, .key = make_key(request.key), .intermediates = {}};
   X509* const certificate = made.certificate.get();

@@ -20,19 +20,19 @@ namespace culvert::testing {
 enum class KeyKind { ec_p256, rsa_2048, rsa_1024 };
 enum class SignatureHash { sha256, sha1 };
 
-/// What shall stand in a certificate. The defaults give a leaf without names and purpose, valid for an hour around now.
+/// Content of a certificate. The defaults give a leaf without names and purpose, valid for an hour around now.
 struct CertificateRequest {
   std::string common_name = "test";
   bool is_authority = false;
-  std::string purpose = {};  ///< As OpenSSL writes extended key usage: "clientAuth", "serverAuth,clientAuth"; empty: no
-                             ///< such extension.
+  /// Extended key usage in OpenSSL's form: "clientAuth", "serverAuth,clientAuth"; empty: no such extension.
+  std::string purpose = {};
   std::vector<std::string> names = {};  ///< As OpenSSL writes them: "DNS:a.example", "IP:127.0.0.1", "URI:spiffe://…".
   std::string constraints = {};         ///< Name constraints of an authority: "permitted;DNS:.example".
   std::chrono::minutes valid_from{-60};
   std::chrono::minutes valid_to{60};
   KeyKind key = KeyKind::ec_p256;
   SignatureHash hash = SignatureHash::sha256;
-  std::size_t padding_bytes = 0;  ///< Of a comment, to make a huge one.
+  std::size_t padding_bytes = 0;  ///< Size of a comment, for a huge certificate.
 };
 
 /// A certificate with its key, and the intermediates that a peer sends with it. A cheap copy.
@@ -42,11 +42,11 @@ struct Credential {
   std::vector<std::shared_ptr<x509_st>> intermediates;
 
   std::string certificate_pem() const;                             ///< The chain: leaf first.
-  std::string key_pem(const std::string& pass_phrase = {}) const;  ///< Encrypted where there is a pass phrase.
+  std::string key_pem(const std::string& pass_phrase = {}) const;  ///< Encrypted if there is a pass phrase.
 };
 
 Credential make_authority(const std::string& common_name = "test CA");
-/// Signed by `issuer`; where that one is not a root, it and its intermediates go into the chain.
+/// Signed by `issuer`. If that is not a root, the chain contains it and its intermediates.
 Credential issue(const Credential& issuer, const CertificateRequest& request);
 Credential self_signed(const CertificateRequest& request);
 

@@ -10,7 +10,7 @@
 
 namespace culvert::testing {
 
-/// A directory with the files that a configuration may name: cert.pem, key.pem, ca.pem, password, and open.pem, which
+/// A directory with the files that a configuration names: cert.pem, key.pem, ca.pem, password, and open.pem, which
 /// others may read.
 class ConfigFiles {
  public:
@@ -25,7 +25,7 @@ class ConfigFiles {
     return directory_.write(std::filesystem::path("config.toml.d") / name, text);
   }
 
-  /// What loading this text says, without the directory in front of the files' names; "" where it is right.
+  /// The error of loading this text, without the directory of the files; "" if it is valid.
   template <typename Load>
   std::string faults_of(std::string_view text, Load load) const {
     const auto config = load(write(text));
@@ -40,13 +40,13 @@ class ConfigFiles {
   TemporaryDirectory directory_;
 };
 
-/// "key  =" and "[table]" lines of a text, each changed in every way that somebody or a full disk might (threats D13).
-/// Calls `judge` with each result.
-template <typename Judge>
-int for_each_mutation(std::string_view text, Judge judge) {
+/// Changes each "key =" and "[table]" line of a text in every way that a person or a full disk might (threats D13).
+/// Calls `visit` with each result.
+template <typename Visit>
+int for_each_mutation(std::string_view text, Visit visit) {
   int count = 0;
   const auto try_one = [&](const std::string& mutation) {
-    judge(mutation);
+    visit(mutation);
     ++count;
   };
   for (std::size_t size = 0; size < text.size(); size += 64) try_one(std::string(text.substr(0, size)));

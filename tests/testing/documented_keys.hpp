@@ -30,7 +30,7 @@ inline std::vector<std::string> documented_keys(std::string_view program) {
   return {keys.begin(), keys.end()};
 }
 
-/// The example that the packages bring, with every commented line in force: one that begins with "#" and no blank.
+/// The example of the packages with every example line enabled: a line that begins with "#" and no blank.
 inline std::string example_configuration(std::string_view program) {
   std::ifstream file(std::string(CULVERT_EXAMPLES) + "/" + std::string(program) + ".toml");
   std::string text;
@@ -40,8 +40,8 @@ inline std::string example_configuration(std::string_view program) {
   return text;
 }
 
-/// The keys that a text in the form of the examples has, as documented_keys() has them. "# or" shows a key that another
-/// one excludes.
+/// The keys of a text in the form of the examples, in the form of documented_keys(). "# or" marks a key that excludes
+/// another one.
 inline std::vector<std::string> written_keys(const std::string& toml) {
   std::set<std::string> keys;
   std::string table;

@@ -10,7 +10,7 @@
 
 namespace culvert::testing {
 
-/// What other threads send to the test, in order.
+/// Items that other threads send to the test, in order.
 template <typename T>
 class Mailbox {
  public:

@@ -14,7 +14,7 @@
 namespace culvert::testing {
 
 /// Runs the coroutine `body(context)` on a fresh io_context until it ends, for 5 s at most, and rethrows what it
-/// throws. What it left behind is destroyed while suspended, as at the end of a process.
+/// throws. Coroutines that are left over are destroyed while suspended, as at the end of a process.
 template <typename Body>
 void run(Body body, std::chrono::seconds limit = std::chrono::seconds(5)) {
   boost::asio::io_context context(1);
@@ -30,7 +30,7 @@ void run(Body body, std::chrono::seconds limit = std::chrono::seconds(5)) {
   if (!ended) throw std::runtime_error("the coroutine did not end within its bound");
 }
 
-/// Lets everything that is ready on the caller's io_context happen: so many rounds of its loop, no time.
+/// Runs everything that is ready on the caller's io_context: `count` passes of its loop, without waiting.
 inline boost::asio::awaitable<void> turns(int count = 50) {
   for (int turn = 0; turn < count; ++turn) co_await boost::asio::post(boost::asio::use_awaitable);
 }

@@ -180,10 +180,11 @@ void Side::note(const Event& event) {
           },
           [&](const Finished& finished) { line("finished", finished.stream, finished.aborted ? "aborted" : ""); },
           [&](const WasReset& reset) { line("reset", reset.stream, word(reset.reason)); },
+          [&](const Pending& pending) { line("pending", pending.stream, std::to_string(pending.time.count())); },
           [&](const Stopped& stopped) { line("stopped", stopped.stream, word(stopped.reason)); },
           [&](const Forgotten& forgotten) { line("forgotten", forgotten.stream); },
           [&](const WindowWanted& wanted) {
-            // Says when, not what: a stream of Data goes on around it.
+            // Does not interrupt a run of Data: when it comes depends on how the bytes were cut.
             last_data_ = data_before;
             growth_bytes_max -= session.grow_window(wanted.stream, std::min(wanted.more_bytes, growth_bytes_max));
           },

@@ -17,7 +17,7 @@ using Bytes = std::vector<std::byte>;
 
 Bytes bytes_of(std::string_view text);
 Bytes joined(std::initializer_list<Bytes> parts);
-/// One frame, whatever the protocol thinks of it.
+/// One frame, valid or not.
 Bytes frame(FrameType type, StreamId stream, const Bytes& payload = {}, std::uint8_t flags = 0);
 Bytes number_frame(FrameType type, StreamId stream, std::uint64_t value, std::uint8_t flags = 0);
 Bytes reason_frame(FrameType type, StreamId stream, Reason reason);
@@ -25,33 +25,33 @@ Bytes open_frame(StreamId stream, std::string_view name = "web", std::uint64_t c
 Bytes hello_frame();
 Bytes welcome_frame(std::uint32_t version = 1);
 
-/// A Session with the simplest driver: it writes down each event as a line ("data 1 hello"; the parts of a run of Data
-/// are one line), has a text to send per stream, and takes what comes unless told otherwise.
+/// A Session with the simplest driver. It records each event as a line ("data 1 hello"; a run of Data is one line), has
+/// one text to send per stream, and takes what comes unless `takes` is false.
 class Side {
  public:
   Side(SessionOptions options, const Time& now) : session(std::move(options), now), now_(&now) {}
 
   StreamId open(std::string_view name, std::uint64_t credit = window_bytes_start);
   void accept(StreamId id, std::uint64_t window = window_bytes_start) { session.accept(id, window); }
-  /// More to send on the stream, now and in this order.
+  /// Appends to what the stream sends.
   void write(StreamId id, std::string_view text);
-  /// After what write() gave: clean end, failure, or reset.
+  /// How the stream ends after the text of write(): clean end, failure, or reset.
   void finish(StreamId id, Source how = Source::ended);
   void finish_by_reset(StreamId id, Reason reason);
 
   void receive(const Bytes& bytes);
-  /// All that the session has to send, in rooms of this size.
+  /// Everything that the session has to send, written into rooms of this size.
   Bytes send(std::size_t room_bytes = 131'072);
-  /// Runs next_event() dry: after calls that were made by hand.
+  /// Records the events until next_event() has no more. Needed after direct calls of `session`.
   void collect();
 
-  /// The lines so far; clear_events() starts anew.
+  /// The lines since the start or since clear_events().
   const std::vector<std::string>& events() const { return events_; }
   void clear_events() { events_.clear(); }
   bool saw(std::string_view line) const;
-  /// Why the tunnel ended, Reason::none while it has not.
+  /// Why the tunnel ended; Reason::none until then.
   Reason end_reason() const { return end_reason_; }
-  /// Received on the stream so far.
+  /// The bytes received on the stream so far.
   const std::string& text(StreamId id) { return streams_[id].received; }
 
   Session session;
@@ -59,7 +59,7 @@ class Side {
   bool accepts = true;                      ///< Opened is accepted at once.
   bool welcomes = true;                     ///< Greeted is welcomed at once.
   std::uint64_t growth_bytes_max = 0;       ///< WindowWanted is granted up to this.
-  std::size_t slot_bytes_max = UINT64_MAX;  ///< A source gives no more at once.
+  std::size_t slot_bytes_max = UINT64_MAX;  ///< The most that a source gives at once.
 
  private:
   struct Stream {
@@ -87,7 +87,7 @@ class SessionPair {
   void pump();
   /// Lets time pass: on_time() of both sides at each deadline on the way, with pumps.
   void pass(Time duration);
-  /// Everything that went to the server, and to the agent, so far.
+  /// All bytes sent to the server, and to the agent, so far.
   const Bytes& to_server() const { return to_server_; }
   const Bytes& to_agent() const { return to_agent_; }
 
@@ -100,12 +100,12 @@ class SessionPair {
   Bytes to_agent_;
 };
 
-/// A base, so that it is there before the Side that reads it.
+/// A base class, so that it exists before the Side that reads it.
 struct Clock {
   Time now{1'000'000};
 };
 
-/// One side that has been greeted, to be fed by hand.
+/// One greeted side without a peer: tests feed it frames.
 class LoneSide : public Clock, public Side {
  public:
   explicit LoneSide(Role role, SessionOptions options = {});

@@ -22,7 +22,7 @@ inline boost::asio::ip::tcp::endpoint loopback(std::uint16_t port = 0, const cha
   return {boost::asio::ip::make_address(address), port};
 }
 
-/// A blocking socket that is bound, and listens when `backlog` is not negative.
+/// A bound blocking socket, which listens when `backlog` is not negative.
 inline UniqueFd bound_socket(const boost::asio::ip::tcp::endpoint& local, int backlog) {
   UniqueFd fd(::socket(local.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (::bind(fd.get(), local.data(), static_cast<socklen_t>(local.size())) != 0) throw std::runtime_error("bind");
@@ -30,14 +30,14 @@ inline UniqueFd bound_socket(const boost::asio::ip::tcp::endpoint& local, int ba
   return fd;
 }
 
-/// Connects and waits for it; none with errno when it fails.
+/// Connects and waits for the connection; empty, with errno set, when it fails.
 inline UniqueFd connected_socket(const boost::asio::ip::tcp::endpoint& remote) {
   UniqueFd fd(::socket(remote.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (::connect(fd.get(), remote.data(), static_cast<socklen_t>(remote.size())) != 0) fd.close();
   return fd;
 }
 
-/// A port on `address` where nobody answers at all: its backlog is full, so that the kernel drops each further SYN.
+/// A port on `address` that does not answer at all: its backlog is full, so the kernel drops each further SYN.
 class SilentPort {
  public:
   explicit SilentPort(const boost::asio::ip::tcp::endpoint& local) : listening_(bound_socket(local, 0)) {
@@ -54,7 +54,7 @@ class SilentPort {
   std::vector<UniqueFd> fill_;
 };
 
-/// A port that is free, and stays refused while this lives: bound, not listening.
+/// A port that refuses connections while this lives: bound, not listening.
 class ClosedPort {
  public:
   explicit ClosedPort(const boost::asio::ip::tcp::endpoint& local = loopback()) : bound_(bound_socket(local, -1)) {}
@@ -69,7 +69,7 @@ inline std::size_t open_descriptors() {
   return static_cast<std::size_t>(std::distance(begin(entries), end(entries)));
 }
 
-/// Lets this process open about `more` descriptors and no more, as long as this lives.
+/// Limits this process to about `more` further descriptors while this lives.
 class DescriptorLimit {
  public:
   explicit DescriptorLimit(unsigned more) {

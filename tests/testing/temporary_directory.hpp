@@ -11,7 +11,7 @@
 
 namespace culvert::testing {
 
-/// A directory of one test's own, which goes with it.
+/// A directory for one test; the destructor removes it.
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {
@@ -23,7 +23,7 @@ class TemporaryDirectory {
   ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
 
   const std::filesystem::path& path() const { return path_; }
-  /// Writes the file and the directories above it; answers its path.
+  /// Writes the file and the directories above it; returns its path.
   std::filesystem::path write(const std::filesystem::path& name, std::string_view content, mode_t mode = 0640) const {
     const std::filesystem::path file = path_ / name;
     std::filesystem::create_directories(file.parent_path());

@@ -35,7 +35,7 @@ RawContext with_alpn(const RawContext& context) {
   return context;
 }
 
-/// One side of the talk: hands shaken, then one read.
+/// One side of the connection: the handshake, then one read.
 class Side {
  public:
   explicit Side(SSL* ssl) : ssl_(ssl) {}
@@ -108,7 +108,7 @@ Outcome shake_hands(ssl_st* client, ssl_st* server) {
   SSL_set_bio(server, server_end, server_end);
   Side dialler(client);
   Side acceptor(server);
-  // Each turn moves what the pair's buffer holds; both shaken, two more let alerts and tickets come through.
+  // Each round moves what the pair's buffer holds. After both handshakes two more rounds carry alerts and tickets.
   int turns_left = turns_max;
   for (int after = 0; after < 2 && turns_left > 0; --turns_left) {
     dialler.step();
@@ -117,11 +117,11 @@ Outcome shake_hands(ssl_st* client, ssl_st* server) {
     const bool failed = dialler.is_done() || acceptor.is_done();
     after += settled || failed ? 1 : 0;
   }
-  if (turns_left == 0) throw std::runtime_error("the handshake does not come to an end");
+  if (turns_left == 0) throw std::runtime_error("the handshake does not end");
   return {.client = dialler.failure, .server = acceptor.failure};
 }
 
-std::optional<Error> hear(ssl_st* ssl, const std::string& bytes) {
+std::optional<Error> receive(ssl_st* ssl, const std::string& bytes) {
   BIO* const in = BIO_new(BIO_s_mem());
   BIO_write(in, bytes.data(), static_cast<int>(bytes.size()));
   BIO_set_mem_eof_return(in, 0);

@@ -29,7 +29,7 @@ const unsigned char* bytes_of(std::string_view text) {
   return reinterpret_cast<const unsigned char*>(text.data());
 }
 
-/// From OpenSSL's DER to the two numbers of RFC 7518 3.4.
+/// Converts OpenSSL's DER to the two numbers of RFC 7518 3.4.
 std::string raw_signature(const std::string& der) {
   const unsigned char* at = bytes_of(der);
   ECDSA_SIG* parts = d2i_ECDSA_SIG(nullptr, &at, static_cast<long>(der.size()));

@@ -8,7 +8,7 @@
 
 struct evp_pkey_st;
 
-// Tokens and the keys that sign them, made by OpenSSL, good and bad ones.
+// Valid and invalid tokens, and the keys that sign them, made by OpenSSL.
 
 namespace culvert::testing {
 
@@ -21,14 +21,14 @@ class SigningKey {
   static SigningKey ec(std::string id, const std::string& curve = "P-256");
 
   const std::string& id() const { return id_; }
-  /// The public half as a JWK; `more` are further members, each behind a comma.
+  /// The public half as a JWK; `more` are further members, each after a comma.
   std::string jwk(std::string_view more = "") const;
   std::string public_pem() const;
 
-  /// A token with this very text as header and as claims, signed as `algorithm` says: RS256, PS256, ES256, HS256 with
-  /// the public key's PEM as its secret, or "none".
+  /// A token with exactly these texts as header and claims, signed by `algorithm`: RS256, PS256, ES256, HS256 with the
+  /// public key's PEM as its secret, or "none".
   std::string sign(std::string_view algorithm, std::string_view header, std::string_view claims) const;
-  /// The same with the header that belongs to it.
+  /// The same with the matching header.
   std::string sign(std::string_view algorithm, std::string_view claims) const;
 
  private:
@@ -40,7 +40,7 @@ class SigningKey {
   std::string id_;
 };
 
-/// A JWKS of these.
+/// A JWKS with these keys.
 std::string jwks(const std::vector<std::string>& keys);
 
 }  // namespace culvert::testing

@@ -16,7 +16,9 @@
 
 #include "common/net/socket_address.hpp"
 #include "common/net/socket_options.hpp"
+#include "common/ports/tcp_port.hpp"
 #include "common/tls/peer_identity.hpp"
+#include "common/tunnel/relay.hpp"
 #include "tests/testing/sockets.hpp"
 
 namespace culvert::testing {
@@ -127,7 +129,7 @@ bool eventually(DataPlanes& planes, std::function<bool(DataPlane&)> holds) {
     planes.when_idle(
         [busy, last](DataPlane& plane) { return busy(plane); }, std::chrono::steady_clock::now() + wait_max,
         [&, last, busy] {
-          // The deadline and the condition look alike to when_idle(): ask once more.
+          // when_idle() does not report whether the deadline has passed: check again.
           last->store(false);
           planes.on_each([busy](DataPlane& plane) { busy(plane); }, [&, last] { answer.set_value(!last->load()); });
         });
@@ -161,6 +163,7 @@ TunnelPair::TunnelPair(Options options)
       null_(::open("/dev/null", O_WRONLY | O_CLOEXEC)),
       log_(LogSettings{}, null_.get()),
       listening_(bound_socket(loopback(), 128)),
+      quota_{.descriptors = options_.descriptors, .holder = "agent"},
       directory_(agent) {
   auto server_tls = TlsContext::for_server(files_.write("server", issue(authority_, server_request()), authority_));
   auto agent_tls = TlsContext::for_agent(files_.write("agent", issue(authority_, agent_request()), authority_));
@@ -170,30 +173,35 @@ TunnelPair::TunnelPair(Options options)
   target.endpoint = {"127.0.0.1", local_endpoint_of(listening_.get()).port()};
   target.name = "test";
   for (std::size_t i = 0; i < options_.workers; ++i)
-    acceptors_.push_back(std::make_unique<StreamAcceptor>(server.plane(i), log_));
-  server_side.opened = [this](Tunnel& tunnel, protocol::StreamId stream, const protocol::Open&) {
-    dial(tunnel, stream);
+    dialers_.push_back(
+        std::make_unique<TargetDialer>(server.plane(i).worker(), server.plane(i).counters().dials, log_));
+  server_side.opened = [this](Tunnel& tunnel, Stream stream, const protocol::Open&) {
+    dial(tunnel, std::move(stream));
   };
   agent_side.welcomed = [this](Tunnel& tunnel) {
     directory_.add(key, {tunnel.id(), tunnel.plane().worker().index(), tunnel.load()});
   };
 
-  LocalPort::Settings settings;
+  TcpRoute route;
+  route.key = key;
+  route.open.name = "web";
+  route.name = "channel web";
+  ClientPort::Settings settings;
   settings.port.listen = {"127.0.0.1", 0};
   settings.port.connections_max = options_.connections_max;
-  settings.key = key;
-  settings.open.name = "web";
   settings.name = "channel web";
-  auto port = LocalPort::open(agent, directory_, log_, std::move(settings));
+  settings.serve = serve_tcp(directory_, log_, std::move(route));
+  auto port = ClientPort::open(agent, log_, std::move(settings));
   if (!port) throw std::runtime_error(port.error().text);
   port_ = std::move(*port);
+  port_->start();
   port_number_ = port_->local_endpoint().port();
 
   server.start();
   agent.start();
   for (std::size_t i = 0; i < options_.tunnels; ++i) start_tunnel(i);
   for (std::size_t i = 0; i < options_.tunnels; ++i) {
-    if (!agent_side.up.take() || !server_side.up.take()) throw std::runtime_error("a tunnel does not come up");
+    if (!agent_side.up.take() || !server_side.up.take()) throw std::runtime_error("a tunnel was not established");
   }
   if (!eventually(agent, [this](DataPlane&) { return directory_.count(key) == options_.tunnels; }))
     throw std::runtime_error("a tunnel is not listed");
@@ -204,8 +212,8 @@ TunnelPair::~TunnelPair() {
   for (DataPlanes* planes : {&agent, &server}) {
     planes->on_each([](DataPlane& plane) { close_all(plane, protocol::Reason::shutdown, "the test ends"); });
   }
-  server.on_each([this](DataPlane& plane) { acceptors_[plane.worker().index()]->request_stop(); });
-  EXPECT_TRUE(eventually(server, [this](DataPlane& plane) { return acceptors_[plane.worker().index()]->size() == 0; }));
+  server.on_each([this](DataPlane& plane) { dialers_[plane.worker().index()]->request_stop(); });
+  EXPECT_TRUE(eventually(server, [this](DataPlane& plane) { return dialers_[plane.worker().index()]->size() == 0; }));
   EXPECT_TRUE(is_empty()) << "something is left";
   agent.stop();
   server.stop();
@@ -228,6 +236,7 @@ void TunnelPair::start_tunnel(std::size_t index) {
     setup->session.hello.slot = static_cast<std::uint32_t>(index);
     setup->peer = "test";
     setup->key_update_bytes = options_.key_update_bytes;
+    setup->memory_holder = role == protocol::Role::agent ? agent_memory : server_memory;
     DataPlane& plane = planes.plane(index % options_.workers);
     plane.worker().post(
         [&plane, &side, setup] { plane.add(std::make_unique<Tunnel>(plane, std::move(*setup), side)); });
@@ -238,8 +247,10 @@ void TunnelPair::start_tunnel(std::size_t index) {
   add(agent, agent_side, std::move(agent_end), std::move(dialling), protocol::Role::agent);
 }
 
-void TunnelPair::dial(Tunnel& tunnel, protocol::StreamId stream) {
-  acceptors_[tunnel.plane().worker().index()]->dial(tunnel, stream, target, quota_, options_.limits);
+void TunnelPair::dial(Tunnel& tunnel, Stream stream) {
+  TargetDialer& dialer = *dialers_[tunnel.plane().worker().index()];
+  Relay::dial(tunnel.plane(), std::move(stream), dialer, target, protocol::Open().dial_time_max, quota_,
+              options_.limits);
 }
 
 UniqueFd TunnelPair::connect(int receive_buffer_bytes) const {
@@ -270,7 +281,7 @@ void TunnelPair::cut(std::size_t tunnel) const {
 bool TunnelPair::is_empty() {
   for (DataPlanes* planes : {&agent, &server}) {
     if (!eventually(*planes, [](DataPlane& plane) {
-          return gauges(plane.counters()) == 0 && plane.tunnels().empty() && plane.ends() == 0;
+          return gauges(plane.counters()) == 0 && plane.tunnels().empty() && plane.is_idle();
         }))
       return false;
     std::int64_t back = planes->budget().left();
@@ -278,7 +289,7 @@ bool TunnelPair::is_empty() {
       on(planes->plane(i), [&back](DataPlane& plane) { back += plane.memory().held(); });
     if (back != static_cast<std::int64_t>(options_.memory_budget_bytes)) return false;
   }
-  return true;
+  return agent_memory->bytes() == 0 && server_memory->bytes() == 0;
 }
 
 }  // namespace culvert::testing

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/errors.md names every error code, reason and log event of the sources, and none that they do not have."""
+"""docs/errors.md lists exactly the error codes, reasons and log events of the sources."""
 
 import pathlib
 import re
@@ -16,15 +16,17 @@ def code_without_comments():
 
 
 def events(code):
-    """The first argument of each call that logs; a conditional names two."""
+    """The first argument of each call that logs; a conditional has two."""
     found = set()
-    for call in re.findall(rf'\b(?:(?:log_?|program_log)\s*\.\s*(?:{LEVELS})\s*\(|(?:limited|put)\s*\(\s*(?:Log::)?Level::\w+\s*,)([^,{{)]*)', code):
+    logger = rf"(?:log_?|program_log)\s*\.\s*(?:{LEVELS})\s*\("
+    function = r"(?:limited|put)\s*\(\s*(?:Log::)?Level::\w+\s*,"
+    for call in re.findall(rf"\b(?:{logger}|{function})([^,{{)]*)", code):
         found.update(re.findall(r'"([a-z_.]+)"', call))
     return found
 
 
 def dotted_words(code):
-    """All literals that look like a code, but for those that are only compared with."""
+    """All literals that look like a code, except those that are only compared with."""
     return set(re.findall(r'(?<!== )"([a-z_]+\.[a-z_]+)"', code))
 
 
@@ -45,9 +47,10 @@ class ErrorsDocumented(unittest.TestCase):
     def compare(self, title, in_sources):
         rows = documented(title)
         self.assertEqual(sorted(rows), sorted(set(rows)), "a word has two rows")
-        self.assertGreater(len(in_sources), 25, "the search in the sources finds too little: mend it")
+        self.assertGreater(len(in_sources), 25, "the search in the sources finds too little: fix it")
         self.assertEqual(sorted(in_sources - set(rows)), [], f"add them to docs/errors.md, {title}")
-        self.assertEqual(sorted(set(rows) - in_sources), [], f"no source has them: take them from docs/errors.md, {title}")
+        self.assertEqual(sorted(set(rows) - in_sources), [],
+                         f"no source has them: remove them from docs/errors.md, {title}")
 
     def test_each_error_code_has_a_row(self):
         sources = list(code_without_comments())
@@ -55,7 +58,8 @@ class ErrorsDocumented(unittest.TestCase):
                      {event for code in sources for event in events(code)} | self.codes_that_are_events_too(sources))
 
     def codes_that_are_events_too(self, sources):
-        return {word for code in sources for word in re.findall(r'(?:fail\(\s*|Error\{\s*|return \{\s*)"([a-z_]+\.[a-z_]+)"', code)}
+        return {word for code in sources
+                for word in re.findall(r'(?:fail\(\s*|Error\{\s*|return \{\s*)"([a-z_]+\.[a-z_]+)"', code)}
 
     def test_each_log_event_has_a_row(self):
         self.compare("Log events", {event for code in code_without_comments() for event in events(code)})

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The precompiled header of every target that speaks Asio. Never include it: each file names what it needs.
+// The precompiled header of every target that uses Asio. Never include it: each file includes what it needs.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>

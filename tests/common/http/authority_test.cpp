@@ -10,7 +10,7 @@
 namespace culvert::http {
 namespace {
 
-constexpr std::uint16_t no_port = 0;  // Of no authority, so none is left out.
+constexpr std::uint16_t no_port = 0;  // No authority has it, so no port is left out.
 
 std::string verdict(const std::string& spelling, std::optional<std::uint16_t> port_if_missing) {
   const auto authority = parse_authority(spelling, port_if_missing);

@@ -21,7 +21,7 @@ std::string text(std::span<const std::byte> data) {
   return {reinterpret_cast<const char*>(data.data()), data.size()};
 }
 
-/// All data of `wire`, which comes in slices.
+/// All data of `wire`, which is read in slices.
 std::string body_of(BodyReader& reader, std::string_view wire, std::size_t slice) {
   std::string body;
   while (!wire.empty() && !reader.is_complete()) {

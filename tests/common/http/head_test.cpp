@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a parsed head holds, and what becomes of it when it is written.
+// The content of a parsed head, and its written form.
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,8 +11,10 @@
 #include "common/http/head_check.hpp"
 #include "common/http/head_message.hpp"
 #include "common/http/head_writer.hpp"
+#include "common/http/interim_limit.hpp"
 #include "common/http/request_parser.hpp"
 #include "common/http/response_parser.hpp"
+#include "protocol/messages.hpp"
 #include "tests/testing/http_table.hpp"
 
 namespace culvert::http {
@@ -48,8 +50,7 @@ TEST(RequestHead, keeps_end_to_end_fields_in_their_order_and_spelling) {
 TEST(RequestHead, has_no_field_that_is_for_one_hop) {
   const auto head = request(
       "A: 1\r\nConnection: keep-alive, X-One, x-two\r\nX-One: 1\r\nX-TWO: 2\r\nx-one: 3\r\nKeep-Alive: timeout=5\r\n"
-      "Proxy-Connection: keep-alive\r\nProxy-Authorization: Bearer t\r\nProxy-Authenticate: x\r\nTE: gzip\r\nTrailer: "
-      "T\r\n"
+      "Proxy-Connection: keep-alive\r\nProxy-Authorization: Bearer t\r\nProxy-Authenticate: x\r\nTE: gzip\r\n"
       "Upgrade: x\r\nContent-Length: 0\r\nExpect: 100-continue\r\nHTTP2-Settings: x\r\nZ: 1\r\n");
   EXPECT_EQ(lines_of(head.fields), (Lines{"A: 1", "Z: 1"}));
 }
@@ -97,9 +98,9 @@ TEST(RequestHead, accepts_trailers_where_te_says_so) {
 }
 
 TEST(RequestHead, has_the_authority_of_the_target_and_not_of_host) {
-  const auto head = request("", "GET http://Other.:8080/a/../b?c=/../d HTTP/1.1", Role::proxy);
+  const auto head = request("", "GET http://Other.:8080//%62?c=/../d HTTP/1.1", Role::proxy);
   EXPECT_EQ(head.authority, (Endpoint{"other", 8080}));
-  EXPECT_EQ(head.path, "/b");
+  EXPECT_EQ(head.path, "//%62") << "as it came";
   EXPECT_EQ(head.query, "?c=/../d");
 }
 
@@ -127,12 +128,12 @@ TEST(RequestParser, holds_no_more_memory_after_many_heads_than_after_one) {
 }
 
 TEST(RequestParser, looks_at_each_byte_once) {
-  // 8 KiB, byte by byte: were it searched from the start each time, 32 million steps.
+  // 8 KiB, byte by byte. A search from the start each time would take 32 million steps.
   RequestParser parser(Role::origin);
   std::string wire = "GET / HTTP/1.1\r\nHost: erp\r\nX: " + std::string(8'000, 'x');
   for (std::size_t size = 0; size < wire.size(); ++size) {
     ASSERT_EQ(parser.parse(std::string_view(wire).substr(0, size)), Parsed::need_more);
-    // What has been searched is never asked for again: were it, this would not be a name any more.
+    // Bytes that were searched are not read again: otherwise this change would make the name invalid.
     if (size > 40) wire[size - 3] = '\n';
   }
 }
@@ -149,6 +150,60 @@ TEST(RequestParser, obeys_limits_that_are_set) {
   EXPECT_EQ(line.refusal().status, 431);
 }
 
+TEST(RequestParser, names_the_byte_that_it_refuses) {
+  const std::pair<const char*, const char*> cases[]{
+      {"GET /a\x01 HTTP/1.1\r\n", "byte 0x01 at position 7 of line 1"},
+      {"GET / HTTP/1.1\r\nHost: a\x7f", "byte 0x7f at position 8 of line 2"},
+      {"GET / HTTP/1.1\rHost: a\r\n", "byte 0x0d at position 15 of line 1"},
+      {"GET /a b HTTP/1.1\r\n", "byte 0x20 at position 7 of line 1"},
+      {"GET /a%2 HTTP/1.1\r\n", "byte 0x25 at position 7 of line 1"},
+      {"\r\nGET /a%2 HTTP/1.1\r\n", "byte 0x25 at position 7 of line 2"},
+      {"GET /a/..;/b HTTP/1.1\r\n", ""},
+      {"GET /a\r\n", ""},
+  };
+  for (const auto& [wire, place] : cases) {
+    RequestParser parser(Role::origin);
+    EXPECT_EQ(parser.parse(wire), Parsed::refused) << wire;
+    EXPECT_EQ(parser.refused_byte(), place) << wire;
+  }
+}
+
+TEST(ResponseParser, names_what_it_refuses) {
+  const std::string line = "Set-Cookie: " + std::string(50, 'c');
+  const std::pair<std::string, const char*> cases[]{
+      {"HTTP/1.1 200 OK\r\nX: a\x01", "byte 0x01 at position 5 of line 2"},
+      {"HTTP/1.1 200 OK\r\n" + line + "\r\n",
+       "Set-Cookie has 62 bytes; the agent's [limits] allow head_line_max = 61 and head_max = 100"},
+      {"HTTP/1.1 200 OK\r\nA: b\r\nX: " + std::string(100, 'x'),
+       "X has 77 bytes; the agent's [limits] allow head_line_max = 61 and head_max = 100"},
+      {"HTTP/1.1 200 OK\r\n" + std::string(100, 'x'), ""},
+  };
+  for (const auto& [wire, detail] : cases) {
+    ResponseParser parser;
+    parser.begin({}, {.head_bytes_max = 100, .line_bytes_max = 61});
+    EXPECT_EQ(parser.parse(wire), Parsed::refused) << wire;
+    EXPECT_EQ(parser.detail(), detail) << wire;
+  }
+}
+
+TEST(InterimLimit, is_in_bytes_per_ten_seconds) {
+  using namespace std::chrono_literals;
+  InterimLimit limit(InterimLimit::From::socket);
+  for (int i = 0; i < 64; ++i) EXPECT_TRUE(limit.take(1024, 100s));
+  EXPECT_FALSE(limit.take(1, 100s));
+  EXPECT_TRUE(limit.take(64 * 1024, 110s));
+  EXPECT_FALSE(limit.take(1, 119s));
+}
+
+TEST(HeadMessage, carries_a_word_about_a_failure) {
+  const auto answer = read_answer(to_failure("caf\xe9 " + std::string(300, 'x')), {});
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->kind, Answer::Kind::failure);
+  EXPECT_EQ(answer->failure, "caf? " + std::string(251, 'x'));
+  for (const std::string& bad : {std::string(), std::string("a\nb"), std::string(257, 'x')})
+    EXPECT_FALSE(read_answer(encode(protocol::Head{.kind = protocol::Head::Kind::failure, .reason = bad}), {})) << bad;
+}
+
 TEST(HeadMessage, has_room_for_what_the_server_adds_to_the_longest_head) {
   std::size_t heads = 0;
   for (const TableRow& row : read_http_table("vectors.txt", 4)) {
@@ -160,12 +215,23 @@ TEST(HeadMessage, has_room_for_what_the_server_adds_to_the_longest_head) {
     EXPECT_EQ(read_request(to_message(head)), head) << row.cells.at(0);
     ++heads;
   }
-  EXPECT_EQ(heads, 4u);
+  EXPECT_EQ(heads, 5u);
+}
+
+TEST(Via, names_us_behind_those_before) {
+  Fields fields;
+  append_via(fields, Version::http_1_1);
+  EXPECT_EQ(lines_of(fields), (Lines{"Via: 1.1 culvert"}));
+  append_via(fields, Version::http_1_0);
+  EXPECT_EQ(lines_of(fields), (Lines{"Via: 1.1 culvert, 1.0 culvert"}));
+  fields.add("via", "1.1 other");
+  append_via(fields, Version::http_1_1);
+  EXPECT_EQ(lines_of(fields), (Lines{"Via: 1.1 culvert, 1.0 culvert", "via: 1.1 other, 1.1 culvert"}));
 }
 
 TEST(OwnFields, are_taken_out_however_they_are_spelt) {
   auto head = request(
-      "Via: 1.1 x\r\nForwarded: for=x\r\nX-Forwarded-For: x\r\nx_forwarded_host: x\r\nX-Real_IP: "
+      "Forwarded: for=x\r\nX-Forwarded-For: x\r\nx_forwarded_host: x\r\nX-Real_IP: "
       "x\r\nX-Forwarded-Anything: x\r\n"
       "SAP-Connectivity-SCC-Location_ID: x\r\nSAP_CP-Connectivity-Service-Token: x\r\nX-Forward: stays\r\nViable: "
       "stays\r\n");
@@ -192,7 +258,6 @@ TEST(Fields, are_found_counted_set_and_erased_without_regard_to_case) {
 }
 
 // --- writing
-// --------------------------------------------------------------------------------------------------------------
 
 std::string written(const RequestHead& head, AfterThis after = AfterThis::keep) {
   std::string out;
@@ -209,7 +274,7 @@ std::string written(const ResponseHead& head, const Asked& asked = {}, Version c
 
 TEST(WrittenRequest, is_in_origin_form_with_host_first) {
   const auto head = request("A: b\r\n", "GET http://erp:8080/%61?c HTTP/1.1", Role::proxy);
-  EXPECT_EQ(written(head), "GET /a?c HTTP/1.1\r\nHost: erp:8080\r\nA: b\r\n\r\n");
+  EXPECT_EQ(written(head), "GET /%61?c HTTP/1.1\r\nHost: erp:8080\r\nA: b\r\n\r\n");
 }
 
 TEST(WrittenRequest, leaves_out_the_port_of_its_scheme) {
@@ -282,17 +347,19 @@ TEST(WrittenHead, of_each_vector_is_read_as_the_same_object) {
     EXPECT_EQ(flaw_of(head), nullptr) << "what we parse is good enough for us";
     RequestParser again(Role::origin);
     const std::string text = written(head);
-    // Its line may be longer than it was, by what had to be encoded.
+    // Encoding may make the line longer.
     ASSERT_EQ(again.parse(text), Parsed::complete) << text;
     EXPECT_EQ(again.used(), text.size());
-    EXPECT_EQ(again.head(), head);
+    RequestHead expected = head;
+    // A POST says that it has no body.
+    if (head.framing == Framing{}) expected.framing = again.head().framing;
+    EXPECT_EQ(again.head(), expected);
     ++count;
   }
   EXPECT_GT(count, 100);
 }
 
-// --- heads that came through the tunnel
-// -----------------------------------------------------------------------------------
+// --- heads from the tunnel
 
 TEST(ForeignRequest, is_refused_where_no_parser_of_ours_could_have_made_it) {
   using Change = void (*)(RequestHead&);
@@ -311,7 +378,7 @@ TEST(ForeignRequest, is_refused_where_no_parser_of_ours_could_have_made_it) {
       {"port 0", [](RequestHead& h) { h.authority.port = 0; }},
       {"no path", [](RequestHead& h) { h.path.clear(); }},
       {"path that climbs", [](RequestHead& h) { h.path = "/../a"; }},
-      {"path that is not canonical", [](RequestHead& h) { h.path = "/a/./b"; }},
+      {"path with a dot segment", [](RequestHead& h) { h.path = "/a/./b"; }},
       {"path with a space", [](RequestHead& h) { h.path = "/a b"; }},
       {"path with a line end", [](RequestHead& h) { h.path = "/ HTTP/1.1\r\nX: y"; }},
       {"path with a query", [](RequestHead& h) { h.path = "/a?b"; }},
@@ -334,12 +401,11 @@ TEST(ForeignRequest, is_refused_where_no_parser_of_ours_could_have_made_it) {
        [](RequestHead& h) {
          for (int i = 0; i < 100; ++i) h.fields.add("X", "");
        }},
-      {"long field", [](RequestHead& h) { h.fields.add("X", std::string(8'192, 'y')); }},
+      {"long field", [](RequestHead& h) { h.fields.add("X", std::string(16'384, 'y')); }},
       {"much of fields",
        [](RequestHead& h) {
          for (int i = 0; i < 9; ++i) h.fields.add("X", std::string(8'000, 'y'));
        }},
-      {"length 0", [](RequestHead& h) { h.framing.length = 0; }},
       {"length of 64 bits", [](RequestHead& h) { h.framing.length = ~0ull; }},
       {"unknown, with a length", [](RequestHead& h) { h.framing.kind = Framing::Kind::unknown; }},
       {"TRACE with a body", [](RequestHead& h) { h.method = "TRACE"; }},

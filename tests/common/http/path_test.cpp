@@ -35,8 +35,7 @@ TEST(Path, in_its_canonical_form_stays_as_it_is) {
   }
 }
 
-// The server, which keeps encoded slashes, passes on what the agent's mapping may then refuse: nothing gets lost
-// between.
+// The server keeps encoded slashes, so that the agent's mapping can still refuse them.
 TEST(Path, is_taken_in_two_steps_where_it_is_taken_in_one) {
   for (const TableRow& row : read_http_table("paths.txt", 3)) {
     SCOPED_TRACE("paths.txt:" + std::to_string(row.line));
@@ -48,19 +47,19 @@ TEST(Path, is_taken_in_two_steps_where_it_is_taken_in_one) {
   }
 }
 
-TEST(Path, is_appended_behind_what_is_there_and_never_climbs_into_it) {
+TEST(Path, is_appended_behind_what_is_there) {
   std::string out = "/before";
-  EXPECT_EQ(append_canonical_path(out, "/a/../b", EncodedSlash::refuse), nullptr);
-  EXPECT_EQ(out, "/before/b");
+  EXPECT_EQ(append_canonical_path(out, "/a//%62", EncodedSlash::refuse), nullptr);
+  EXPECT_EQ(out, "/before/a/b");
   EXPECT_EQ(append_canonical_path(out, "/a/../../b", EncodedSlash::refuse), &refusals::path_climbs_out);
 }
 
-TEST(Query, is_printable_ascii_with_whole_triplets) {
-  for (const char* good :
-       {"", "a=b", "a=b&c", "%41", "?", "/../", "a'b", "[a]", "{a}", "\\", "%2f%00", "a|b", "\"<>^`"}) {
+TEST(Query, is_anything_but_blanks_and_control_bytes) {
+  for (const char* good : {"", "a=b", "%41", "?", "/../", "{a}", "\\", "%2f%00", "\"<>^`", "#", "100%", "%u00fc", "%g0",
+                           "\xe9", "\xc3\xbc"}) {
     EXPECT_TRUE(is_query(good)) << good;
   }
-  for (const char* bad : {" ", "a b", "#", "a#b", "%", "%1", "%g0", "\x7f", "\x01", "\xe9", "\t"}) {
+  for (const char* bad : {" ", "a b", "\x7f", "\x01", "\t", "\r\n"}) {
     EXPECT_FALSE(is_query(bad)) << bad;
   }
 }

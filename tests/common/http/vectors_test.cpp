@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every vector of vectors.txt: in one piece, byte by byte, and cut in two at each place.
+// Every vector of vectors.txt: in one piece, byte by byte, and split in two at each position.
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -8,15 +8,15 @@
 #include <gtest/gtest.h>
 
 #include "common/http/body_reader.hpp"
+#include "common/http/exchange_course.hpp"
 #include "common/http/request_parser.hpp"
 #include "common/http/response_parser.hpp"
-#include "common/http/reuse.hpp"
 #include "tests/testing/http_table.hpp"
 
 namespace culvert::http {
 namespace {
 
-/// Bytes that come in pieces, as the parsers are used: what is not used stays, and more is added.
+/// Feeds bytes in pieces, as the programs do: unused bytes stay, and more are added.
 class Arriving {
  public:
   Arriving(std::string_view wire, std::size_t first, std::size_t then) : wire_(wire), arrived_(first), step_(then) {
@@ -64,8 +64,7 @@ struct Body {
   std::size_t bytes = 0;
   bool is_complete = false;
 };
-Body read_body(Transfer transfer, std::uint64_t length, Arriving& wire) {
-  BodyReader reader(transfer, length);
+Body read_body(BodyReader reader, Arriving& wire) {
   Body body;
   for (;;) {
     const auto piece = reader.next(std::as_bytes(std::span(wire.here())));
@@ -101,7 +100,7 @@ std::string verdict_on_request(Role role, Arriving wire) {
   }
   wire.use(parser.used());
   const RequestHead& head = parser.head();
-  const Body body = read_body(parser.hop().transfer, head.framing.length, wire);
+  const Body body = read_body({parser.hop().transfer, head.framing.length}, wire);
   if (body.refusal) return text_of(*body.refusal, body.refusal->status);
   std::string authority;
   if (!head.authority.host.empty()) append_authority(authority, head.authority, 0);
@@ -125,9 +124,9 @@ std::string verdict_on_response(const Asked& asked, Arriving wire) {
     parser.resume();
   }
   const ResponseHead& head = parser.head();
-  const Body body = read_body(parser.hop().transfer, head.framing.length, wire);
+  const Body body = read_body({parser.hop().transfer, head.framing.length, BodyReader::Padding::taken}, wire);
   if (body.refusal) return text_of(*body.refusal, 502);
-  const Exchange exchange{{}, parser.hop(), head.status, true, body.is_complete};
+  const ExchangeCourse exchange{{}, parser.hop(), head.status, true, body.is_complete};
   return statuses + text_of(head.framing) + summary(body, wire, may_reuse_back_end(exchange, wire.left()));
 }
 
@@ -155,7 +154,7 @@ TEST(HttpVectors, do_not_depend_on_where_they_are_cut) {
   for (const TableRow& row : read_http_table("vectors.txt", 4)) {
     SCOPED_TRACE("vectors.txt:" + std::to_string(row.line) + " " + row.cells.at(0));
     const std::string& wire = row.cells.at(3);
-    // The long ones are about limits; a cut in each thousandth place would say nothing more.
+    // The long vectors test limits; splitting them at every position would not test more.
     const std::size_t step = wire.size() < long_vector_bytes ? 1 : wire.size() / 40;
     for (std::size_t cut = 1; cut < wire.size(); cut += step) {
       ASSERT_EQ(verdict(row.section, Arriving(wire, cut, wire.size())), row.cells.at(1)) << "cut at " << cut;

@@ -3,11 +3,11 @@
 //
 //   emulator --delay-ms 40 --rate-mbit 200 --loss-percent 0.1 [--queue-ms 100] [--seed 1]
 //
-// Makes two namespaces without a name, gives each a TUN device (198.18.0.1 and 198.18.0.2 of RFC 2544's benchmark
-// network, which leads nowhere else), and prints the two files by which `nsenter --net=FILE` gets in. Then it carries
-// IP packets between them until its standard input ends: random loss, then a bottleneck with a queue that drops its
-// tail, then delay. TCP at both ends is the kernel's own. Nothing has to be removed afterwards, even after SIGKILL:
-// each namespace goes with the last process in it.
+// It makes two namespaces without a name, gives each a TUN device (198.18.0.1 and 198.18.0.2 of RFC 2544's benchmark
+// network, which is not routed), and prints two files for `nsenter --net=FILE`. Then it carries IP packets between them
+// until its standard input ends: random loss, then a bottleneck with a tail-drop queue, then delay. TCP at both ends is
+// the kernel's. Nothing has to be removed afterwards, even after SIGKILL: each namespace ends with the last process in
+// it.
 
 #include <algorithm>
 #include <array>
@@ -46,17 +46,17 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::nanoseconds;
 
 constexpr int mtu_bytes = 1'500;
-/// Packets of one TUN device that wait for us, so that the kernel drops none in a burst: the bottleneck is ours alone.
+/// Queue of each TUN device, so that the kernel drops no packet in a burst: the only bottleneck is the emulated one.
 constexpr int device_queue_packets = 10'000;
-/// How many packets of one direction are taken before the other gets its turn.
+/// Packets of one direction before the other direction's turn.
 constexpr int packets_per_turn_max = 256;
 
 struct Settings {
   double delay_ms = 0;      ///< one way
   double rate_mbit = 0;     ///< 0: no bottleneck
   double loss_percent = 0;  ///< in each direction
-  double queue_ms = 100;    ///< what the bottleneck's queue holds, as time
-  double seed = 1;          ///< of the losses
+  double queue_ms = 100;    ///< length of the bottleneck's queue, as time
+  double seed = 1;          ///< of the random losses
 };
 
 [[noreturn]] void give_up(const std::string& what) {
@@ -68,7 +68,7 @@ nanoseconds from_milliseconds(double value) {
   return nanoseconds(std::llround(value * 1e6));
 }
 
-/// One direction. A packet's fate is decided when it comes in; what is left of it is a time to go.
+/// One direction. Loss and departure time of a packet are decided when it arrives.
 class Line {
  public:
   Line(const Settings& settings, std::uint64_t seed)
@@ -87,7 +87,7 @@ class Line {
     packets_.push_back({bottleneck_free_ + delay_, {packet.begin(), packet.end()}});
   }
 
-  /// When the next packet goes; max() if there is none.
+  /// Departure time of the next packet; max() if there is none.
   Clock::time_point due() const { return packets_.empty() ? Clock::time_point::max() : packets_.front().due; }
   std::span<const std::byte> front() const { return packets_.front().bytes; }
   void pop() { packets_.pop_front(); }
@@ -107,7 +107,7 @@ class Line {
   std::deque<Packet> packets_;
 };
 
-/// A namespace with one end of the wide area in it.
+/// A namespace with one end of the emulated network.
 struct Place {
   UniqueFd name_space;
   UniqueFd device;
@@ -139,7 +139,7 @@ void bring_up(int socket, std::string_view device) {
   configure(socket, SIOCSIFFLAGS, request, "SIOCSIFFLAGS");
 }
 
-/// Leaves this process in the new namespace, which does no harm: its work is done through descriptors.
+/// This process stays in the new namespace, which is harmless: it works through descriptors.
 Place make_place(const char* address, const char* peer) {
   constexpr std::string_view name = "wan0";
   if (::unshare(CLONE_NEWNET) != 0) give_up("cannot make a network namespace (are you root?)");
@@ -178,7 +178,7 @@ void read_packets(int device, Line& line) {
 
 void write_due_packets(Line& line, int device) {
   while (line.due() <= Clock::now()) {
-    // What the other kernel refuses (its device is down) is lost, as on any network.
+    // A packet that the other kernel refuses (its device is down) is lost, as on any network.
     (void)!::write(device, line.front().data(), line.front().size());
     line.pop();
   }
@@ -231,7 +231,7 @@ int run(std::span<char*> arguments) {
   const Settings settings = read_settings(arguments);
   const Place here = make_place("198.18.0.1", "198.18.0.2");
   const Place there = make_place("198.18.0.2", "198.18.0.1");
-  // A packet that we hold too long looks like a longer way, and ends TCP's slow start at a fraction of the speed.
+  // A packet that is delayed too long looks like a longer path, and ends TCP's slow start at a fraction of the speed.
   ::prctl(PR_SET_TIMERSLACK, 1'000UL);
   const sched_param first{.sched_priority = 1};
   (void)::sched_setscheduler(0, SCHED_FIFO, &first);

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both ends of a measurement over a wide area network: `load.py serve PORT` is the back end, `load.py run ADDRESS PORT …` the client,
-which prints what came within its window, as JSON. Bulk is counted where it arrives. A request is a small HTTP one on a connection
-that stays open, the next one sent when the answer is there."""
+"""Both ends of a measurement over a wide area network: `load.py serve PORT` is the back end, `load.py run ADDRESS PORT`
+the client, which prints what arrived during the measurement, as JSON. Bulk is counted where it arrives. The small
+requests are HTTP requests on a connection that stays open, each sent when the previous answer has arrived."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ CHUNK = bytes(256 * 1024)
 REQUEST = b"GET / HTTP/1.1\r\nHost: far\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 128\r\n\r\n" + bytes(128)
 DOWN = b"D"
-STALL_SECONDS_MAX = 30  # Some peers do stand still this long, and that is a result, not an error.
+STALL_SECONDS_MAX = 30  # Some peers stall almost as long, and that is a result, not an error.
 
 
 def serve(port):
@@ -29,16 +29,16 @@ def answer(connection):
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         with connection:
-            while said := connection.recv(4096):
-                while said == DOWN:
+            while request := connection.recv(4096):
+                while request == DOWN:
                     connection.sendall(CHUNK)
                 connection.sendall(ANSWER)
     except OSError:
-        pass  # The client has seen enough.
+        pass  # The client has finished.
 
 
 class Bulk:
-    """One stream from the back end, read until the process ends."""
+    """A stream from the back end, read until the process ends."""
 
     def __init__(self, address):
         self.received = 0
@@ -54,7 +54,8 @@ class Bulk:
 
 
 def request_times(address, end):
-    """Milliseconds of each request until `end`; the one that is not answered then counts with what it took so far."""
+    """The milliseconds that each request took, until `end`. A request not answered by then counts with its time so
+    far."""
     times = []
     with socket.create_connection(address, timeout=STALL_SECONDS_MAX) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -89,15 +90,15 @@ def run(address, streams, warm_up, seconds, requests):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["serve", "run"])
-    parser.add_argument("place", nargs="+", metavar="[ADDRESS] PORT")
+    parser.add_argument("address", nargs="+", metavar="[ADDRESS] PORT")
     parser.add_argument("--streams", type=int, default=1)
     parser.add_argument("--warm-up", type=float, default=4)
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--requests", action="store_true", help="small requests beside the bulk")
     options = parser.parse_args()
     if options.what == "serve":
-        return serve(int(options.place[0]))
-    address = (options.place[0], int(options.place[1]))
+        return serve(int(options.address[0]))
+    address = (options.address[0], int(options.address[1]))
     print(json.dumps(run(address, options.streams, options.warm_up, options.seconds, options.requests)))
 
 

@@ -1,6 +1,6 @@
 {{/* SPDX-License-Identifier: Apache-2.0 */}}
 
-{{/* Short enough for the pods' names, with a ReplicaSet's hash and five letters behind them, to be host names: 63. */}}
+{{/* Short enough that pods' names, which add a ReplicaSet's hash and five letters, are valid host names (63). */}}
 {{- define "culvert.fullname" -}}
 {{- .Values.fullnameOverride | default .Release.Name | trunc 38 | trimSuffix "-" -}}
 {{- end }}
@@ -39,7 +39,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{ dig "cluster_domain" "cluster.local" (.Values.config.kubernetes | default dict) }}
 {{- end }}
 
-{{/* Where agents dial in, host and port. */}}
+{{/* The address that agents dial, host and port. */}}
 {{- define "culvert.externalAddress" -}}
 {{- if .Values.external.host -}}
 {{ .Values.external.host }}:{{ .Values.external.port }}
@@ -59,7 +59,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 {{- end }}
 
-{{/* A value as TOML writes it. In Helm 3 numbers of values.yaml come as floats, and the server has only whole ones. */}}
+{{/* A value in TOML. In Helm 3 numbers of values.yaml are floats; the server's numbers are all integers. */}}
 {{- define "culvert.toml.value" -}}
 {{- if kindIs "slice" . -}}
 [{{ range $i, $each := . }}{{ if $i }}, {{ end }}{{ include "culvert.toml.value" $each }}{{ end }}]
@@ -70,7 +70,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 {{- end }}
 
-{{/* A table, given as a list: its heading, its keys, and for its lists of tables what stands before their names. */}}
+{{/* A table, given as a list: its heading, its keys, and the prefix of the names of its lists of tables. */}}
 {{- define "culvert.toml.table" }}
 {{- $heading := index . 0 }}{{ $table := index . 1 }}{{ $within := index . 2 }}
 
@@ -85,7 +85,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end }}{{ end }}{{ end }}{{ end }}
 {{- end }}
 
-{{/* server.toml: .Values.config, and what the chart knows better. */}}
+{{/* server.toml: .Values.config, and values that the chart determines. */}}
 {{- define "culvert.serverToml" -}}
 {{- $config := deepCopy .Values.config -}}
 {{- $at := .Values.bindAddress -}}
@@ -109,34 +109,34 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- range $config.service_mapping }}{{ include "culvert.toml.table" (list "[[service_mapping]]" . "") }}{{ end }}
 {{ end }}
 
-{{/* Fails with a reason where the values cannot work together. */}}
+{{/* Fails with a reason if the values contradict each other. */}}
 {{- define "culvert.check" -}}
 {{- if eq .Values.image.tag "latest" -}}
-{{- fail "image.tag is latest, which tells nobody what runs: name a version, or a digest" -}}
+{{- fail "image.tag is latest, which does not say what runs: name a version, or a digest" -}}
 {{- end -}}
 {{- if and (gt (int (.Values.replicas | default 1)) 1) (not .Values.config.kubernetes) -}}
-{{- fail "several replicas without config.kubernetes: agents would reach one of them, and know of no other" -}}
+{{- fail "several replicas without config.kubernetes: agents would reach only one of them" -}}
 {{- end -}}
 {{- with .Values.config.http_proxy -}}
 {{- if not (or .allow_from .issuer .trust) -}}
-{{- fail "config.http_proxy is open to nobody: say who may use it by allow_from = the networks of your pods, or by an issuer of tokens" -}}
+{{- fail "config.http_proxy is open to nobody: set allow_from to the networks of your pods, or add an issuer of tokens" -}}
 {{- end -}}
 {{- end -}}
 {{- with .Values.config.socks5_proxy -}}
 {{- if not .allow_from -}}
-{{- fail "config.socks5_proxy is open to nobody: say who may connect by allow_from = the networks of your pods" -}}
+{{- fail "config.socks5_proxy is open to nobody: set allow_from to the networks of your pods" -}}
 {{- end -}}
 {{- end -}}
 {{- with .Values.config.on_premise_services -}}
 {{- if not .allow_from -}}
-{{- fail "config.on_premise_services is open to nobody: say who may connect by allow_from = the networks of your pods" -}}
+{{- fail "config.on_premise_services is open to nobody: set allow_from to the networks of your pods" -}}
 {{- end -}}
 {{- if not $.Values.config.kubernetes -}}
-{{- fail "config.on_premise_services needs config.kubernetes: the objects are the cluster's" -}}
+{{- fail "config.on_premise_services needs config.kubernetes, since the objects are in the cluster" -}}
 {{- end -}}
 {{- end -}}
 {{- if and (or .Values.ingress.enabled .Values.istio.gateway.enabled) (not .Values.external.host) -}}
-{{- fail "external.host is missing: it is the name by which ingress and Gateway know the tunnel" -}}
+{{- fail "external.host is missing: ingress and Gateway need it as the tunnel's name" -}}
 {{- end -}}
 {{- if and .Values.tls.certManager.enabled (not .Values.tls.certManager.issuerRef.name) -}}
 {{- fail "tls.certManager.issuerRef.name is missing" -}}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "protocol/tunnel_state.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "protocol/bytes.hpp"
+#include "protocol/check.hpp"
+#include "protocol/frame_writer.hpp"
+
+namespace culvert::protocol {
+namespace {
+
+std::vector<std::byte> whole_frame(FrameType type, std::span<const std::byte> payload) {
+  std::vector<std::byte> frame(frame_header_bytes + payload.size());
+  (void)write_frame(frame, type, 0, payload);
+  return frame;
+}
+
+/// False: the room behind the `used` bytes is too small for the frame.
+bool write_whole(const std::vector<std::byte>& frame, std::span<std::byte> room, std::size_t& used) {
+  if (frame.size() > room.size() - used) return false;
+  std::ranges::copy(frame, room.begin() + static_cast<std::ptrdiff_t>(used));
+  used += frame.size();
+  return true;
+}
+
+}  // namespace
+
+TunnelState::TunnelState(Role role, const Hello& hello, Queue<Event>& events, Time now)
+    : role_(role), version_min_(hello.version_min), version_max_(hello.version_max), events_(events), liveness_(now) {
+  if (role == Role::agent) frames_.push_back(whole_frame(FrameType::hello, encode(hello)));
+}
+
+// ---- The driver's calls
+
+void TunnelState::welcome(const Welcome& message, Time now) {
+  check(role_ == Role::server && hello_seen_ && !greeted_, "welcome() answers one HELLO");
+  if (ended_) return;
+  std::vector<std::byte> encoded = encode(message);
+  const bool fits = encoded.size() <= greeting_payload_bytes_max;
+  if (!fits) {
+    Welcome rest = message;
+    rest.replicas.clear();
+    encoded = encode(rest);
+  }
+  frames_.push_back(whole_frame(FrameType::welcome, encoded));
+  become_greeted(now);
+  if (!fits) tell_replicas(message.replicas);
+}
+
+/// Windows grow by the round trip, so the first PING measures it before the first stream needs it.
+void TunnelState::become_greeted(Time now) {
+  greeted_ = true;
+  ping_owed_ = now;
+  liveness_.pinged(now);
+}
+
+void TunnelState::ask_to_widen(Time now) {
+  check(role_ == Role::server, "the agent makes its tunnels without asking");
+  if (ended_ || !greeted_ || (widen_seen_ && now - *widen_seen_ < widen_interval)) return;
+  widen_seen_ = now;
+  widen_owed_ = true;
+}
+
+void TunnelState::tell_replicas(std::vector<std::string> names) {
+  check(role_ == Role::server, "only servers have replicas");
+  if (ended_ || !greeted_) return;
+  replicas_owed_ = whole_frame(FrameType::replicas, encode(Replicas{std::move(names)}));
+}
+
+void TunnelState::drain(Reason reason, std::chrono::milliseconds delay) {
+  if (draining_ || ended_ || !greeted_) return;
+  draining_ = true;
+  frames_.push_back(whole_frame(
+      FrameType::goaway, encode(Goaway{Goaway::Kind::draining, reason, 0, delay, std::string(to_string(reason))})));
+}
+
+// ---- End
+
+void TunnelState::end(Reason reason, std::string text, StreamId last_handled) {
+  final_ = whole_frame(FrameType::goaway,
+                       encode(Goaway{Goaway::Kind::final, reason, last_handled, std::chrono::milliseconds(0), text}));
+  replicas_owed_.reset();
+  ended_ = true;
+  events_.push_back(Ended{reason, false, std::move(text)});
+}
+
+void TunnelState::end_by_peer(Reason reason, std::string text) {
+  replicas_owed_.reset();
+  ended_ = true;
+  events_.push_back(Ended{reason, true, std::move(text)});
+}
+
+// ---- In
+
+std::optional<Fault> TunnelState::on_time(Time now) {
+  switch (liveness_.due(now, greeted_)) {
+    case Liveness::Due::nothing: break;
+    case Liveness::Due::ping: ping_owed_ = now; break;
+    case Liveness::Due::dead:
+      return Fault{Reason::timed_out,
+                   greeted_ ? "no byte came for 12 s" : "the peer did not finish its greeting within 10 s"};
+  }
+  return std::nullopt;
+}
+
+std::optional<Fault> TunnelState::receive(const FrameReader::Part& part, Time now) {
+  const FrameType type = part.header.type;
+  const bool first = role_ == Role::server ? !hello_seen_ : !greeted_;
+  const FrameType greeting = role_ == Role::server ? FrameType::hello : FrameType::welcome;
+  if (first != (type == greeting)) return Fault{.text = "a second greeting, or another frame instead of the first"};
+  if (type == FrameType::hello && first) return receive_hello(part.payload);
+  if (type == FrameType::welcome && first) return receive_welcome(part.payload, now);
+  if (type == FrameType::ping && greeted_) return receive_ping(part, now);
+  if (role_ == Role::agent && greeted_) {
+    if (type == FrameType::replicas) return receive_replicas(part.payload);
+    if (type == FrameType::widen) {
+      receive_widen(now);
+      return std::nullopt;
+    }
+  }
+  return Fault{.text = "a frame from the wrong side, or a PING before the greeting"};
+}
+
+std::optional<Fault> TunnelState::receive_hello(std::span<const std::byte> payload) {
+  auto hello = decode_hello(payload);
+  if (!hello) return Fault{.text = "a malformed HELLO"};
+  hello_seen_ = true;
+  events_.push_back(Greeted{std::move(*hello)});
+  return std::nullopt;
+}
+
+std::optional<Fault> TunnelState::receive_welcome(std::span<const std::byte> payload, Time now) {
+  auto welcome = decode_welcome(payload);
+  if (!welcome) return Fault{.text = "a malformed WELCOME"};
+  if (welcome->version < version_min_ || welcome->version > version_max_) {
+    return Fault{Reason::version, "the server chose a version that was not offered"};
+  }
+  become_greeted(now);
+  events_.push_back(Welcomed{std::move(*welcome)});
+  return std::nullopt;
+}
+
+std::optional<Fault> TunnelState::receive_draining(const Goaway& message) {
+  if (!greeted_) return Fault{.text = "GOAWAY(draining) before the greeting"};
+  if (!std::exchange(peer_draining_, true)) events_.push_back(PeerDraining{message.reason, message.delay});
+  return std::nullopt;
+}
+
+std::optional<Fault> TunnelState::receive_ping(const FrameReader::Part& part, Time now) {
+  const auto stamp = load<std::uint64_t>(part.payload);
+  if ((part.header.flags & flag_pong) != 0) {
+    liveness_.pong(Time(static_cast<Time::rep>(stamp)), now);
+  } else if (!liveness_.allow_ping(now)) {
+    return Fault{Reason::flood, "more than 10 pings per second"};
+  } else {
+    pong_owed_ = stamp;
+  }
+  return std::nullopt;
+}
+
+/// Several within one interval count as one.
+void TunnelState::receive_widen(Time now) {
+  if (widen_seen_ && now - *widen_seen_ < widen_interval) return;
+  widen_seen_ = now;
+  events_.push_back(WidenWanted{});
+}
+
+std::optional<Fault> TunnelState::receive_replicas(std::span<const std::byte> payload) {
+  auto replicas = decode_replicas(payload);
+  if (!replicas) return Fault{.text = "a malformed REPLICAS"};
+  events_.push_back(ReplicasChanged{std::move(replicas->names)});
+  return std::nullopt;
+}
+
+// ---- Out
+
+std::size_t TunnelState::write(std::span<std::byte> room) {
+  std::size_t used = 0;
+  while (!frames_.empty() && write_whole(frames_.front(), room, used)) frames_.pop_front();
+  if (!frames_.empty()) return used;
+  if (final_ && write_whole(*final_, room, used)) final_.reset();
+  if (ended_) return used;
+  if (replicas_owed_ && write_whole(*replicas_owed_, room, used)) replicas_owed_.reset();
+  if (const auto stamp = pong_owed_; stamp && room.size() - used >= number_frame_bytes) {
+    used += write_number_frame(room.subspan(used), FrameType::ping, flag_pong, 0, *stamp);
+    pong_owed_.reset();
+  }
+  if (const auto sent = ping_owed_; sent && room.size() - used >= number_frame_bytes) {
+    used += write_number_frame(room.subspan(used), FrameType::ping, 0, 0, static_cast<std::uint64_t>(sent->count()));
+    ping_owed_.reset();
+  }
+  if (widen_owed_ && room.size() - used >= frame_header_bytes) {
+    used += write_empty_frame(room.subspan(used), FrameType::widen, 0, 0);
+    widen_owed_ = false;
+  }
+  return used;
+}
+
+}  // namespace culvert::protocol

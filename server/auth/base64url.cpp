@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/auth/base64url.hpp"
+
+#include <array>
+#include <cstdint>
+
+namespace culvert::server {
+
+namespace {
+
+constexpr std::uint8_t no_letter = 0xff;
+
+constexpr std::array<std::uint8_t, 256> make_table() {
+  constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  std::array<std::uint8_t, 256> table{};
+  table.fill(no_letter);
+  for (std::size_t i = 0; i < letters.size(); ++i)
+    table[static_cast<unsigned char>(letters[i])] = static_cast<std::uint8_t>(i);
+  return table;
+}
+constexpr auto table = make_table();
+
+}  // namespace
+
+std::optional<std::string> decode_base64url(std::string_view text) {
+  if (text.size() % 4 == 1) return std::nullopt;
+  std::string bytes;
+  bytes.reserve(text.size() / 4 * 3 + 2);
+  std::uint32_t group = 0;
+  unsigned bits = 0;
+  for (const char c : text) {
+    const std::uint8_t value = table[static_cast<unsigned char>(c)];
+    if (value == no_letter) return std::nullopt;
+    group = group << 6 | value;
+    bits += 6;
+    if (bits < 8) continue;
+    bits -= 8;
+    bytes += static_cast<char>(group >> bits & 0xff);
+  }
+  if ((group & ((1u << bits) - 1)) != 0) return std::nullopt;
+  return bytes;
+}
+
+}  // namespace culvert::server

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "server/config/config.hpp"
+#include "server/config/on_premise_port.hpp"
+#include "server/kubernetes/api_counts.hpp"
+
+namespace culvert::server {
+
+/// A cluster in numbers, for metrics.
+struct ClusterNumbers {
+  bool is_synced = false;
+  bool is_writer = false;
+  std::size_t replicas = 0;
+  std::size_t service_mappings = 0;
+  std::size_t on_premise_services = 0;
+  ApiCounts requests;
+};
+
+/// What a cluster says, for the rest of the server.
+struct ClusterState {
+  std::vector<ServiceMapping> mappings;
+  std::vector<OnPremisePort> ports;
+  std::vector<std::string> replicas;  ///< The names of those that are ready.
+  ClusterNumbers numbers;
+};
+enum class ClusterPart : std::uint8_t { mappings, ports, replicas, numbers };
+
+}  // namespace culvert::server
