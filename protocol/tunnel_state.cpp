@@ -54,6 +54,7 @@ void TunnelState::become_greeted(Time now) {
   greeted_ = true;
   ping_owed_ = now;
   liveness_.pinged(now);
+  if (leave_) send_leave();
 }
 
 void TunnelState::ask_to_widen(Time now) {
@@ -70,10 +71,14 @@ void TunnelState::tell_replicas(std::vector<std::string> names) {
 }
 
 void TunnelState::drain(Reason reason, std::chrono::milliseconds delay) {
-  if (draining_ || ended_ || !greeted_) return;
-  draining_ = true;
-  frames_.push_back(whole_frame(
-      FrameType::goaway, encode(Goaway{Goaway::Kind::draining, reason, 0, delay, std::string(to_string(reason))})));
+  if (leave_ || ended_) return;
+  leave_ = Leave{reason, delay};
+  if (greeted_) send_leave();
+}
+
+void TunnelState::send_leave() {
+  frames_.push_back(whole_frame(FrameType::goaway, encode(Goaway{Goaway::Kind::draining, leave_->reason, 0, leave_->delay,
+                                                                 std::string(to_string(leave_->reason))})));
 }
 
 // ---- End

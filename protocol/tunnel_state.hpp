@@ -61,14 +61,21 @@ class TunnelState {
   std::size_t frames_queued() const { return frames_.size(); }
 
   bool is_greeted() const { return greeted_; }
-  bool is_draining() const { return draining_; }
+  bool is_draining() const { return leave_.has_value(); }
   bool is_ended() const { return ended_; }
   bool allows_streams() const { return greeted_ && !ended_ && !peer_draining_; }
   std::optional<Time> round_trip() const { return liveness_.round_trip(); }
   std::optional<Time> round_trip_min() const { return liveness_.round_trip_min(); }
 
  private:
+  /// What GOAWAY(draining) tells the peer.
+  struct Leave {
+    Reason reason = Reason::shutdown;
+    std::chrono::milliseconds delay{0};
+  };
+
   void become_greeted(Time now);
+  void send_leave();
   std::optional<Fault> receive_hello(std::span<const std::byte> payload);
   std::optional<Fault> receive_welcome(std::span<const std::byte> payload, Time now);
   std::optional<Fault> receive_ping(const FrameReader::Part& part, Time now);
@@ -83,10 +90,11 @@ class TunnelState {
 
   bool greeted_ = false;
   bool hello_seen_ = false;  ///< Server: HELLO came.
-  bool draining_ = false;
   bool peer_draining_ = false;
   bool ended_ = false;
 
+  /// Once this side drains. GOAWAY(draining) waits for the greeting, which comes first.
+  std::optional<Leave> leave_;
   Queue<std::vector<std::byte>> frames_;         ///< HELLO, WELCOME and GOAWAY(draining), whole.
   std::optional<std::vector<std::byte>> final_;  ///< GOAWAY(final), whole: nothing follows it.
   std::optional<std::vector<std::byte>> replicas_owed_;

@@ -221,8 +221,10 @@ void ServerLink::drain() {
   if (policy_.is_draining()) return;
   policy_.drain();
   for (const auto& [id, plane] : tunnels_) {
-    context_.directory.remove(server_.name, id);
-    on_its_worker(id, [](Tunnel& tunnel) { tunnel.drain(Reason::shutdown, std::chrono::milliseconds(0)); });
+    on_its_worker(id, [this](Tunnel& tunnel) {
+      context_.directory.remove(server_.name, tunnel.id());
+      tunnel.drain(Reason::shutdown, std::chrono::milliseconds(0));
+    });
   }
   dials_.request_stop();
 }

@@ -19,7 +19,9 @@ Result<void> ServerLink::on_secured(Tunnel& tunnel) {
 void ServerLink::on_greeted(Tunnel&, const protocol::Hello&) {}
 
 void ServerLink::on_welcomed(Tunnel& tunnel, const protocol::Welcome& welcome) {
-  context_.directory.add(server_.name, {tunnel.id(), tunnel.plane().worker().index(), tunnel.load()});
+  // drain() may have come before the greeting.
+  if (!tunnel.is_draining())
+    context_.directory.add(server_.name, {tunnel.id(), tunnel.plane().worker().index(), tunnel.load()});
   LinkPolicy::Welcome received{welcome.replica, welcome.replicas, tunnel.socket().tcp_round_trip(),
                                tunnel.socket().tls_round_trip()};
   Arrival arrival{tunnel.id(), tunnel.peer(), std::move(received)};

@@ -93,6 +93,8 @@ class Tunnel final : public Pollable, public TurnEnd {
   }
   /// Ends the tunnel: GOAWAY(final), close_notify, close. Its streams are reset at once.
   void close(protocol::Reason reason, std::string text);
+  /// drain() was called.
+  bool is_draining() const { return session_.is_draining(); }
   bool may_open() const { return state_ == State::running && session_.may_open(); }
   /// Server: from now on, before the first stream, its streams' memory counts for this holder.
   void set_memory_holder(std::shared_ptr<MemoryHolder> holder) { memory_holder_ = std::move(holder); }

@@ -450,6 +450,21 @@ TEST_F(SessionTest, drain_asks_for_no_new_streams_and_existing_ones_continue) {
   EXPECT_EQ(server.text(id), "still here");
 }
 
+TEST(Session, drain_before_the_greeting_is_told_directly_after_it) {
+  for (const bool agent_drains : {true, false}) {
+    const Time now{1'000'000};
+    Side agent({.role = Role::agent}, now);
+    Side server({.role = Role::server}, now);
+    (agent_drains ? agent : server).session.drain(Reason::shutdown, 5s);
+    server.receive(agent.send());
+    agent.receive(server.send());
+    server.receive(agent.send());
+    Side& told = agent_drains ? server : agent;
+    EXPECT_TRUE(told.saw("draining shutdown"));
+    EXPECT_EQ(told.open("web"), 0U);
+  }
+}
+
 TEST_F(SessionTest, close_says_which_streams_were_never_seen) {
   const StreamId seen = open_stream();
   const StreamId unseen = agent.open("web");
