@@ -38,8 +38,27 @@ std::string name_of(const SystemMapping& mapping) {
   return mapping.server + " " + to_string(mapping.virtual_host);
 }
 
+/// Of two certificates of one identity.
+bool is_newer(const TlsContext& one, const std::optional<TlsContext>& other) {
+  return !other || one.own_certificate()->not_after > other->own_certificate()->not_after;
+}
+
 std::unique_ptr<AgentPlan> own(std::unique_ptr<Plan> plan) {
   return std::unique_ptr<AgentPlan>(static_cast<AgentPlan*>(plan.release()));
+}
+
+/// Nothing where an IdentityKeeper can get a certificate first.
+Result<std::optional<TlsContext>> load_tls(const Server& server) {
+  std::error_code ignored;
+  if (!server.identity.empty() && !std::filesystem::exists(server.credentials.certificate, ignored)) {
+    if (!server.join_token_file.empty()) return std::nullopt;
+    return fail("identity.not_joined",
+                fmt::format("{}: holds no identity yet: run culvert-agent join", server.identity.string()));
+  }
+  auto tls = TlsContext::for_agent(server.credentials);
+  if (tls) return std::move(*tls);
+  if (!server.identity.empty() && tls.error().code == "tls.certificate_expired") return std::nullopt;
+  return std::unexpected(tls.error());
 }
 
 }  // namespace
@@ -51,7 +70,7 @@ Result<std::unique_ptr<Plan>> AgentPlan::load(const ConfigSource& source) {
   plan->config_ = std::move(*config);
   const Config& checked = plan->config_;
   for (const Server& server : checked.servers) {
-    auto tls = TlsContext::for_agent(server.credentials);
+    auto tls = load_tls(server);
     if (!tls)
       return fail(tls.error().code, fmt::format("{}: [[server]] {}: {}", source.name(), server.name, tls.error().text));
     plan->tls_.push_back(std::move(*tls));
@@ -94,6 +113,7 @@ Result<void> AgentService::start() {
   if (!staged) return std::unexpected(staged.error());
   ports_.commit(std::move(*staged));
   apply_links(*plan_);
+  keep_identities(*plan_);
   warn_of_weak_tls();
   check_loaded_targets();
   return {};
@@ -102,17 +122,21 @@ Result<void> AgentService::start() {
 /// Applies the servers of the plan. A server with the same address and identity keeps its tunnels; a renewed
 /// certificate is used from now on. A changed server gets new links; its old tunnels end after their streams have
 /// ended.
-void AgentService::apply_links(const AgentPlan& plan) {
+void AgentService::apply_links(AgentPlan& plan) {
   std::map<std::string, std::unique_ptr<ServerLinks>> kept;
   for (std::size_t i = 0; i < plan.config_.servers.size(); ++i) {
     const Server& server = plan.config_.servers[i];
+    std::optional<TlsContext>& tls = plan.tls_[i];
+    if (const auto newer = adopted_.find(server.name); newer != adopted_.end() && is_newer(newer->second, tls))
+      tls = newer->second;
     const auto found = links_.find(server.name);
-    if (found != links_.end() && found->second->is_for(server, plan.tls_[i])) {
-      found->second->change(server, plan.tls_[i]);
+    if (!tls) continue;
+    if (found != links_.end() && found->second->is_for(server, *tls)) {
+      found->second->change(server, *tls);
       kept[server.name] = std::move(found->second);
       continue;
     }
-    auto links = std::make_unique<ServerLinks>(link_context_, server, plan.tls_[i]);
+    auto links = std::make_unique<ServerLinks>(link_context_, server, *tls);
     for (const auto& [name, older] : links_) {
       if (older && older->server().address == server.address) links->succeed(*older);
     }
@@ -128,8 +152,51 @@ void AgentService::apply_links(const AgentPlan& plan) {
   }
   std::vector<CountedServer> counted;
   counted.reserve(links_.size());
-  for (const auto& [name, links] : links_) counted.push_back({name, links->counts()});
+  for (const auto& [name, links] : links_) counted.push_back({name, links->counts(), links->certificate_ends()});
   counted_.publish(std::make_shared<const std::vector<CountedServer>>(std::move(counted)));
+}
+
+/// A server whose settings are the same keeps its keeper, and with it what a renewal has just got.
+void AgentService::keep_identities(const AgentPlan& plan) {
+  std::map<std::string, std::unique_ptr<IdentityKeeper>> kept;
+  for (std::size_t i = 0; i < plan.config_.servers.size(); ++i) {
+    const Server& server = plan.config_.servers[i];
+    if (server.identity.empty()) continue;
+    const auto found = keepers_.find(server.name);
+    if (found != keepers_.end() && found->second->server() == server) {
+      kept[server.name] = std::move(found->second);
+    } else {
+      kept[server.name] = make_keeper(server, plan.tls_[i]);
+      kept[server.name]->start();
+    }
+  }
+  keepers_.swap(kept);
+  std::erase_if(retired_keepers_, [](const auto& keeper) { return keeper->is_over(); });
+  for (auto& [name, keeper] : kept) {
+    if (!keeper) continue;
+    keeper->request_stop();
+    retired_keepers_.push_back(std::move(keeper));
+    adopted_.erase(name);
+  }
+}
+
+std::unique_ptr<IdentityKeeper> AgentService::make_keeper(const Server& server, const std::optional<TlsContext>& tls) {
+  const std::string name = server.name;
+  IdentityKeeper::Hooks hooks{.ask_through_tunnel =
+                                  [this, name](const protocol::Renew& request, const IdentityKeeper::Answer& answer) {
+                                    const auto links = links_.find(name);
+                                    return links != links_.end() && links->second->ask_to_renew(request, answer);
+                                  },
+                              .adopt = [this, name](const TlsContext& fresh) { adopt(name, fresh); }};
+  return std::make_unique<IdentityKeeper>(context_.planes.home(), context_.log, offload_, server, tls,
+                                          std::move(hooks));
+}
+
+/// New tunnels stand with the new certificate before the old ones leave.
+void AgentService::adopt(const std::string& server, const TlsContext& tls) {
+  adopted_.insert_or_assign(server, tls);
+  apply_links(*plan_);
+  if (const auto links = links_.find(server); links != links_.end()) links->second->replace_tunnels();
 }
 
 /// Make before break: if another link replaces it, waits until that one has a tunnel, or for succeed_time_max.
@@ -159,6 +226,7 @@ Result<void> AgentService::reload(std::unique_ptr<Plan> plan) {
   // Idle connections were opened by the old rules.
   context_.planes.on_each([this](DataPlane& plane) { tools_[plane.worker().index()].pool->clear(); });
   apply_links(*fresh);
+  keep_identities(*fresh);
   ports_.commit(std::move(*staged));
   std::erase_if(retired_, [](const auto& link) { return link->is_over(); });
   plan_ = std::move(fresh);
@@ -217,6 +285,7 @@ void AgentService::drain(std::chrono::steady_clock::time_point deadline, std::fu
 void AgentService::stop(std::function<void()> done) {
   ports_.close();
   target_check_.request_stop();
+  for (auto& [name, keeper] : keepers_) keeper->request_stop();
   for (auto& [name, link] : links_) link->stop();
   for (auto& link : retired_) link->stop();
   context_.planes.on_each([this](DataPlane& plane) {
@@ -231,10 +300,19 @@ void AgentService::stop(std::function<void()> done) {
         const bool links_over =
             !at_home || (std::ranges::all_of(links_, [&over](const auto& link) { return over(link.second); }) &&
                          std::ranges::all_of(retired_, over));
-        const bool checking = at_home && !target_check_.is_over();
+        const bool checking = at_home && (!target_check_.is_over() || !identities_over());
         return !plane.tunnels().empty() || tools_[plane.worker().index()].dialer->size() > 0 || !links_over || checking;
       },
       std::chrono::steady_clock::now() + stop_time_max, done);
+}
+
+bool AgentService::identities_over() const {
+  return std::ranges::all_of(keepers_, [](const auto& each) { return each.second->is_over(); }) &&
+         std::ranges::all_of(retired_keepers_, [](const auto& keeper) { return keeper->is_over(); });
+}
+
+void AgentService::command(const std::string&, const std::string&, std::function<void(Result<std::string>)> done) {
+  done(fail("admin.unknown_command", "the agent has no such command"));
 }
 
 void AgentService::status(std::function<void(boost::json::object)> done) {
@@ -265,17 +343,27 @@ void AgentService::status(std::function<void(boost::json::object)> done) {
                         {"last_error", status.last_error},
                         {"replicas", std::move(replicas)}});
   }
+  boost::json::array identities;
+  for (const auto& [name, keeper] : keepers_) {
+    const IdentityKeeper::Status status = keeper->status();
+    identities.push_back({{"server", name},
+                          {"names", status.certificate ? status.certificate->names : ""},
+                          {"serial", status.certificate ? status.certificate->serial : ""},
+                          {"not_after", status.certificate ? to_text(status.certificate->not_after) : ""},
+                          {"last_error", status.last_error}});
+  }
   gather_tunnels(
       context_.planes,
       [owners](const Tunnel& tunnel, boost::json::object& object) {
         const auto owner = owners->find(tunnel.id());
         object["server"] = owner == owners->end() ? "" : owner->second;
       },
-      [ports = ports_.status("channels"), mappings = std::move(mappings), servers,
+      [ports = ports_.status("channels"), mappings = std::move(mappings), identities = std::move(identities), servers,
        done = std::move(done)](boost::json::array tunnels) {
         done({{"program", "culvert-agent"},
               {"version", CULVERT_VERSION},
               {"servers", *servers},
+              {"identities", identities},
               {"tunnels", std::move(tunnels)},
               {"channels", ports},
               {"system_mappings", mappings}});
@@ -283,6 +371,10 @@ void AgentService::status(std::function<void(boost::json::object)> done) {
 }
 
 Readiness AgentService::readiness() {
+  for (const auto& [name, keeper] : keepers_) {
+    if (!links_.contains(name))
+      return {false, fmt::format("no certificate for server {} yet: {}", name, keeper->status().last_error)};
+  }
   for (const auto& [name, link] : links_) {
     // The second count is what channels use. It lags behind the first one by a turn.
     if (link->tunnels_up() == 0 || directory_.count(name) == 0)
@@ -297,6 +389,8 @@ void AgentService::collect(MetricsPage& page) {
                server.replicas->known);
     page.gauge("culvert_replicas_reached", "Replicas of the server to which a tunnel is up.", {{"server", server.name}},
                server.replicas->reached);
+    page.gauge("culvert_certificate_expiry_seconds", "Time until the certificate ends; negative afterwards.",
+               {{"certificate", server.name}}, seconds_left(server.certificate_ends));
   }
 }
 

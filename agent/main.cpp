@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/agent.hpp"
+#include "agent/identity/join_command.hpp"
 #include "agent/trial.hpp"
 #include "common/program/private_memory.hpp"
 #include "common/program/program.hpp"
@@ -17,5 +18,6 @@ int main(int argc, char** argv) {
                     std::unique_ptr<culvert::Plan> plan) -> std::unique_ptr<culvert::Service> {
     return std::make_unique<culvert::agent::AgentService>(context, std::move(plan));
   };
+  program.tools = {culvert::agent::join_tool()};
   return culvert::run_program(program, argc, argv);
 }

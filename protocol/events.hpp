@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "protocol/enrolment.hpp"
 #include "protocol/frame.hpp"
 #include "protocol/messages.hpp"
 #include "protocol/reason.hpp"
@@ -94,6 +95,18 @@ struct WidenWanted {};
 struct ReplicasChanged {
   std::vector<std::string> names;
 };
+/// Server, on a join connection: answer() it, once.
+struct JoinAsked {
+  Join join;
+};
+/// Server: answer() it, once. On a tunnel another one may follow after the answer.
+struct RenewAsked {
+  Renew renew;
+};
+/// Agent: the answer to renew().
+struct RenewAnswered {
+  Enrolled answer;
+};
 /// The peer accepts no new streams; leave within `delay`.
 struct PeerDraining {
   Reason reason = Reason::none;
@@ -107,6 +120,7 @@ struct Ended {
 };
 
 using Event = std::variant<Greeted, Welcomed, Opened, Accepted, Pending, Rejected, Data, HeadCame, Finished, WasReset,
-                           Stopped, Forgotten, WindowWanted, WidenWanted, ReplicasChanged, PeerDraining, Ended>;
+                           Stopped, Forgotten, WindowWanted, WidenWanted, ReplicasChanged, JoinAsked, RenewAsked,
+                           RenewAnswered, PeerDraining, Ended>;
 
 }  // namespace culvert::protocol

@@ -24,8 +24,12 @@ std::optional<Shape> shape_of(std::uint8_t type) {
   constexpr auto any = static_cast<std::uint32_t>(frame_payload_bytes_max);
   switch (static_cast<FrameType>(type)) {
     case FrameType::hello:
-    case FrameType::welcome: return Shape{false, 0, 1, greeting_payload_bytes_max};
+    case FrameType::welcome:
+    case FrameType::join: return Shape{false, 0, 1, greeting_payload_bytes_max};
+    case FrameType::renew: return Shape{false, 0, 1, renew_payload_bytes_max};
     case FrameType::goaway:
+    case FrameType::issued:
+    case FrameType::denied:
     case FrameType::replicas: return Shape{false, 0, 1, any};
     case FrameType::ping: return Shape{false, flag_pong, 8, 8};
     case FrameType::widen: return Shape{false, 0, 0, 0};
@@ -41,6 +45,14 @@ std::optional<Shape> shape_of(std::uint8_t type) {
     case FrameType::head: return Shape{true, 0, 1, static_cast<std::uint32_t>(head_payload_bytes_max)};
   }
   return std::nullopt;
+}
+
+/// The limit that comes before all others, whatever the type allows.
+std::size_t longest_payload(std::uint8_t type, bool greeted) {
+  const bool is_head = type == static_cast<std::uint8_t>(FrameType::head);
+  const bool is_renew = type == static_cast<std::uint8_t>(FrameType::renew);
+  if (greeted) return is_head ? head_payload_bytes_max : frame_payload_bytes_max;
+  return is_renew ? renew_payload_bytes_max : greeting_payload_bytes_max;
 }
 
 }  // namespace
@@ -60,11 +72,7 @@ std::expected<DecodedHeader, Reason> decode_header(std::span<const std::byte, fr
   const auto stream = load<std::uint32_t>(bytes.subspan<4>());
   const auto payload_bytes = load<std::uint32_t>(bytes.subspan<8>());
 
-  const bool is_head = type == static_cast<std::uint8_t>(FrameType::head);
-  const std::size_t longest = is_head ? head_payload_bytes_max : frame_payload_bytes_max;
-  if (payload_bytes > (greeted ? longest : greeting_payload_bytes_max)) {
-    return std::unexpected(Reason::frame_too_large);
-  }
+  if (payload_bytes > longest_payload(type, greeted)) return std::unexpected(Reason::frame_too_large);
   const auto shape = shape_of(type);
   if (type >= ignorable_types_from) {
     if (!greeted) return std::unexpected(Reason::protocol);
@@ -82,6 +90,10 @@ std::expected<DecodedHeader, Reason> decode_header(std::span<const std::byte, fr
 
 void FrameReader::feed(std::span<const std::byte> bytes) {
   input_ = bytes;
+}
+
+void FrameReader::wipe() {
+  explicit_bzero(collected_.data(), collected_.size());
 }
 
 std::expected<bool, Reason> FrameReader::read_header() {

@@ -26,6 +26,10 @@ enum class FrameType : std::uint8_t {
   ping = 0x04,
   widen = 0x05,
   replicas = 0x06,
+  join = 0x07,
+  renew = 0x08,
+  issued = 0x09,
+  denied = 0x0a,
   open = 0x10,
   accept = 0x11,
   reject = 0x12,
@@ -58,7 +62,7 @@ struct DecodedHeader {
 };
 /// Checks a header by SPEC 4.1. An error is why the tunnel must end: an unknown critical type, flag or reserved bits,
 /// stream 0 where a stream is needed or the reverse, a length that the type does not have. `greeted` is false until
-/// HELLO or WELCOME came; until then no frame is longer than 4 KiB.
+/// HELLO or WELCOME came; until then no frame is longer than 4 KiB, a RENEW 8 KiB.
 std::expected<DecodedHeader, Reason> decode_header(std::span<const std::byte, frame_header_bytes> bytes, bool greeted);
 
 /// Cuts a byte stream into frames. The result does not depend on how the bytes were sliced (threats A3). The payload of
@@ -78,6 +82,8 @@ class FrameReader {
   /// The next part; nullopt: more bytes are needed. An error is why the tunnel must end.
   std::expected<std::optional<Part>, Reason> next();
   void set_greeted() { greeted_ = true; }
+  /// After the last part was handled: overwrites the copy of its payload, which had a secret.
+  void wipe();
   /// Frames of the ignorable range that were skipped.
   std::uint64_t skipped() const { return skipped_; }
   /// False in the middle of a frame.

@@ -15,6 +15,9 @@ inline constexpr std::size_t frame_header_bytes = 12;
 inline constexpr std::size_t frame_payload_bytes_max = 65'536;
 inline constexpr std::size_t greeting_payload_bytes_max = 4'096;
 inline constexpr std::size_t head_payload_bytes_max = 81'920;
+/// On a join connection RENEW is the first frame. With the keys of today it is shorter than greeting_payload_bytes_max,
+/// but not with each certificate that we accept.
+inline constexpr std::size_t renew_payload_bytes_max = 8'192;
 /// The most that we put into one DATA frame: with its header it fills four TLS records exactly.
 inline constexpr std::size_t data_payload_bytes_preferred = 65'536 - frame_header_bytes;
 
@@ -34,6 +37,13 @@ inline constexpr std::size_t capabilities_max = 32;
 inline constexpr std::size_t capability_bytes_max = 32;
 inline constexpr std::size_t instance_bytes = 16;
 inline constexpr std::size_t replicas_max = 64;
+inline constexpr std::size_t token_id_bytes_max = 32;
+inline constexpr std::size_t token_secret_bytes = 32;
+inline constexpr std::size_t certificate_request_bytes_max = 2'048;
+inline constexpr std::size_t certificate_bytes_max = 4'096;
+inline constexpr std::size_t signature_bytes_max = 1'024;
+inline constexpr std::size_t certificates_bytes_max = 24'576;
+inline constexpr std::uint32_t certificate_lifetime_s_max = 366u * 86'400;
 
 // SPEC 6: streams.
 inline constexpr std::uint32_t stream_id_max = 0x7fff'ffff;
@@ -62,5 +72,9 @@ inline constexpr std::size_t control_frames_queued_max = 1'000;
 inline constexpr std::size_t control_frames_queued_hard_max = 20'000;
 inline constexpr std::chrono::seconds control_stall_max{10};
 inline constexpr std::chrono::milliseconds widen_interval{900};
+/// A RENEW that comes sooner after the one before ends the tunnel.
+inline constexpr std::chrono::milliseconds renew_interval_min{500};
+/// From JOIN, or RENEW on a join connection, to its answer: the server may have to ask an authority elsewhere.
+inline constexpr std::chrono::seconds enrolment_time_max{60};
 
 }  // namespace culvert::protocol

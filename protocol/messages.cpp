@@ -5,79 +5,11 @@
 #include <string_view>
 #include <utility>
 
-#include <msgpack/pack.hpp>
-
 #include "protocol/message_reader.hpp"
+#include "protocol/message_writer.hpp"
 
 namespace culvert::protocol {
 namespace {
-
-/// msgpack's packer over a growing vector.
-class MessageWriter {
- public:
-  /// `bytes`: room for most messages, so that the vector need not grow.
-  explicit MessageWriter(std::uint32_t pairs, std::size_t bytes = 128) : packer_(sink_) {
-    sink_.bytes.reserve(bytes);
-    packer_.pack_map(pairs);
-  }
-
-  MessageWriter& put(std::string_view key, std::uint64_t value) {
-    put_string(key);
-    packer_.pack_uint64(value);
-    return *this;
-  }
-  MessageWriter& put(std::string_view key, bool value) {
-    put_string(key);
-    value ? packer_.pack_true() : packer_.pack_false();
-    return *this;
-  }
-  MessageWriter& put(std::string_view key, std::string_view value) {
-    put_string(key);
-    put_string(value);
-    return *this;
-  }
-  MessageWriter& put(std::string_view key, std::span<const std::byte> value) {
-    put_string(key);
-    packer_.pack_bin(static_cast<std::uint32_t>(value.size()));
-    packer_.pack_bin_body(reinterpret_cast<const char*>(value.data()), static_cast<std::uint32_t>(value.size()));
-    return *this;
-  }
-  MessageWriter& put(std::string_view key, const std::vector<std::string>& values) {
-    put_string(key);
-    packer_.pack_array(static_cast<std::uint32_t>(values.size()));
-    for (const auto& value : values) put_string(value);
-    return *this;
-  }
-  std::vector<std::byte> take() { return std::move(sink_.bytes); }
-
- private:
-  struct Sink {
-    std::vector<std::byte> bytes;
-    void write(const char* data, std::size_t size) {
-      const auto more = std::as_bytes(std::span(data, size));
-      bytes.insert(bytes.end(), more.begin(), more.end());
-    }
-  };
-  void put_string(std::string_view text) {
-    packer_.pack_str(static_cast<std::uint32_t>(text.size()));
-    packer_.pack_str_body(text.data(), static_cast<std::uint32_t>(text.size()));
-  }
-
-  Sink sink_;
-  msgpack::packer<Sink> packer_;
-};
-
-/// The text in a form that the peer accepts: well-formed UTF-8, cut between two characters. Texts quote systems and
-/// peers, and one malformed REJECT would end the tunnel.
-std::string sendable(std::string text) {
-  const bool well_formed = is_utf8(text);
-  const auto is_continuation = [](char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; };
-  std::size_t end = std::min(text.size(), text_bytes_max);
-  while (well_formed && end < text.size() && is_continuation(text[end])) --end;
-  text.resize(end);
-  if (!well_formed) std::ranges::replace_if(text, [](char c) { return static_cast<unsigned char>(c) >= 0x80; }, '?');
-  return text;
-}
 
 InstanceId instance_of(MessageReader::Binary bytes) {
   InstanceId instance{};

@@ -24,6 +24,9 @@ constexpr auto names = std::to_array<std::pair<Reason, std::string_view>>({
     {internal, "internal"},
     {ids_exhausted, "ids_exhausted"},
     {configuration, "configuration"},
+    {agent_disabled, "agent_disabled"},
+    {not_enrolled, "not_enrolled"},
+    {certificate_expired, "certificate_expired"},
     {not_exposed, "not_exposed"},
     {no_such_service, "no_such_service"},
     {no_agent, "no_agent"},
@@ -44,6 +47,13 @@ constexpr auto names = std::to_array<std::pair<Reason, std::string_view>>({
     {ambiguous_path, "ambiguous_path"},
     {target_not_http, "target_not_http"},
     {ambiguous_backslash, "ambiguous_backslash"},
+    {token_refused, "token_refused"},
+    {token_used, "token_used"},
+    {token_expired, "token_expired"},
+    {too_many_attempts, "too_many_attempts"},
+    {request_refused, "request_refused"},
+    {renewal_over, "renewal_over"},
+    {enrolment_unavailable, "enrolment_unavailable"},
 });
 
 }  // namespace

@@ -25,6 +25,10 @@ enum class Reason : std::uint32_t {
   internal = 12,
   ids_exhausted = 13,
   configuration = 14,
+  // Tunnels, and enrolment: in GOAWAY and DENIED.
+  agent_disabled = 15,
+  not_enrolled = 16,
+  certificate_expired = 17,
   // Streams: in REJECT, RESET, STOP.
   not_exposed = 32,
   no_such_service = 33,
@@ -46,6 +50,14 @@ enum class Reason : std::uint32_t {
   ambiguous_path = 49,
   target_not_http = 50,
   ambiguous_backslash = 51,
+  // Enrolment: in DENIED.
+  token_refused = 64,
+  token_used = 65,
+  token_expired = 66,
+  too_many_attempts = 67,
+  request_refused = 68,
+  renewal_over = 69,
+  enrolment_unavailable = 70,
 };
 
 /// The stable word for logs, metrics labels and docs/errors.md: "target_refused".

@@ -41,6 +41,12 @@ Time Session::deadline() const {
   return std::min(next, answers_progress_ + control_stall_max);
 }
 
+void Session::answer(const Enrolled& message) {
+  if (is_ended()) return;
+  tunnel_.answer(message);
+  if (tunnel_.is_join()) close(Reason::none, "");
+}
+
 void Session::close(Reason reason, std::string text) {
   if (is_ended()) return;
   tunnel_.end(reason, std::move(text), streams_.table().last_peer_id());
@@ -132,6 +138,7 @@ std::optional<Fault> Session::receive_tunnel_frame(const FrameReader::Part& part
   if (type == FrameType::goaway) return receive_goaway(part.payload);
   if (const auto fault = tunnel_.receive(part, now_)) return fault;
   if (type == FrameType::hello || type == FrameType::welcome) reader_.set_greeted();
+  if (type == FrameType::join) reader_.wipe();
   return std::nullopt;
 }
 

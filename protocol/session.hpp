@@ -65,8 +65,16 @@ class Session {
   void ask_to_widen() { tunnel_.ask_to_widen(now_); }
   /// Server, after welcome(): the replicas that are ready now. Only the latest list is sent.
   void tell_replicas(std::vector<std::string> names) { tunnel_.tell_replicas(std::move(names)); }
-  /// Asks the peer to open nothing more here. Existing streams continue.
+  /// Asks the peer to open nothing more here, directly after the greeting if that is still to come. Existing streams
+  /// continue.
   void drain(Reason reason, std::chrono::milliseconds delay) { tunnel_.drain(reason, delay); }
+  /// Server, before the first byte: the peer has chosen the protocol of join connections. Its first frame is JOIN or
+  /// RENEW and there are no streams; the answer is followed by GOAWAY(final).
+  void expect_join() { tunnel_.expect_join(); }
+  /// Server: answers JoinAsked or RenewAsked.
+  void answer(const Enrolled& message);
+  /// Agent, after Welcomed with the capability "renew", and not before the answer to the last call.
+  void renew(const Renew& message) { tunnel_.renew(message); }
   /// Ends the tunnel: GOAWAY(final), then nothing. Ended is the last event.
   void close(Reason reason, std::string text);
   bool may_open() const { return tunnel_.allows_streams() && !streams_.table().ids_exhausted(); }

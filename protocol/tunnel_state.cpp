@@ -54,7 +54,7 @@ void TunnelState::become_greeted(Time now) {
   greeted_ = true;
   ping_owed_ = now;
   liveness_.pinged(now);
-  if (leave_) send_leave();
+  if (leave_) send_leave(*leave_);
 }
 
 void TunnelState::ask_to_widen(Time now) {
@@ -73,12 +73,32 @@ void TunnelState::tell_replicas(std::vector<std::string> names) {
 void TunnelState::drain(Reason reason, std::chrono::milliseconds delay) {
   if (leave_ || ended_) return;
   leave_ = Leave{reason, delay};
-  if (greeted_) send_leave();
+  if (greeted_) send_leave(*leave_);
 }
 
-void TunnelState::send_leave() {
-  frames_.push_back(whole_frame(FrameType::goaway, encode(Goaway{Goaway::Kind::draining, leave_->reason, 0, leave_->delay,
-                                                                 std::string(to_string(leave_->reason))})));
+void TunnelState::send_leave(const Leave& leave) {
+  frames_.push_back(whole_frame(FrameType::goaway, encode(Goaway{Goaway::Kind::draining, leave.reason, 0, leave.delay,
+                                                                 std::string(to_string(leave.reason))})));
+}
+
+void TunnelState::expect_join() {
+  check(role_ == Role::server && !hello_seen_, "expect_join() comes before the first frame");
+  is_join_ = true;
+}
+
+void TunnelState::answer(const Enrolled& message) {
+  check(enrolment_ == Enrolment::asked, "answer() answers one JOIN or RENEW");
+  answer_owed_ = answer_frame(message);
+  enrolment_ = Enrolment::answered;
+}
+
+void TunnelState::renew(const Renew& message) {
+  check(role_ == Role::agent && greeted_, "the agent asks after the greeting");
+  check(enrolment_ == Enrolment::none, "one request at a time");
+  check(message.certificate.empty() && message.signature.empty(), "the tunnel proves who asks");
+  if (ended_) return;
+  frames_.push_back(renew_frame(message));
+  enrolment_ = Enrolment::asked;
 }
 
 // ---- End
@@ -92,6 +112,7 @@ void TunnelState::end(Reason reason, std::string text, StreamId last_handled) {
 }
 
 void TunnelState::end_by_peer(Reason reason, std::string text) {
+  answer_owed_.reset();
   replicas_owed_.reset();
   ended_ = true;
   events_.push_back(Ended{reason, true, std::move(text)});
@@ -100,6 +121,10 @@ void TunnelState::end_by_peer(Reason reason, std::string text) {
 // ---- In
 
 std::optional<Fault> TunnelState::on_time(Time now) {
+  if (join_due_) {
+    if (now < *join_due_) return std::nullopt;
+    return Fault{Reason::timed_out, "the request for a certificate was not answered within 60 s"};
+  }
   switch (liveness_.due(now, greeted_)) {
     case Liveness::Due::nothing: break;
     case Liveness::Due::ping: ping_owed_ = now; break;
@@ -111,6 +136,7 @@ std::optional<Fault> TunnelState::on_time(Time now) {
 }
 
 std::optional<Fault> TunnelState::receive(const FrameReader::Part& part, Time now) {
+  if (is_join_) return receive_to_join(part, now);
   const FrameType type = part.header.type;
   const bool first = role_ == Role::server ? !hello_seen_ : !greeted_;
   const FrameType greeting = role_ == Role::server ? FrameType::hello : FrameType::welcome;
@@ -118,14 +144,63 @@ std::optional<Fault> TunnelState::receive(const FrameReader::Part& part, Time no
   if (type == FrameType::hello && first) return receive_hello(part.payload);
   if (type == FrameType::welcome && first) return receive_welcome(part.payload, now);
   if (type == FrameType::ping && greeted_) return receive_ping(part, now);
+  if (type == FrameType::renew && role_ == Role::server && greeted_) return receive_renew(part.payload, now);
   if (role_ == Role::agent && greeted_) {
     if (type == FrameType::replicas) return receive_replicas(part.payload);
+    if (type == FrameType::issued || type == FrameType::denied) return receive_answer(type, part.payload);
     if (type == FrameType::widen) {
       receive_widen(now);
       return std::nullopt;
     }
   }
   return Fault{.text = "a frame from the wrong side, or a PING before the greeting"};
+}
+
+/// The first frame of a join connection, and the last.
+std::optional<Fault> TunnelState::receive_to_join(const FrameReader::Part& part, Time now) {
+  if (join_due_) return Fault{.text = "a second frame on a join connection"};
+  if (part.header.type == FrameType::join) {
+    auto join = decode_join(part.payload);
+    if (!join) return Fault{.text = "a malformed JOIN"};
+    events_.push_back(JoinAsked{std::move(*join)});
+  } else if (part.header.type == FrameType::renew) {
+    auto renew = decode_renew(part.payload);
+    if (!renew) return Fault{.text = "a malformed RENEW"};
+    if (renew->certificate.empty()) return Fault{.text = "a RENEW without certificate on a join connection"};
+    events_.push_back(RenewAsked{std::move(*renew)});
+  } else {
+    return Fault{.text = "a join connection begins with JOIN or RENEW"};
+  }
+  enrolment_ = Enrolment::asked;
+  join_due_ = now + enrolment_time_max;
+  return std::nullopt;
+}
+
+std::optional<Fault> TunnelState::receive_renew(std::span<const std::byte> payload, Time now) {
+  if (enrolment_ != Enrolment::none) return Fault{Reason::flood, "RENEW before the answer to the last one"};
+  if (renew_seen_ && now - *renew_seen_ < renew_interval_min) return Fault{Reason::flood, "two RENEW within 500 ms"};
+  auto renew = decode_renew(payload);
+  if (!renew) return Fault{.text = "a malformed RENEW"};
+  if (!renew->certificate.empty()) return Fault{.text = "a RENEW with a certificate of its own on a tunnel"};
+  renew_seen_ = now;
+  enrolment_ = Enrolment::asked;
+  events_.push_back(RenewAsked{std::move(*renew)});
+  return std::nullopt;
+}
+
+std::optional<Fault> TunnelState::receive_answer(FrameType type, std::span<const std::byte> payload) {
+  if (enrolment_ != Enrolment::asked) return Fault{.text = "an answer without RENEW"};
+  if (type == FrameType::issued) {
+    auto issued = decode_issued(payload);
+    if (!issued) return Fault{.text = "a malformed ISSUED"};
+    events_.push_back(RenewAnswered{std::move(*issued)});
+  } else {
+    auto denied = decode_denied(payload);
+    if (!denied) return Fault{.text = "a malformed DENIED"};
+    events_.push_back(RenewAnswered{std::move(*denied)});
+  }
+  enrolment_ = Enrolment::none;
+  return std::nullopt;
 }
 
 std::optional<Fault> TunnelState::receive_hello(std::span<const std::byte> payload) {
@@ -185,6 +260,11 @@ std::size_t TunnelState::write(std::span<std::byte> room) {
   std::size_t used = 0;
   while (!frames_.empty() && write_whole(frames_.front(), room, used)) frames_.pop_front();
   if (!frames_.empty()) return used;
+  if (answer_owed_ && write_whole(*answer_owed_, room, used)) {
+    answer_owed_.reset();
+    enrolment_ = Enrolment::none;
+  }
+  if (answer_owed_) return used;
   if (final_ && write_whole(*final_, room, used)) final_.reset();
   if (ended_) return used;
   if (replicas_owed_ && write_whole(*replicas_owed_, room, used)) replicas_owed_.reset();

@@ -18,9 +18,9 @@
 
 namespace culvert::protocol {
 
-/// The tunnel as a whole (SPEC 8): greeting, pings, WIDEN, REPLICAS, drain and end. It receives and composes the frames
-/// of the tunnel, which have stream id 0, and knows nothing of streams. Lives in Session, which documents the calls of
-/// the driver.
+/// The tunnel as a whole (SPEC 8): greeting, pings, WIDEN, REPLICAS, enrolment, drain and end. It receives and composes
+/// the frames of the tunnel, which have stream id 0, and knows nothing of streams. Lives in Session, which documents
+/// the calls of the driver.
 class TunnelState {
  public:
   /// `events` must outlive this. An agent's `hello` is the first frame to send.
@@ -31,6 +31,9 @@ class TunnelState {
   void ask_to_widen(Time now);
   void tell_replicas(std::vector<std::string> names);
   void drain(Reason reason, std::chrono::milliseconds delay);
+  void expect_join();
+  void answer(const Enrolled& message);
+  void renew(const Renew& message);
 
   // ---- In
   void received_bytes(Time now) { liveness_.received(now); }
@@ -41,7 +44,7 @@ class TunnelState {
   /// GOAWAY(draining).
   [[nodiscard]] std::optional<Fault> receive_draining(const Goaway& message);
   [[nodiscard]] std::optional<Fault> on_time(Time now);
-  Time deadline() const { return liveness_.deadline(greeted_); }
+  Time deadline() const { return join_due_ ? *join_due_ : liveness_.deadline(greeted_); }
 
   // ---- End
   /// Ends the tunnel by our own will: GOAWAY(final) is the last frame to send. `last_handled` is the highest id of the
@@ -56,11 +59,13 @@ class TunnelState {
   /// A frame waits that nothing may overtake.
   bool goes_first() const { return !frames_.empty() || final_; }
   /// A frame waits that needs more room than the last write() had.
-  bool needs_room() const { return goes_first() || replicas_owed_; }
+  bool needs_room() const { return goes_first() || answer_owed_ || replicas_owed_; }
   /// Frames that count as answers (SPEC 8.2).
   std::size_t frames_queued() const { return frames_.size(); }
 
   bool is_greeted() const { return greeted_; }
+  /// expect_join() was called.
+  bool is_join() const { return is_join_; }
   bool is_draining() const { return leave_.has_value(); }
   bool is_ended() const { return ended_; }
   bool allows_streams() const { return greeted_ && !ended_ && !peer_draining_; }
@@ -75,7 +80,10 @@ class TunnelState {
   };
 
   void become_greeted(Time now);
-  void send_leave();
+  void send_leave(const Leave& leave);
+  std::optional<Fault> receive_to_join(const FrameReader::Part& part, Time now);
+  std::optional<Fault> receive_renew(std::span<const std::byte> payload, Time now);
+  std::optional<Fault> receive_answer(FrameType type, std::span<const std::byte> payload);
   std::optional<Fault> receive_hello(std::span<const std::byte> payload);
   std::optional<Fault> receive_welcome(std::span<const std::byte> payload, Time now);
   std::optional<Fault> receive_ping(const FrameReader::Part& part, Time now);
@@ -88,8 +96,12 @@ class TunnelState {
   Queue<Event>& events_;
   Liveness liveness_;
 
+  /// Of one RENEW, or of the JOIN of a join connection. `answered`: the answer has not left yet.
+  enum class Enrolment : std::uint8_t { none, asked, answered };
+
   bool greeted_ = false;
   bool hello_seen_ = false;  ///< Server: HELLO came.
+  bool is_join_ = false;     ///< Server: there is no greeting, but one JOIN or RENEW.
   bool peer_draining_ = false;
   bool ended_ = false;
 
@@ -97,11 +109,15 @@ class TunnelState {
   std::optional<Leave> leave_;
   Queue<std::vector<std::byte>> frames_;         ///< HELLO, WELCOME and GOAWAY(draining), whole.
   std::optional<std::vector<std::byte>> final_;  ///< GOAWAY(final), whole: nothing follows it.
+  std::optional<std::vector<std::byte>> answer_owed_;
   std::optional<std::vector<std::byte>> replicas_owed_;
   std::optional<Time> ping_owed_;
   std::optional<std::uint64_t> pong_owed_;
   bool widen_owed_ = false;
   std::optional<Time> widen_seen_;  ///< When WIDEN came, or was asked for, last.
+  Enrolment enrolment_ = Enrolment::none;
+  std::optional<Time> renew_seen_;  ///< When RENEW came last.
+  std::optional<Time> join_due_;    ///< When the answer on a join connection must have been given.
 };
 
 }  // namespace culvert::protocol

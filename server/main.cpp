@@ -49,7 +49,18 @@ int main(int argc, char** argv) {
                     std::unique_ptr<culvert::Plan> plan) -> std::unique_ptr<culvert::Service> {
     return std::make_unique<culvert::server::ServerService>(context, std::move(plan));
   };
-  program.tools = {
-      {"hash-secret", "Read a secret from standard input, and print its hash for secret_hash", hash_secret}};
+  program.tools = {{"hash-secret",
+                    "Read a secret from standard input, and print its hash for secret_hash",
+                    {},
+                    [](const auto&, const auto&) { return hash_secret(); }}};
+  program.remotes = {{"agents", "Manage the agents that are enrolled at this server, without a cluster",
+                      "add NAME --account A [--location L] [--agent N] [--lifetime 30d] [--json]\n"
+                      "    prints the token with which the agent joins\n"
+                      "token NAME [--json]       a new token, for an agent that joins again\n"
+                      "list [--json]\n"
+                      "show NAME [--json]\n"
+                      "disable NAME              ends its tunnels, and refuses it\n"
+                      "enable NAME\n"
+                      "remove NAME\n"}};
   return culvert::run_program(program, argc, argv);
 }

@@ -35,7 +35,9 @@ PortContext make_port_context(const TunnelDirectory& directory, Log& log) {
 Result<std::unique_ptr<Plan>> ServerPlan::load(const ConfigSource& source) {
   auto config = load_config(source);
   if (!config) return std::unexpected(config.error());
-  auto tls = TlsContext::for_server(config->tunnel.credentials);
+  auto tls = config->enrolment ? TlsContext::for_enrolling_server(config->tunnel.credentials,
+                                                                  config->enrolment->authority_certificate)
+                               : TlsContext::for_server(config->tunnel.credentials);
   if (!tls) return fail(tls.error().code, fmt::format("{}: [tunnel]: {}", source.name(), tls.error().text));
   auto plan = std::make_unique<ServerPlan>();
   plan->config_ = std::move(*config);
@@ -55,13 +57,26 @@ Result<std::unique_ptr<Plan>> ServerPlan::load(const ConfigSource& source) {
       return fail(access.error().code, fmt::format("{}: [kubernetes]: {}", source.name(), access.error().text));
     plan->cluster_ = ClusterPlan{*checked.kubernetes, checked.on_premise_services, std::move(*access)};
   }
+  std::optional<TunnelPolicy::Enrolling> enrolling;
+  if (checked.enrolment) {
+    auto enrolment = EnrolmentPlan::load(*checked.enrolment, checked.tunnel, *tls);
+    if (!enrolment)
+      return fail(enrolment.error().code, fmt::format("{}: [enrolment]: {}", source.name(), enrolment.error().text));
+    plan->enrolment_ = std::move(*enrolment);
+    auto authorities = read_certificates(checked.enrolment->authority_certificate);
+    if (!authorities) return std::unexpected(authorities.error());
+    auto pins = key_pins(*authorities);
+    if (!pins) return std::unexpected(pins.error());
+    enrolling = {std::move(*pins), checked.enrolment->required};
+  }
   plan->policy_ =
       std::make_shared<const TunnelPolicy>(TunnelPolicy{std::move(*tls),
                                                         checked.tunnel.trust_domain,
                                                         Denials(checked.deny.certificate_serials, checked.deny.agents),
                                                         {checked.limits.streams_per_link_max, checked.limits.dials_max},
                                                         checked.tunnel.congestion_control,
-                                                        checked.tunnel.tunnels_per_agent_max});
+                                                        checked.tunnel.tunnels_per_agent_max,
+                                                        std::move(enrolling)});
   return plan;
 }
 
@@ -71,6 +86,7 @@ ServerService::ServerService(const ProgramContext& context, std::unique_ptr<Plan
       directory_(context_.planes),
       agents_(context_.planes, directory_, context_.log, plan_->policy_,
               std::make_shared<const ServiceMappings>(plan_->config_.service_mappings)),
+      enrolling_(context_.planes.home(), context_.log, agents_),
       port_context_(make_port_context(directory_, context_.log)),
       ports_(context_.planes, context_.log, &context_.inherited),
       on_premise_ports_(context_.planes, context_.log, &context_.inherited),
@@ -81,7 +97,10 @@ ServerService::ServerService(const ProgramContext& context, std::unique_ptr<Plan
 Result<ServerService::Staged> ServerService::stage(const ServerPlan& plan) {
   auto ports = ports_.stage(ports_of(plan.config_, port_context_));
   if (!ports) return std::unexpected(ports.error());
+  auto enrolling = enrolling_.stage(plan.enrolment_, plan.cluster_.has_value());
+  if (!enrolling) return std::unexpected(enrolling.error());
   Staged staged;
+  staged.enrolling = std::move(*enrolling);
   staged.ports = std::move(*ports);
   if (!plan.issuers_.empty())
     staged.tokens = std::make_shared<TokenCheck>(plan.issuers_, context_.planes.workers().size());
@@ -116,8 +135,11 @@ Result<void> ServerService::start() {
   if (!staged) return std::unexpected(staged.error());
   publish_replicas();
   if (auto listening = agents_.listen(plan_->config_.tunnel.listen); !listening) return listening;
+  auto enrolling = std::move(staged->enrolling);
   commit(std::move(*staged));
+  enrolling_.start();
   follow_cluster();
+  enrol(std::move(enrolling));
   return {};
 }
 
@@ -134,13 +156,42 @@ void ServerService::follow_cluster() {
   const std::optional<ClusterPlan>& wanted = plan_->cluster_;
   if (wanted) {
     const Cluster::Hooks hooks{.agents = [this] { return directory_.keys(); },
-                               .changed = [this](ClusterPart part) { publish_cluster(part); }};
-    cluster_ = std::make_unique<Cluster>(context_.planes.home(), context_.log, *wanted, std::move(known), hooks);
+                               .changed = [this](ClusterPart part) { publish_cluster(part); },
+                               .connected = [this] { return connected_agents(); },
+                               .agents_changed = [this] { enrolling_.publish_agents(); }};
+    ClusterPlan plan = *wanted;
+    if (plan_->enrolment_) plan.enrolment = enrolment_in_cluster(plan_->enrolment_->settings);
+    cluster_ =
+        std::make_unique<Cluster>(context_.planes.home(), context_.log, std::move(plan), std::move(known), hooks);
     cluster_->start();
   } else {
     was_synced_ = false;
   }
   publish_cluster(ClusterPart::numbers);
+}
+
+ClusterEnrolment ServerService::enrolment_in_cluster(const EnrolmentSettings& settings) const {
+  return {[this](const AgentRecord& agent, std::string_view id, const protocol::TokenSecret& secret) {
+            return enrolling_.token_text(agent, id, secret);
+          },
+          settings.join_token_lifetime, settings.issuer};
+}
+
+std::vector<ConnectedAgent> ServerService::connected_agents() const {
+  std::vector<ConnectedAgent> all;
+  for (AgentDirectory::Connected& link : agents_.connected())
+    all.push_back({std::move(link.key), std::move(link.serial), std::move(link.software)});
+  return all;
+}
+
+/// After follow_cluster(): the agents are the cluster's, if there is one.
+void ServerService::enrol(Enrolling::Staged staged) {
+  Certificates certificates{{"tunnel", plan_->policy_->tls.own_certificate()->not_after}};
+  if (plan_->enrolment_ && plan_->enrolment_->authority)
+    certificates.emplace_back("authority", plan_->enrolment_->authority->facts().not_after);
+  certificates_.publish(std::make_shared<const Certificates>(std::move(certificates)));
+  enrolling_.commit(plan_->enrolment_, std::move(staged), cluster_ ? cluster_->agents() : nullptr,
+                    cluster_ ? cluster_->signer() : nullptr);
 }
 
 const ClusterState& ServerService::known_cluster() const {
@@ -195,10 +246,12 @@ Result<void> ServerService::reload(std::unique_ptr<Plan> plan) {
   if (fresh->config_.tunnel.listen != plan_->config_.tunnel.listen) {
     if (auto listening = agents_.listen(fresh->config_.tunnel.listen); !listening) return listening;
   }
-  commit(std::move(*staged));
   plan_ = std::move(fresh);
+  auto enrolling = std::move(staged->enrolling);
+  commit(std::move(*staged));
   publish_replicas();
   follow_cluster();
+  enrol(std::move(enrolling));
   agents_.change(plan_->policy_);
   publish_mappings();
   publish_ports();
@@ -226,13 +279,15 @@ void ServerService::stop(std::function<void()> done) {
   key_fetcher_.request_stop();
   if (cluster_) cluster_->request_stop();
   target_check_.request_stop();
+  enrolling_.request_stop();
   const auto finish = [this, done = std::move(done)] {
     // A cancelled fetch ends in one of the next turns.
     context_.planes.when_idle(
         [this](DataPlane& plane) {
           const auto over = [](const auto& each) { return each->is_over(); };
-          return plane.worker().index() == 0 && !(key_fetcher_.is_over() && target_check_.is_over() &&
-                                                  (!cluster_ || over(cluster_)) && std::ranges::all_of(retired_, over));
+          return plane.worker().index() == 0 &&
+                 !(key_fetcher_.is_over() && target_check_.is_over() && enrolling_.is_over() &&
+                   (!cluster_ || over(cluster_)) && std::ranges::all_of(retired_, over));
         },
         std::chrono::steady_clock::time_point::max(), done);
   };
@@ -250,12 +305,14 @@ void ServerService::status(std::function<void(boost::json::object)> done) {
         object["agent"] = identity->spiffe_id;
         object["account"] = identity->account;
         object["location"] = identity->location;
+        object["serial"] = identity->serial;
       },
-      [ports = ports_.status("virtual_listeners"), proxies = ports_.status("proxies"), clusters = std::move(clusters),
-       done = std::move(done)](boost::json::array tunnels) {
+      [enrolled = enrolling_.status(), ports = ports_.status("virtual_listeners"), proxies = ports_.status("proxies"),
+       clusters = std::move(clusters), done = std::move(done)](boost::json::array tunnels) {
         done({{"program", "culvert-server"},
               {"version", CULVERT_VERSION},
               {"tunnels", std::move(tunnels)},
+              {"agents", enrolled},
               {"virtual_listeners", ports},
               {"proxies", proxies},
               {"kubernetes", clusters}});
@@ -273,6 +330,11 @@ void ServerService::check_targets(std::function<void(boost::json::array)> done) 
   target_check_.start(std::move(targets), [done = std::move(done)](const auto& outcomes) { done(to_json(outcomes)); });
 }
 
+void ServerService::command(const std::string&, const std::string& arguments,
+                            std::function<void(Result<std::string>)> done) {
+  enrolling_.command(arguments, std::move(done));
+}
+
 Readiness ServerService::readiness() {
   if (cluster_ && !was_synced_ && !cluster_->is_synced()) return {false, "the cluster's objects are not received yet"};
   return {true, ""};
@@ -284,6 +346,12 @@ void ServerService::collect(MetricsPage& page) {
   page.counter("culvert_tunnel_probes_total",
                "Connections to the tunnel port that were closed without a byte, as by a health check.", {},
                agents_.probes());
+  enrolling_.collect(page);
+  const auto certificates = certificates_.get();
+  for (const auto& [name, not_after] : *certificates) {
+    page.gauge("culvert_certificate_expiry_seconds", "Time until the certificate ends; negative afterwards.",
+               {{"certificate", name}}, seconds_left(not_after));
+  }
   const auto cluster = cluster_numbers_.get();
   const auto count = [&page](std::string_view kind, std::size_t objects) {
     page.gauge("culvert_kubernetes_objects", "Objects of the cluster that the server follows.", {{"kind", kind}},
@@ -291,6 +359,7 @@ void ServerService::collect(MetricsPage& page) {
   };
   count("ServiceMapping", cluster->service_mappings);
   count("OnPremiseService", cluster->on_premise_services);
+  count("Agent", cluster->agents);
   page.gauge("culvert_kubernetes_synced", "1 once all objects are received from the cluster.", {},
              cluster->is_synced ? 1 : 0);
   page.gauge("culvert_kubernetes_writer", "1 on the replica that holds the Lease, and writes.", {},

@@ -12,6 +12,7 @@
 #include "server/auth/password_checker.hpp"
 #include "server/auth/token_check.hpp"
 #include "server/config/config.hpp"
+#include "server/enrolling.hpp"
 #include "server/kubernetes/cluster.hpp"
 #include "server/ports.hpp"
 
@@ -31,6 +32,7 @@ class ServerPlan final : public Plan {
   std::shared_ptr<const TunnelPolicy> policy_;
   std::vector<TokenIssuer> issuers_;  ///< Issuers for the proxies.
   std::optional<ClusterPlan> cluster_;
+  std::optional<EnrolmentPlan> enrolment_;
 };
 
 /// culvert-server: accepts agents on the tunnel listener, and workloads on client ports.
@@ -44,6 +46,8 @@ class ServerService final : public Service {
   void stop(std::function<void()> done) override;
   void status(std::function<void(boost::json::object)> done) override;
   void check_targets(std::function<void(boost::json::array)> done) override;
+  void command(const std::string& name, const std::string& arguments,
+               std::function<void(Result<std::string>)> done) override;
   Readiness readiness() override;
   void collect(MetricsPage& page) override;
 
@@ -51,6 +55,7 @@ class ServerService final : public Service {
   /// New objects of a configuration, made before any of it is applied.
   struct Staged {
     ClientPorts::Staged ports;
+    Enrolling::Staged enrolling;
     std::shared_ptr<TokenCheck> tokens;
     std::shared_ptr<const HttpProxyRules> http_rules;  ///< nullptr: there is no HTTP proxy.
     std::shared_ptr<const Socks5Rules> socks5_rules;   ///< nullptr: there is no SOCKS5 proxy.
@@ -60,6 +65,9 @@ class ServerService final : public Service {
   void commit(Staged staged);
   void close_ports();
   void follow_cluster();
+  void enrol(Enrolling::Staged staged);
+  ClusterEnrolment enrolment_in_cluster(const EnrolmentSettings& settings) const;
+  std::vector<ConnectedAgent> connected_agents() const;
   const ClusterState& known_cluster() const;
   void publish_cluster(ClusterPart changed);
   void publish_mappings();
@@ -70,6 +78,7 @@ class ServerService final : public Service {
   std::unique_ptr<ServerPlan> plan_;
   TunnelDirectory directory_;
   AgentAcceptor agents_;
+  Enrolling enrolling_;
   PortContext port_context_;
   ClientPorts ports_;
   ClientPorts on_premise_ports_;  ///< Ports of the cluster's OnPremiseServices.
@@ -80,6 +89,8 @@ class ServerService final : public Service {
   std::unique_ptr<Cluster> cluster_;
   std::vector<std::unique_ptr<Cluster>> retired_;  ///< Clusters of earlier configurations that are ending.
   Snapshot<ClusterNumbers> cluster_numbers_;
+  using Certificates = std::vector<std::pair<std::string, std::chrono::sys_seconds>>;  ///< Their ends, for the metrics.
+  Snapshot<Certificates> certificates_{std::make_shared<const Certificates>()};
   bool leaving_ = false;
   bool was_synced_ = false;  ///< An earlier Cluster was synced.
 };

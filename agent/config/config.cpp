@@ -106,11 +106,28 @@ void read_tunnels(const TomlTable& table, Server& server) {
   server.congestion_control = read_congestion_control(table);
 }
 
+/// Either an identity that renews itself, or three files that somebody else renews.
+void read_identity(const TomlTable& table, Server& server) {
+  const auto identity = table.path("identity");
+  const auto token = table.path("join_token_file");
+  if (!identity) {
+    if (token) table.fault("join_token_file", "needs identity = \"…\", the directory for the certificate");
+    server.credentials = read_credentials(table, "ca");
+    return;
+  }
+  for (const char* key : {"certificate", "private_key", "ca"}) {
+    if (table.has(key)) table.fault(key, "is in the directory that identity names; leave one of the two out");
+  }
+  server.identity = *identity;
+  server.join_token_file = token.value_or("");
+  server.credentials = identity_files(*identity);
+}
+
 Servers read_servers(const TomlTable& root) {
   Servers servers;
   const std::vector<TomlTable> tables = root.tables("server");
   if (tables.empty()) {
-    root.fault("server", "is missing; add a table [[server]] with address, certificate, private_key and ca");
+    root.fault("server", "is missing; add a [[server]] with address and identity, or certificate, private_key and ca");
   }
   for (const TomlTable& table : tables) {
     table.require({"address"});
@@ -124,7 +141,7 @@ Servers read_servers(const TomlTable& root) {
                   fmt::format("another [[server]] has the name \"{}\" too; give each its own name", server.name));
     }
     server.server_name = table.parsed("server_name", parse_host).value_or(server.address.host);
-    server.credentials = read_credentials(table, "ca");
+    read_identity(table, server);
     read_tunnels(table, server);
     server.proxy = read_proxy(table);
     servers.all.push_back(std::move(server));
@@ -274,6 +291,11 @@ Config read_config(const TomlTable& root) {
 
 }  // namespace
 
+CredentialFiles identity_files(const std::filesystem::path& directory) {
+  const auto current = directory / "current";
+  return {current / "certificate.pem", current / "key.pem", current / "authorities.pem"};
+}
+
 Result<Config> load_config(const ConfigSource& source) {
   return load_toml(source, read_config);
 }
@@ -284,6 +306,7 @@ std::vector<std::filesystem::path> files_of(const Config& config) {
     if (!file.empty()) files.push_back(file);
   };
   for (const Server& server : config.servers) {
+    if (!server.identity.empty()) continue;  // The program itself replaces them.
     add(server.credentials.certificate);
     add(server.credentials.private_key);
     add(server.credentials.ca);

@@ -33,6 +33,9 @@ struct Server {
   Endpoint address;         ///< "tunnel.example.com:443"
   std::string server_name;  ///< Name in its certificate. Default: the host of `address`.
   CredentialFiles credentials;
+  /// Key identity: the directory of a certificate that renews itself (IdentityDirectory), in place of the three files.
+  std::filesystem::path identity;
+  std::filesystem::path join_token_file;  ///< Without an identity yet, the agent joins with this token when it starts.
   std::uint32_t tunnels_min = 2;                 ///< 1 to 8.
   std::uint32_t tunnels_max = 8;                 ///< tunnels_min to 8.
   std::chrono::milliseconds far_round_trip{10};  ///< A server with a longer round trip gets tunnels_max at once.
@@ -122,6 +125,9 @@ struct Config {
   MetricsSettings metrics;
   LimitSettings limits;
 };
+
+/// The files of an identity, as IdentityDirectory keeps them.
+CredentialFiles identity_files(const std::filesystem::path& directory);
 
 /// Like server::load_config(). If a channel's endpoint matches no [[server]], the error says what to add.
 Result<Config> load_config(const ConfigSource& source);

@@ -134,8 +134,21 @@ LinkPolicy::Decision LinkPolicy::welcomed(TunnelId tunnel, const Welcome& welcom
   const auto round_trip = settings_.behind_proxy ? welcome.tls_round_trip : welcome.tcp_round_trip;
   if (round_trip >= settings_.far_round_trip) tunnels_wanted_ = settings_.tunnels_max;
   add_keepers(now, decision);
+  decision.leave = predecessor_of(state);
   decision.notify_owner = !draining_;
   return decision;
+}
+
+/// The tunnel that the one which has just come up replaces, if there is one. From now on it drains.
+std::optional<LinkPolicy::TunnelId> LinkPolicy::predecessor_of(const State& fresh) {
+  if (!fresh.keeper) return std::nullopt;
+  for (auto& [id, state] : tunnels_) {
+    if (state.successor != fresh.keeper || state.draining) continue;
+    state.successor.reset();
+    state.draining = true;
+    return id;
+  }
+  return std::nullopt;
 }
 
 LinkPolicy::Decision LinkPolicy::announced(std::vector<std::string> replicas) {
@@ -171,6 +184,16 @@ LinkPolicy::Decision LinkPolicy::draining(TunnelId tunnel, milliseconds delay, T
     dial_again(*keeper, std::max(least, between(milliseconds(0), delay)), now, decision);
   }
   decision.notify_owner = !draining_;
+  return decision;
+}
+
+LinkPolicy::Decision LinkPolicy::replace(TunnelId tunnel, milliseconds delay, TimePoint now) {
+  Decision decision;
+  const auto found = tunnels_.find(tunnel);
+  if (found == tunnels_.end() || !found->second.up || !found->second.keeper) return decision;
+  const auto keeper = std::exchange(found->second.keeper, {});
+  found->second.successor = keeper;
+  dial_again(*keeper, between(milliseconds(0), delay), now, decision);
   return decision;
 }
 

@@ -65,7 +65,8 @@ class LinkPolicy {
     std::vector<Dial> dials;
     TunnelOrder order = TunnelOrder::none;
     LogLine log = LogLine::none;
-    bool notify_owner = false;  ///< Tunnels or announced replicas changed.
+    bool notify_owner = false;      ///< Tunnels or announced replicas changed.
+    std::optional<TunnelId> leave;  ///< A tunnel whose successor is up: drain it, and close it when it is empty.
   };
 
   /// What the tunnel's HELLO says, beside replica().
@@ -107,6 +108,9 @@ class LinkPolicy {
   Decision congested(TimePoint now);
   /// The tunnel takes no new streams; a successor should be up within `delay`.
   Decision draining(TunnelId tunnel, std::chrono::milliseconds delay, TimePoint now);
+  /// The tunnel shall be replaced by one with a newer certificate. It takes new streams until its successor is up,
+  /// which is dialled within `delay`.
+  Decision replace(TunnelId tunnel, std::chrono::milliseconds delay, TimePoint now);
   Decision closed(TunnelId tunnel, const Error& why, TimePoint now);
   /// From now on nothing is dialled and the owner is not notified.
   void drain() { draining_ = true; }
@@ -128,7 +132,8 @@ class LinkPolicy {
  private:
   struct State {
     std::uint32_t slot = 0;
-    std::optional<KeeperId> keeper;  ///< None once the tunnel drains: its keeper dials the successor.
+    std::optional<KeeperId> keeper;     ///< None once its keeper dials the successor.
+    std::optional<KeeperId> successor;  ///< Of a tunnel that is being replaced: the keeper that dials.
     bool up = false;
     bool draining = false;
   };
@@ -142,6 +147,7 @@ class LinkPolicy {
   void add_keepers(TimePoint now, Decision& decision);
   void dial_again(KeeperId keeper, std::chrono::milliseconds pause, TimePoint now, Decision& decision);
   std::uint32_t free_slot() const;
+  std::optional<TunnelId> predecessor_of(const State& fresh);
   LogLine note_failure(const Error& why);
   LogLine note_miss(const Error& why);
   void note_all_lost();

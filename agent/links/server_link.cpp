@@ -18,6 +18,8 @@ using LogLine = LinkPolicy::LogLine;
 
 namespace {
 
+/// Tunnels of one link are replaced one after the other.
+constexpr std::chrono::milliseconds replace_within{2'000};
 constexpr std::chrono::milliseconds empty_poll_interval{200};
 
 std::chrono::steady_clock::time_point now() {
@@ -76,6 +78,22 @@ void ServerLink::change(const Server& server, const TlsContext& tls) {
   tls_ = tls;
 }
 
+void ServerLink::replace_tunnels() {
+  for (const auto& [id, plane] : std::map(tunnels_)) carry_out(policy_.replace(id, replace_within, now()));
+}
+
+bool ServerLink::ask_to_renew(const protocol::Renew& request, const RenewalAnswer& answer) {
+  for (const TunnelId id : renewing_) {
+    if (policy_.is_draining() || asked_.contains(id)) continue;
+    asked_[id] = answer;
+    on_its_worker(id, [request](Tunnel& tunnel) {
+      if (tunnel.may_open()) tunnel.renew(request);
+    });
+    return true;
+  }
+  return false;
+}
+
 ServerLink::Status ServerLink::status() const {
   Status status{policy_.last_error(), {}};
   for (const auto& [id, plane] : tunnels_) status.tunnels.push_back(id);
@@ -87,6 +105,7 @@ ServerLink::Status ServerLink::status() const {
 /// The part of a decision that is the same for all events.
 void ServerLink::carry_out(const LinkPolicy::Decision& decision) {
   for (const LinkPolicy::Dial& order : decision.dials) dials_.spawn(dial(order));
+  if (decision.leave && tunnels_.contains(*decision.leave)) leave(*decision.leave);
   if (decision.notify_owner) on_change_();
 }
 
@@ -159,6 +178,7 @@ void ServerLink::welcomed(const Arrival& arrival) {
         "tunnel.up",
         {{"server", server_.name}, {"replica", policy_.replica()}, {"peer", arrival.peer}, {"tunnel", arrival.id}});
   }
+  if (arrival.can_renew && tunnels_.contains(arrival.id)) renewing_.insert(arrival.id);
   carry_out(decision);
 }
 
@@ -191,6 +211,8 @@ void ServerLink::draining(TunnelId id, std::chrono::milliseconds delay) {
 void ServerLink::closed(TunnelId id, const Error& why) {
   const auto decision = policy_.closed(id, why, now());
   tunnels_.erase(id);
+  renewing_.erase(id);
+  asked_.erase(id);
   log_end(decision.log, id, why);
   carry_out(decision);
 }
@@ -220,13 +242,22 @@ void ServerLink::on_its_worker(TunnelId id, std::function<void(Tunnel&)> task) {
 void ServerLink::drain() {
   if (policy_.is_draining()) return;
   policy_.drain();
-  for (const auto& [id, plane] : tunnels_) {
-    on_its_worker(id, [this](Tunnel& tunnel) {
-      context_.directory.remove(server_.name, tunnel.id());
-      tunnel.drain(Reason::shutdown, std::chrono::milliseconds(0));
-    });
-  }
+  for (const auto& [id, plane] : tunnels_) ask_to_drain(id);
   dials_.request_stop();
+}
+
+/// Neither side opens streams on it any more.
+void ServerLink::ask_to_drain(TunnelId id) {
+  on_its_worker(id, [this](Tunnel& tunnel) {
+    context_.directory.remove(server_.name, tunnel.id());
+    tunnel.drain(Reason::shutdown, std::chrono::milliseconds(0));
+  });
+}
+
+void ServerLink::leave(TunnelId id) {
+  renewing_.erase(id);
+  ask_to_drain(id);
+  post_close_when_empty(*tunnels_.at(id), id);
 }
 
 void ServerLink::close_when_empty() {

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -68,6 +69,12 @@ class ServerLink final : public TunnelOwner {
   void start();
   /// Tunnels that begin from now on use the new certificate.
   void change(const Server& server, const TlsContext& tls);
+  /// Replaces the tunnels that are up, each once its successor is, so that all use the certificate in force.
+  void replace_tunnels();
+  /// Asks for the next certificate through a tunnel that is up. `answer` is called at home, or never if the tunnel ends
+  /// before. False: there is no tunnel to a server that can answer.
+  using RenewalAnswer = std::function<void(protocol::Enrolled)>;
+  bool ask_to_renew(const protocol::Renew& request, const RenewalAnswer& answer);
   void set_quick_tries_max(std::uint32_t tries) { policy_.set_quick_tries_max(tries); }
   /// Dials no more and asks the server to open no new streams.
   void drain();
@@ -98,6 +105,9 @@ class ServerLink final : public TunnelOwner {
   void on_opened(Tunnel& tunnel, Stream stream, const protocol::Open& open) override;
   void on_congested(Tunnel& tunnel) override;
   void on_replicas(Tunnel& tunnel, const std::vector<std::string>& names) override;
+  void on_join_asked(Tunnel&, protocol::Join&) override {}
+  void on_renew_asked(Tunnel&, protocol::Renew&) override {}
+  void on_renew_answered(Tunnel& tunnel, protocol::Enrolled& answer) override;
   void on_draining(Tunnel& tunnel, std::chrono::milliseconds delay) override;
   void on_closed(Tunnel& tunnel, const Error& why) override;
 
@@ -109,6 +119,7 @@ class ServerLink final : public TunnelOwner {
     TunnelId id;
     std::string peer;
     LinkPolicy::Welcome welcome;
+    bool can_renew;
   };
   void welcomed(const Arrival& arrival);
   void take_announced_replicas();
@@ -121,6 +132,8 @@ class ServerLink final : public TunnelOwner {
   Result<void> begin(LinkPolicy::KeeperId keeper, DialedSocket dialed);
   void log_end(LinkPolicy::LogLine line, TunnelId id, const Error& why);
   void log_failure(LinkPolicy::LogLine line, const Error& why);
+  void ask_to_drain(TunnelId id);
+  void leave(TunnelId id);
   void on_its_worker(TunnelId id, std::function<void(Tunnel&)> task);
 
   const LinkContext context_;
@@ -131,7 +144,9 @@ class ServerLink final : public TunnelOwner {
   ServerDialer dialer_;
   LinkPolicy policy_;
   std::function<void()> on_change_;
-  std::map<TunnelId, DataPlane*> tunnels_;  ///< Where each tunnel lives, until it has ended.
+  std::map<TunnelId, DataPlane*> tunnels_;   ///< Where each tunnel lives, until it has ended.
+  std::set<TunnelId> renewing_;              ///< Those whose server can give out certificates.
+  std::map<TunnelId, RenewalAnswer> asked_;  ///< RENEWs without an answer yet.
   std::size_t next_plane_ = 0;
   Snapshot<std::vector<std::string>> announced_{nullptr};  ///< The last REPLICAS.
   std::atomic<bool> announcing_{false};                    ///< A task that takes `announced_` is on its way home.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The part of ServerLink that runs on its tunnels' workers: it decides what the server's streams may reach, and posts
 // what happens to the tunnels home.
+#include <algorithm>
 #include <utility>
 
 #include "agent/links/server_link.hpp"
@@ -24,7 +25,9 @@ void ServerLink::on_welcomed(Tunnel& tunnel, const protocol::Welcome& welcome) {
     context_.directory.add(server_.name, {tunnel.id(), tunnel.plane().worker().index(), tunnel.load()});
   LinkPolicy::Welcome received{welcome.replica, welcome.replicas, tunnel.socket().tcp_round_trip(),
                                tunnel.socket().tls_round_trip()};
-  Arrival arrival{tunnel.id(), tunnel.peer(), std::move(received)};
+  const auto& offered = welcome.capabilities;
+  const bool can_renew = std::ranges::find(offered, protocol::renew_capability) != offered.end();
+  Arrival arrival{tunnel.id(), tunnel.peer(), std::move(received), can_renew};
   context_.planes.home().post([this, arrival = std::move(arrival)] { welcomed(arrival); });
 }
 
@@ -71,6 +74,16 @@ void ServerLink::refuse(Stream stream, const protocol::Open& open, SystemMapping
                         {"port", open.port},
                         {"hint", "no system_mapping of this server exposes it"}});
   stream.reject({Reason::not_exposed, false, "the agent does not expose this virtual host"});
+}
+
+void ServerLink::on_renew_answered(Tunnel& tunnel, protocol::Enrolled& answer) {
+  context_.planes.home().post([this, id = tunnel.id(), answer = std::move(answer)] {
+    const auto asked = asked_.find(id);
+    if (asked == asked_.end()) return;
+    const RenewalAnswer done = std::move(asked->second);
+    asked_.erase(asked);
+    done(answer);
+  });
 }
 
 void ServerLink::on_draining(Tunnel& tunnel, std::chrono::milliseconds delay) {

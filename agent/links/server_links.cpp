@@ -139,6 +139,14 @@ void ServerLinks::change(const Server& server, const TlsContext& tls) {
   for (const auto& link : links_) link->change(server_, tls_);
 }
 
+void ServerLinks::replace_tunnels() {
+  for (const auto& link : links_) link->replace_tunnels();
+}
+
+bool ServerLinks::ask_to_renew(const protocol::Renew& request, const ServerLink::RenewalAnswer& answer) {
+  return std::ranges::any_of(links_, [&](const auto& link) { return link->ask_to_renew(request, answer); });
+}
+
 void ServerLinks::drain() {
   tasks_.request_stop();
   for (const auto& link : links_) link->drain();

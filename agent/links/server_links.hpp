@@ -33,6 +33,10 @@ class ServerLinks {
   void start();
   /// Tunnels that begin from now on use the new certificate.
   void change(const Server& server, const TlsContext& tls);
+  /// The call of the same name of each ServerLink.
+  void replace_tunnels();
+  /// Through the first link that can (ServerLink::ask_to_renew).
+  bool ask_to_renew(const protocol::Renew& request, const ServerLink::RenewalAnswer& answer);
   /// Whether these links fit the settings: the same server, dialled in the same way as the same identity. The files of
   /// the certificate may differ.
   bool is_for(const Server& server, const TlsContext& tls) const;
@@ -44,6 +48,8 @@ class ServerLinks {
 
   const Server& server() const { return server_; }
   std::shared_ptr<const ReplicaCounts> counts() const { return counts_; }
+  /// Of the certificate that new tunnels show.
+  std::chrono::sys_seconds certificate_ends() const { return tls_.own_certificate()->not_after; }
   std::uint32_t tunnels_wanted() const;
   std::size_t tunnels_up() const;
   struct Replica {

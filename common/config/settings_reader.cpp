@@ -195,8 +195,9 @@ std::filesystem::path read_secret_path(const TomlTable& table, std::string_view 
   return *path;
 }
 
-CredentialFiles read_credentials(const TomlTable& table, std::string_view ca_key) {
-  table.require({"certificate", "private_key", ca_key});
+CredentialFiles read_credentials(const TomlTable& table, std::string_view ca_key, CaKey ca) {
+  table.require({"certificate", "private_key"});
+  if (ca == CaKey::required) table.require({ca_key});
   return {.certificate = read_file_path(table, "certificate"),
           .private_key = read_secret_path(table, "private_key"),
           .ca = read_file_path(table, ca_key)};

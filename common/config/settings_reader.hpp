@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -65,8 +66,9 @@ void check_listeners(const std::vector<PlacedListener>& listeners);
 std::filesystem::path read_file_path(const TomlTable& table, std::string_view key);
 /// The same for a file that read_secret_file() must accept.
 std::filesystem::path read_secret_path(const TomlTable& table, std::string_view key);
-/// Keys certificate, private_key and the one named `ca_key`; all are required.
-CredentialFiles read_credentials(const TomlTable& table, std::string_view ca_key);
+/// Keys certificate, private_key and the one named `ca_key`; all are required, unless the caller requires the last.
+enum class CaKey : std::uint8_t { required, optional };
+CredentialFiles read_credentials(const TomlTable& table, std::string_view ca_key, CaKey ca = CaKey::required);
 
 /// Key congestion_control: the kernel's name of an algorithm, "bbr" when it is missing; "" for "system".
 std::string read_congestion_control(const TomlTable& table);

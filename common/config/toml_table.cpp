@@ -15,7 +15,8 @@ struct Unit {
   std::string_view name;
   std::uint64_t factor;
 };
-constexpr std::array<Unit, 4> duration_units{{{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}}};
+constexpr std::array<Unit, 5> duration_units{
+    {{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}}};
 constexpr std::array<Unit, 5> size_units{
     {{"B", 1}, {"KiB", 1ull << 10}, {"MiB", 1ull << 20}, {"GiB", 1ull << 30}, {"TiB", 1ull << 40}}};
 
@@ -130,7 +131,7 @@ std::optional<std::chrono::milliseconds> TomlTable::duration(std::string_view ke
                                                              std::chrono::milliseconds max) const {
   const auto low = static_cast<std::uint64_t>(min.count());
   const auto high = static_cast<std::uint64_t>(max.count());
-  const std::string expected = fmt::format("a time from \"{}\" to \"{}\", with the unit ms, s, m or h",
+  const std::string expected = fmt::format("a time from \"{}\" to \"{}\", with the unit ms, s, m, h or d",
                                            print_quantity(low, duration_units), print_quantity(high, duration_units));
   const TomlNode* node = find(key, TomlNode::Kind::text, expected);
   if (node == nullptr) return std::nullopt;

@@ -85,7 +85,7 @@ class TomlTable {
   std::optional<std::string> text(std::string_view key) const;
   std::optional<std::uint64_t> number(std::string_view key, NumberRange range) const;
   std::optional<bool> boolean(std::string_view key) const;
-  /// "250ms", "10s", "5m", "1h".
+  /// "250ms", "10s", "5m", "1h", "30d".
   std::optional<std::chrono::milliseconds> duration(std::string_view key, std::chrono::milliseconds min,
                                                     std::chrono::milliseconds max) const;
   /// "512MiB": bytes, with B, KiB, MiB, GiB or TiB.

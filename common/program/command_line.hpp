@@ -16,7 +16,8 @@ struct CommandLine {
   /// Command for the running program's admin socket, such as "status --json". Empty: run.
   std::string command;
   const Program::Tool* tool = nullptr;  ///< Tool to run instead; owned by the Program.
-  std::optional<int> status;            ///< Set when nothing remains to do (--help, or an error): exit with it.
+  Trial::Values tool_options;
+  std::optional<int> status;  ///< Set when nothing remains to do (--help, or an error): exit with it.
 };
 
 CommandLine read_command_line(const Program& program, int argc, char** argv);

@@ -242,6 +242,12 @@ std::vector<ControlCommand> Running::commands() {
   all.push_back(std::move(targets));
   all.push_back(std::move(reload));
   all.push_back(log_level_command(log_));
+  for (const Program::Remote& remote : program_.remotes) {
+    all.push_back({remote.name, fmt::format("{} …: {}", remote.name, remote.description),
+                   [this, name = remote.name](const std::string& arguments, const Done& done) {
+                     at_home([=](Service& service) { service.command(name, arguments, done); });
+                   }});
+  }
   return all;
 }
 
@@ -383,7 +389,7 @@ int ask_running(const Program& program, const ConfigSource& source, const std::s
 int run_program(const Program& program, int argc, char** argv) {
   const CommandLine line = read_command_line(program, argc, argv);
   if (line.status) return *line.status;
-  if (line.tool) return line.tool->run();
+  if (line.tool) return line.tool->run(line.tool_options, line.source.file);
   if (!line.command.empty()) return ask_running(program, line.source, line.command);
   auto plan = program.load(line.source);
   if (!plan) {

@@ -33,13 +33,22 @@ struct Program {
   /// Reads the configuration and all files that it names, and checks everything. Blocks.
   std::function<Result<std::unique_ptr<Plan>>(const ConfigSource& source)> load;
   std::function<std::unique_ptr<Service>(const ProgramContext& context, std::unique_ptr<Plan> plan)> make;
-  /// A command that only this program has. It needs neither a configuration nor a running program.
+  /// A command that only this program has. It needs no running program.
   struct Tool {
     std::string name;
     std::string description;
-    std::function<int()> run;  ///< Returns the exit status.
+    std::vector<Trial::Option> options;
+    /// Returns the exit status. `config` is the configuration's path, which need not exist.
+    std::function<int(const Trial::Values& options, const std::filesystem::path& config)> run;
   };
   std::vector<Tool> tools;
+  /// A command of the running program that only this one has: Service::command() gets the rest of the line.
+  struct Remote {
+    std::string name;
+    std::string description;
+    std::string usage;  ///< Its forms, a line each.
+  };
+  std::vector<Remote> remotes;
 };
 
 /// Exit status of a program, for its supervisor (docs/operate.md): a restart helps only after `try_again`.

@@ -55,6 +55,9 @@ class Service {
   virtual void status(std::function<void(boost::json::object)> done) = 0;
   /// Dials every target of the configuration; passes one object for each target to `done`.
   virtual void check_targets(std::function<void(boost::json::array)> done) = 0;
+  /// One of Program::remotes. `done` gets the text to show, or the error; later, and from any thread.
+  virtual void command(const std::string& name, const std::string& arguments,
+                       std::function<void(Result<std::string>)> done) = 0;
   virtual Readiness readiness() = 0;
   /// Called on the thread that scrapes.
   virtual void collect(MetricsPage& page) = 0;

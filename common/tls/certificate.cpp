@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <ctime>
 #include <memory>
+#include <new>
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
@@ -85,6 +86,10 @@ std::string printable(std::string_view text) {
   return safe;
 }
 
+double seconds_left(std::chrono::sys_seconds not_after) {
+  return std::chrono::duration<double>(not_after - std::chrono::system_clock::now()).count();
+}
+
 std::string to_text(std::chrono::sys_seconds time) {
   const auto day = std::chrono::floor<std::chrono::days>(time);
   const std::chrono::year_month_day date{day};
@@ -106,6 +111,18 @@ std::string certificate_serial(const x509_st* certificate) {
   }
   const std::size_t first = serial.find_first_not_of('0');  // BN_bn2hex pads to whole bytes.
   return first == std::string::npos ? "0" : serial.substr(first);
+}
+
+Sha256 key_pin(const x509_st* certificate) {
+  return key_pin(X509_get_X509_PUBKEY(certificate));
+}
+
+Sha256 key_pin(const X509_pubkey_st* key) {
+  unsigned char* der = nullptr;
+  const int size = i2d_X509_PUBKEY(key, &der);
+  const std::unique_ptr<unsigned char, void (*)(unsigned char*)> owner(der, [](unsigned char* p) { OPENSSL_free(p); });
+  if (size <= 0) throw std::bad_alloc();
+  return sha256({reinterpret_cast<const char*>(der), static_cast<std::size_t>(size)});
 }
 
 CertificateFacts certificate_facts(const x509_st* certificate) {

@@ -5,6 +5,9 @@
 #include <string>
 #include <string_view>
 
+#include "common/tls/digest.hpp"
+
+struct X509_pubkey_st;
 struct x509_st;
 
 namespace culvert {
@@ -24,6 +27,13 @@ CertificateFacts certificate_facts(const x509_st* certificate);
 
 /// Lower-case hex without leading zeros, like CertificateFacts::serial and the deny list.
 std::string certificate_serial(const x509_st* certificate);
+
+/// Digest of a public key (DER of SubjectPublicKeyInfo), by which it is pinned.
+Sha256 key_pin(const x509_st* certificate);
+Sha256 key_pin(const X509_pubkey_st* key);
+
+/// Seconds from now to a certificate's end, for a metric; negative once it has ended.
+double seconds_left(std::chrono::sys_seconds not_after);
 
 /// "2027-01-31 23:59:59 UTC".
 std::string to_text(std::chrono::sys_seconds time);

@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <vector>
 
 #include "common/base/error.hpp"
 #include "common/tls/certificate.hpp"
+#include "common/tls/openssl_objects.hpp"
 
 struct ssl_ctx_st;
 
@@ -23,9 +25,12 @@ Result<CertificateFacts> use_certificate(ssl_ctx_st* context, const std::filesys
 /// What a CA file may contain: `authorities` only, or `any` certificate, so that a self-signed back end can be trusted.
 enum class Anchors : std::uint8_t { authorities, any };
 
-/// Trusts peers whose chain contains a certificate of `ca`, be it a root or an intermediate. Codes:
-/// tls.file_unreadable, tls.not_pem, tls.ca_empty, tls.ca_not_an_authority, tls.certificate_expired (all of them have
-/// expired).
+/// The certificates of a CA file, in its order. Codes: tls.file_unreadable, tls.not_pem, tls.ca_empty,
+/// tls.ca_not_an_authority, tls.certificate_expired (all of them have expired).
+Result<std::vector<UniqueX509>> load_anchors(const std::filesystem::path& ca, Anchors anchors);
+
+/// Trusts peers whose chain contains a certificate of `ca`, be it a root or an intermediate. Codes: those of
+/// load_anchors().
 Result<void> trust_authority(ssl_ctx_st* context, const std::filesystem::path& ca, Anchors anchors);
 
 }  // namespace culvert

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #if defined(__aarch64__)
 #include <asm/hwcap.h>
@@ -18,7 +19,10 @@
 #include <string>
 #include <utility>
 
+#include "common/tls/authority.hpp"
 #include "common/tls/credentials.hpp"
+#include "common/tls/join_anchor.hpp"
+#include "common/tls/peer_pin.hpp"
 #include "common/tls/verify_peer.hpp"
 
 namespace culvert {
@@ -32,6 +36,9 @@ constexpr const char* groups = "X25519:P-256:P-384";
 // ALPN's form of a list of protocols: each one after its length.
 constexpr std::array<unsigned char, 10> alpn_list{9, 'c', 'u', 'l', 'v', 'e', 'r', 't', '/', '1'};
 static_assert(alpn_list[0] == tunnel_protocol.size() && alpn_list.size() == tunnel_protocol.size() + 1);
+constexpr std::array<unsigned char, 15> join_alpn_list{14,  'c', 'u', 'l', 'v', 'e', 'r', 't',
+                                                       '-', 'j', 'o', 'i', 'n', '/', '1'};
+static_assert(join_alpn_list[0] == join_protocol.size() && join_alpn_list.size() == join_protocol.size() + 1);
 
 bool cpu_has_aes() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -51,15 +58,24 @@ const char* cipher_suites() {
 }
 
 /// Refuses an agent that offers only other protocols. (OpenSSL does not call it for an agent that offers none: see
-/// `demand_alpn`.)
-int select_alpn(SSL* /*ssl*/, const unsigned char** chosen, unsigned char* chosen_size, const unsigned char* offered,
+/// `demand_alpn`.) It is called before the server asks for a certificate.
+int select_alpn(SSL* ssl, const unsigned char** chosen, unsigned char* chosen_size, const unsigned char* offered,
                 unsigned int offered_size, void* /*user*/) {
   unsigned char* match = nullptr;
-  const int found =
-      SSL_select_next_proto(&match, chosen_size, alpn_list.data(), alpn_list.size(), offered, offered_size);
-  if (found != OPENSSL_NPN_NEGOTIATED) return SSL_TLSEXT_ERR_ALERT_FATAL;
+  const auto takes = [&](const auto& list) {
+    return SSL_select_next_proto(&match, chosen_size, list.data(), static_cast<unsigned>(list.size()), offered,
+                                 offered_size) == OPENSSL_NPN_NEGOTIATED;
+  };
+  if (!takes(alpn_list) && !(takes(join_alpn_list) && begin_join(ssl))) return SSL_TLSEXT_ERR_ALERT_FATAL;
   *chosen = match;
   return SSL_TLSEXT_ERR_OK;
+}
+
+bool has_chosen(const SSL* ssl, std::string_view protocol) {
+  const unsigned char* chosen = nullptr;
+  unsigned int size = 0;
+  SSL_get0_alpn_selected(ssl, &chosen, &size);
+  return std::ranges::equal(std::span(chosen, size), protocol);
 }
 
 int demand_alpn(SSL* ssl, int* alert, void* /*user*/) {
@@ -160,26 +176,75 @@ void TlsContext::ContextFree::operator()(ssl_ctx_st* context) const noexcept {
 }
 
 Result<TlsContext> TlsContext::for_server(const CredentialFiles& files) {
-  return for_tunnel(Role::server, files);
-}
-Result<TlsContext> TlsContext::for_agent(const CredentialFiles& files) {
-  return for_tunnel(Role::agent, files);
+  auto parts = for_tunnel(Role::server, files);
+  if (!parts) return std::unexpected(std::move(parts.error()));
+  return TlsContext(std::move(*parts));
 }
 
-Result<TlsContext> TlsContext::for_tunnel(Role role, const CredentialFiles& files) {
-  const bool accepts = role == Role::server;
+Result<TlsContext> TlsContext::for_agent(const CredentialFiles& files) {
+  auto parts = for_tunnel(Role::agent, files);
+  if (!parts) return std::unexpected(std::move(parts.error()));
+  return TlsContext(std::move(*parts));
+}
+
+Result<TlsContext> TlsContext::for_enrolling_server(const CredentialFiles& files,
+                                                    const std::filesystem::path& authorities) {
+  auto parts = for_tunnel(Role::server, files);
+  if (!parts) return std::unexpected(std::move(parts.error()));
+  SSL_CTX* const context = (*parts)->context.get();
+  if (auto trusted = trust_authority(context, authorities, Anchors::authorities); !trusted)
+    return std::unexpected(std::move(trusted.error()));
+  auto anchor = enable_joining(context, files.certificate);
+  if (!anchor) return std::unexpected(std::move(anchor.error()));
+  auto told = read_certificates(authorities);
+  if (!told) return std::unexpected(std::move(told.error()));
+  const auto pins = key_pins(*anchor);
+  if (!pins) return std::unexpected(pins.error());
+  (*parts)->pin = pins->front();
+  (*parts)->authorities = std::move(*anchor);
+  (*parts)->authorities.insert((*parts)->authorities.end(), told->begin(), told->end());
+  return TlsContext(std::move(*parts));
+}
+
+Result<TlsContext> TlsContext::for_joining(const Sha256& pin) {
+  auto parts = parts_of(Role::joining);
+  if (!parts) return std::unexpected(std::move(parts.error()));
+  trust_pin((*parts)->context.get(), pin);
+  return TlsContext(std::move(*parts));
+}
+
+Result<TlsContext> TlsContext::for_joining(const std::filesystem::path& ca) {
+  auto parts = parts_of(Role::joining);
+  if (!parts) return std::unexpected(std::move(parts.error()));
+  if (auto trusted = trust_authority((*parts)->context.get(), ca, Anchors::authorities); !trusted)
+    return std::unexpected(std::move(trusted.error()));
+  return TlsContext(std::move(*parts));
+}
+
+/// What both ends of a tunnel, and of a join connection, have in common: TLS 1.3 and the application protocol.
+Result<std::shared_ptr<TlsContext::Parts>> TlsContext::parts_of(Role role) {
   auto parts = std::make_shared<Parts>();
   parts->role = role;
-  parts->context.reset(SSL_CTX_new(accepts ? TLS_server_method() : TLS_client_method()));
+  parts->context.reset(SSL_CTX_new(role == Role::server ? TLS_server_method() : TLS_client_method()));
   SSL_CTX* const context = parts->context.get();
   if (context == nullptr || !harden(context, TLS1_3_VERSION)) return lacks_something();
-  if (accepts) {
+  if (role == Role::server) {
     if (!harden_acceptor(context)) return lacks_something();
-  } else {
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, &verify_server);
-    if (SSL_CTX_set_alpn_protos(context, alpn_list.data(), alpn_list.size()) != 0) return lacks_something();
+    return parts;
   }
+  const std::span<const unsigned char> offered =
+      role == Role::joining ? std::span<const unsigned char>(join_alpn_list) : alpn_list;
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER, &verify_server);
+  if (SSL_CTX_set_alpn_protos(context, offered.data(), static_cast<unsigned>(offered.size())) != 0)
+    return lacks_something();
+  return parts;
+}
 
+Result<std::shared_ptr<TlsContext::Parts>> TlsContext::for_tunnel(Role role, const CredentialFiles& files) {
+  const bool accepts = role == Role::server;
+  auto parts = parts_of(role);
+  if (!parts) return parts;
+  SSL_CTX* const context = (*parts)->context.get();
   Result<CertificateFacts> own = use_certificate(context, files.certificate, files.private_key);
   if (!own) return std::unexpected(std::move(own.error()));
   if (!has_purpose(SSL_CTX_get0_certificate(context), accepts ? Purpose::server : Purpose::agent)) {
@@ -189,11 +254,11 @@ Result<TlsContext> TlsContext::for_tunnel(Role role, const CredentialFiles& file
                     "scripts/make-certificates {}",
                     files.certificate.string(), accepts ? "serverAuth" : "clientAuth", accepts ? "server" : "agent"));
   }
-  parts->own_certificate = std::move(*own);
-  if (Result<void> trusted = trust_authority(context, files.ca, Anchors::authorities); !trusted) {
+  (*parts)->own_certificate = std::move(*own);
+  if (files.ca.empty()) return parts;
+  if (Result<void> trusted = trust_authority(context, files.ca, Anchors::authorities); !trusted)
     return std::unexpected(std::move(trusted.error()));
-  }
-  return TlsContext(std::move(parts));
+  return parts;
 }
 
 Result<TlsContext> TlsContext::for_backend(const BackendCredentials& credentials) {
@@ -221,6 +286,15 @@ Result<TlsContext> TlsContext::for_backend(const BackendCredentials& credentials
   return TlsContext(std::move(parts));
 }
 
+bool TlsContext::is_for(std::string_view name) const {
+  X509* const own = SSL_CTX_get0_certificate(parts_->context.get());
+  if (own == nullptr) return false;
+  const bool fits = X509_check_ip_asc(own, std::string(name).c_str(), 0) == 1 ||
+                    X509_check_host(own, name.data(), name.size(), X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, nullptr) == 1;
+  ERR_clear_error();
+  return fits;
+}
+
 UniqueSsl TlsContext::make_ssl() const {
   UniqueSsl ssl(SSL_new(parts_->context.get()));
   if (!ssl) throw std::bad_alloc();
@@ -236,16 +310,25 @@ bool refused_renegotiation(const ssl_st* ssl) {
   return SSL_get_ex_data(ssl, renegotiation_index()) != nullptr;
 }
 
+bool is_join_connection(const ssl_st* ssl) {
+  return has_chosen(ssl, join_protocol);
+}
+
 Result<void> check_tunnel_protocol(const ssl_st* ssl) {
-  const unsigned char* chosen = nullptr;
-  unsigned int size = 0;
-  SSL_get0_alpn_selected(ssl, &chosen, &size);
-  if (std::ranges::equal(std::span(chosen, size), tunnel_protocol)) return {};
+  if (has_chosen(ssl, tunnel_protocol)) return {};
   return fail(
       "tls.no_application_protocol",
       fmt::format("the server uses TLS, but not {}: it is not a Culvert server, or something in front of it ends TLS; "
                   "check address and port, and that everything between passes TLS through",
                   tunnel_protocol));
+}
+
+Result<void> check_join_protocol(const ssl_st* ssl) {
+  if (has_chosen(ssl, join_protocol)) return {};
+  return fail("tls.no_application_protocol",
+              fmt::format("the server does not speak {}: it enrols no agents ([enrolment] in its file), or something "
+                          "in front of it ends TLS",
+                          join_protocol));
 }
 
 }  // namespace culvert

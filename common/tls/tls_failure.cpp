@@ -21,6 +21,17 @@ std::string_view peer_of(const SSL* ssl) {
   return SSL_is_server(ssl) == 1 ? "client" : "server";
 }
 
+/// For a server that is not below the authority that a join token pins.
+Error describe_wrong_pin(const Refusal& refused) {
+  return {"tls.wrong_pin",
+          fmt::format(
+              "the server is not the one that the token is for: none of the certificates that it sent is of an "
+              "authority that has the key that the token pins and has signed the server's certificate ({}); check that "
+              "the address leads to your Culvert server, that nothing in between ends TLS, and that the server sends "
+              "its authority's certificate, or have a new token made",
+              refused.certificate)};
+}
+
 /// For the case that we refused the peer's certificate.
 Error describe_refusal(const SSL* ssl, const Refusal& refused) {
   const std::string which =
@@ -43,6 +54,7 @@ Error describe_refusal(const SSL* ssl, const Refusal& refused) {
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
     case X509_V_ERR_CERT_SIGNATURE_FAILURE:
     case X509_V_ERR_CERT_UNTRUSTED:
+      if (refused.is_pinned) return describe_wrong_pin(refused);
       return {"tls.unknown_ca",
               fmt::format(
                   "{} is not signed by a CA that is trusted here ({}); put the CA that signed it into the file that "

@@ -17,6 +17,7 @@ namespace culvert {
 ///   tls.certificate_expired, tls.certificate_not_yet_valid, tls.unknown_ca, tls.wrong_name, tls.wrong_purpose,
 ///   tls.weak_certificate, tls.chain_too_long, tls.certificate_too_large, tls.bad_certificate
 ///                                   we refuse the peer's certificate
+///   tls.wrong_pin                   the server is not below the authority that the join token pins
 ///   tls.no_client_certificate       the accepting side requires a certificate, and the client presented none
 ///   tls.peer_refused                the peer sent an alert; the text names it
 ///   tls.protocol_version            no common version

@@ -99,6 +99,15 @@ int verify_backend(int accepted, x509_store_ctx_st* chain) {
   return verify_name(verify(accepted, chain, std::nullopt), chain);
 }
 
+int verify_pinned_server(int accepted, x509_store_ctx_st* chain) {
+  accepted = verify_server(accepted, chain);
+  if (accepted == 1) return accepted;
+  auto* const ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(chain, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  auto* const kept = static_cast<Refusal*>(SSL_get_ex_data(ssl, refusal_index()));
+  if (kept != nullptr) kept->is_pinned = true;
+  return accepted;
+}
+
 std::optional<Refusal> refusal(const ssl_st* ssl) {
   const auto* const kept = static_cast<const Refusal*>(SSL_get_ex_data(ssl, refusal_index()));
   return kept != nullptr ? std::optional(*kept) : std::nullopt;

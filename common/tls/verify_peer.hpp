@@ -27,6 +27,8 @@ bool has_purpose(x509_st* certificate, Purpose purpose);
 int verify_agent(int accepted, x509_store_ctx_st* chain);    ///< Requires clientAuth.
 int verify_server(int accepted, x509_store_ctx_st* chain);   ///< Requires serverAuth, and an expected name.
 int verify_backend(int accepted, x509_store_ctx_st* chain);  ///< Requires an expected name.
+/// Like verify_server, for a server that is trusted by a pin (peer_pin.hpp).
+int verify_pinned_server(int accepted, x509_store_ctx_st* chain);
 
 /// Why one of the callbacks above refused the peer.
 struct Refusal {
@@ -34,6 +36,7 @@ struct Refusal {
   int depth = 0;              ///< 0: the peer's own certificate.
   std::string expected_name;  ///< The server's DNS name or address; "" if none was expected.
   std::string certificate;    ///< Subject, names, serial, validity, printable.
+  bool is_pinned = false;     ///< Refused by verify_pinned_server.
 };
 std::optional<Refusal> refusal(const ssl_st* ssl);
 

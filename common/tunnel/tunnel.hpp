@@ -91,6 +91,18 @@ class Tunnel final : public Pollable, public TurnEnd {
     session_.tell_replicas(std::move(names));
     touch();
   }
+  /// Server, in on_secured(): this is a join connection, and never becomes a tunnel.
+  void expect_join() { session_.expect_join(); }
+  /// Server: answers on_join_asked() or on_renew_asked(). A join connection ends with it.
+  void answer(const protocol::Enrolled& answer) {
+    session_.answer(answer);
+    touch();
+  }
+  /// Agent, welcomed by a server with the capability "renew": asks for the next certificate.
+  void renew(const protocol::Renew& message) {
+    session_.renew(message);
+    touch();
+  }
   /// Ends the tunnel: GOAWAY(final), close_notify, close. Its streams are reset at once.
   void close(protocol::Reason reason, std::string text);
   /// drain() was called.

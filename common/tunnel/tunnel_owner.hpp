@@ -7,6 +7,7 @@
 
 #include "common/base/error.hpp"
 #include "common/tunnel/stream.hpp"
+#include "protocol/enrolment.hpp"
 #include "protocol/messages.hpp"
 
 namespace culvert {
@@ -30,6 +31,12 @@ class TunnelOwner {
   virtual void on_congested(Tunnel& tunnel) = 0;
   /// Agent: the server sent the names of its replicas that are ready now.
   virtual void on_replicas(Tunnel& tunnel, const std::vector<std::string>& names) = 0;
+  /// Server: an agent without a valid certificate asks for one on a join connection (`renew` with the proof of its last
+  /// one), or for the next one on a tunnel. Tunnel::answer() it, now or later.
+  virtual void on_join_asked(Tunnel& tunnel, protocol::Join& join) = 0;
+  virtual void on_renew_asked(Tunnel& tunnel, protocol::Renew& renew) = 0;
+  /// Agent: the answer to Tunnel::renew().
+  virtual void on_renew_answered(Tunnel& tunnel, protocol::Enrolled& answer) = 0;
   /// This tunnel opens no more streams: the peer drains it, or it has no stream id left.
   virtual void on_draining(Tunnel& tunnel, std::chrono::milliseconds delay) = 0;
   /// The last call: the tunnel has ended, and every stream on it.

@@ -166,6 +166,9 @@ void Tunnel::handle(protocol::Event& event) {
                  [this](protocol::WindowWanted& wanted) { grow_window(wanted); },
                  [this](protocol::WidenWanted&) { owner_.on_congested(*this); },
                  [this](protocol::ReplicasChanged& changed) { owner_.on_replicas(*this, changed.names); },
+                 [this](protocol::JoinAsked& asked) { owner_.on_join_asked(*this, asked.join); },
+                 [this](protocol::RenewAsked& asked) { owner_.on_renew_asked(*this, asked.renew); },
+                 [this](protocol::RenewAnswered& answered) { owner_.on_renew_answered(*this, answered.answer); },
                  [this](protocol::PeerDraining& draining) { owner_.on_draining(*this, draining.delay); },
                  [this](protocol::Ended& ended) {
                    const char* closer = ended.by_peer ? "the peer closed" : "we closed";

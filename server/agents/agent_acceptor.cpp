@@ -112,18 +112,6 @@ const AgentIdentity* AgentAcceptor::identity_of(const Tunnel& tunnel) const {
   return found == known.end() ? nullptr : &found->second.identity;
 }
 
-Result<void> AgentAcceptor::on_secured(Tunnel& tunnel) {
-  const auto policy = policy_.get();
-  auto identity = agent_identity(tunnel.tls().native(), policy->trust_domain);
-  if (!identity) return std::unexpected(identity.error());
-  if (policy->denials.denies(*identity)) {
-    return fail("identity.denied",
-                fmt::format("{} (serial {}) is on the deny list", identity->spiffe_id, identity->serial));
-  }
-  locals_[tunnel.plane().worker().index()].known[tunnel.id()].identity = std::move(*identity);
-  return {};
-}
-
 void AgentAcceptor::on_greeted(Tunnel& tunnel, const protocol::Hello& hello) {
   if (hello.version_min > 1 || hello.version_max < 1) {
     return tunnel.close(Reason::version, fmt::format("this server speaks version 1, the agent {} to {}",
@@ -139,7 +127,8 @@ void AgentAcceptor::on_greeted(Tunnel& tunnel, const protocol::Hello& hello) {
 /// Called at home: decides which tunnels are replaced, then goes on at the tunnel's worker.
 void AgentAcceptor::join(const AgentIdentity& identity, const protocol::Hello& hello, TunnelRef ref) {
   const std::uint32_t tunnels_max = policy_.get()->tunnels_per_agent_max;
-  const auto joined = agents_.join(identity.spiffe_id, hello, ref, tunnels_max);
+  const auto joined = agents_.join(identity.spiffe_id, hello, ref, tunnels_max,
+                                   {key_of(identity), identity.serial, identity.not_after});
   if (joined.stale) return close_at(ref, Reason::stale_epoch, "a newer link of this agent process exists");
   for (const TunnelRef& old : joined.evicted) close_at(old, Reason::replaced, "the agent has dialled again");
   for (const TunnelRef& each : joined.surplus) {
@@ -199,8 +188,10 @@ void AgentAcceptor::welcome(TunnelRef ref) {
   if (leaving_) return tunnel->close(Reason::shutdown, "the server stops");
   const auto replicas = replicas_.get();
   known->second.welcomed = true;
+  std::vector<std::string> capabilities;
+  if (policy_.get()->enrolling) capabilities.emplace_back(protocol::renew_capability);
   tunnel->welcome({.version = 1,
-                   .capabilities = {},
+                   .capabilities = std::move(capabilities),
                    .instance = instance_,
                    .replica = replicas->own,
                    .replicas = replicas->all,
@@ -275,7 +266,13 @@ void AgentAcceptor::on_draining(Tunnel& tunnel, std::chrono::milliseconds) {
 
 void AgentAcceptor::on_closed(Tunnel& tunnel, const Error& why) {
   leave_unproven(tunnel.plane(), tunnel.id());
-  auto& known = locals_[tunnel.plane().worker().index()].known;
+  Local& local = locals_[tunnel.plane().worker().index()];
+  if (local.joining.erase(tunnel.id()) > 0) {
+    if (why.code == "tunnel.none") return;  // Its answer was logged.
+    return log_.limited(Log::Level::info, "join.ended",
+                        {{"peer", tunnel.peer()}, {"code", why.code}, {"text", why.text}});
+  }
+  auto& known = local.known;
   const auto found = known.find(tunnel.id());
   if (found == known.end()) {
     // Health checks of balancers connect and close. A silent connection that we must end is not one of those.
@@ -308,15 +305,7 @@ void AgentAcceptor::on_closed(Tunnel& tunnel, const Error& why) {
 
 void AgentAcceptor::change(const std::shared_ptr<const TunnelPolicy>& policy) {
   policy_.publish(policy);
-  planes_.on_each([this, policy](DataPlane& plane) {
-    std::vector<TunnelId> denied;
-    for (const auto& [id, known] : locals_[plane.worker().index()].known) {
-      if (policy->denials.denies(known.identity)) denied.push_back(id);
-    }
-    for (const TunnelId id : denied) {
-      if (Tunnel* tunnel = plane.find_tunnel(id)) tunnel->close(Reason::denied, "this identity is on the deny list");
-    }
-  });
+  planes_.on_each([this](DataPlane& plane) { close_refused(plane); });
 }
 
 void AgentAcceptor::set_replicas(std::string own, std::vector<std::string> all) {

@@ -23,6 +23,7 @@
 #include "server/agents/agent_directory.hpp"
 #include "server/agents/service_mappings.hpp"
 #include "server/agents/unproven_connections.hpp"
+#include "server/enrolment/enrolment.hpp"
 
 namespace culvert::server {
 
@@ -34,6 +35,12 @@ struct TunnelPolicy {
   LinkLimits limits;
   std::string congestion_control;
   std::uint32_t tunnels_per_agent_max = 64;
+  /// Of a server that enrols agents.
+  struct Enrolling {
+    std::vector<Sha256> authorities;  ///< Digests of the keys of authorities whose certificates it has given out.
+    bool required = false;            ///< Certificates from elsewhere are refused.
+  };
+  std::optional<Enrolling> enrolling;
 };
 
 /// Accepts agents: makes a tunnel of each TCP connection, checks its identity and adds it to the directory, and decides
@@ -43,6 +50,13 @@ class AgentAcceptor final : public TunnelOwner {
   AgentAcceptor(DataPlanes& planes, TunnelDirectory& directory, Log& log, std::shared_ptr<const TunnelPolicy> policy,
                 std::shared_ptr<const ServiceMappings> mappings);
   ~AgentAcceptor();
+
+  /// Answers agents that ask for a certificate; must outlive this. Before listen().
+  void set_enrolment(Enrolment& enrolment) { enrolment_ = &enrolment; }
+  /// Which agents may come in; closes tunnels of those that may not any more. At home.
+  void change_enrolled(std::shared_ptr<const EnrolledAgents> agents);
+  /// Asks agents whose certificates have ended to leave, and ends their tunnels. Call it now and then. At home.
+  void look_for_ended_certificates();
 
   /// Binds the tunnel listener. Errors: those of address_to_listen() and Listener::open().
   Result<void> listen(const Endpoint& address);
@@ -60,6 +74,8 @@ class AgentAcceptor final : public TunnelOwner {
 
   /// Returns the identity of a tunnel's agent; nullptr before the handshake is done. On the tunnel's worker.
   const AgentIdentity* identity_of(const Tunnel& tunnel) const;
+  /// At home.
+  std::vector<AgentDirectory::Connected> connected() const { return agents_.connected(); }
   std::uint64_t refused_handshakes() const { return refused_.load(std::memory_order_relaxed); }
   /// Connections that the other side closed without a byte.
   std::uint64_t probes() const { return probes_.load(std::memory_order_relaxed); }
@@ -72,6 +88,9 @@ class AgentAcceptor final : public TunnelOwner {
   void on_opened(Tunnel& tunnel, Stream stream, const protocol::Open& open) override;
   void on_congested(Tunnel& tunnel) override;
   void on_replicas(Tunnel&, const std::vector<std::string>&) override {}
+  void on_join_asked(Tunnel& tunnel, protocol::Join& join) override;
+  void on_renew_asked(Tunnel& tunnel, protocol::Renew& renew) override;
+  void on_renew_answered(Tunnel&, protocol::Enrolled&) override {}
   void on_draining(Tunnel& tunnel, std::chrono::milliseconds delay) override;
   void on_closed(Tunnel& tunnel, const Error& why) override;
 
@@ -91,9 +110,21 @@ class AgentAcceptor final : public TunnelOwner {
   void welcome(TunnelRef ref);
   void refuse(Stream stream, const AgentIdentity& identity, const std::string& service_id, ServiceMappings::Miss why);
   void close_at(TunnelRef ref, protocol::Reason reason, std::string text);
+  /// Why an agent may not come in, by what is known of it now.
+  struct Refused {
+    protocol::Reason reason;
+    const char* text;
+  };
+  std::optional<Refused> refused_now(const TunnelPolicy& policy, const AgentIdentity& identity, bool issued_here) const;
+  /// Closes the tunnels of one worker whose agents may not come in any more.
+  void close_refused(DataPlane& plane);
+  void renew_late(Tunnel& tunnel, protocol::Renew renew);
+  Enrolment::Answer answer_to(const Tunnel& tunnel);
 
   struct Known {
     AgentIdentity identity;
+    bool issued_here = false;  ///< Its certificate is one that this server, or another replica, has given out.
+    boost::asio::ip::address source;
     bool listed = false;
     bool welcomed = false;
     Shares shares;  ///< Once it is listed.
@@ -108,13 +139,16 @@ class AgentAcceptor final : public TunnelOwner {
     std::unique_ptr<TargetDialer> dialer;
     std::unordered_map<TunnelId, Known> known;
     std::unordered_map<TunnelId, boost::asio::ip::address> unproven;  ///< Sources of tunnels not welcomed yet.
+    std::unordered_map<TunnelId, boost::asio::ip::address> joining;   ///< Sources of join connections.
   };
 
   DataPlanes& planes_;
   TunnelDirectory& directory_;
   Log& log_;
   Snapshot<TunnelPolicy> policy_;
-  Snapshot<ServiceMappings> mappings_;  ///< Apart from the policy: in a cluster they change often.
+  Snapshot<EnrolledAgents> enrolled_{nullptr};  ///< Until they are known.
+  Enrolment* enrolment_ = nullptr;              ///< Used at home.
+  Snapshot<ServiceMappings> mappings_;          ///< Apart from the policy: in a cluster they change often.
   Snapshot<Replicas> replicas_{std::make_shared<const Replicas>()};
   protocol::InstanceId instance_;
   std::vector<Local> locals_;

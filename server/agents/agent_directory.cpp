@@ -2,11 +2,12 @@
 #include "server/agents/agent_directory.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace culvert::server {
 
 AgentDirectory::Joined AgentDirectory::join(const std::string& spiffe_id, const protocol::Hello& hello, TunnelRef ref,
-                                            std::size_t tunnels_max) {
+                                            std::size_t tunnels_max, ProvenCertificate certificate) {
   Joined result;
   const Key key{spiffe_id, hello.instance};
   // The first two links of the identity show whether there is another one.
@@ -30,7 +31,8 @@ AgentDirectory::Joined AgentDirectory::join(const std::string& spiffe_id, const 
   });
   link.epoch = hello.epoch;
   result.quota = link.quota;
-  link.members.push_back({hello.slot, ref});
+  link.members.push_back({hello.slot, ref, std::move(certificate)});
+  link.software = hello.software;
   link_of_.insert_or_assign(ref.id, found);
   take_surplus(spiffe_id, ref, tunnels_max, result.surplus);
   return result;
@@ -54,6 +56,23 @@ void AgentDirectory::take_surplus(const std::string& spiffe_id, TunnelRef newest
     }
   }
   for (const TunnelRef& each : surplus) leave(each.id);
+}
+
+bool AgentDirectory::has_valid_certificate(std::uint64_t tunnel, std::chrono::system_clock::time_point now) const {
+  const auto found = link_of_.find(tunnel);
+  if (found == link_of_.end()) return false;
+  return std::ranges::any_of(found->second->second.members,
+                             [now](const Member& member) { return member.certificate.not_after > now; });
+}
+
+std::vector<AgentDirectory::Connected> AgentDirectory::connected() const {
+  std::vector<Connected> all;
+  for (const auto& [key, link] : links_) {
+    if (link.members.empty()) continue;
+    const ProvenCertificate& newest = link.members.back().certificate;
+    all.push_back({newest.key, newest.serial, link.software});
+  }
+  return all;
 }
 
 void AgentDirectory::leave(std::uint64_t tunnel) {

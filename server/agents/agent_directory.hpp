@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -19,6 +20,13 @@ struct TunnelRef {
   std::uint64_t id = 0;
   std::size_t plane = 0;
   friend bool operator==(const TunnelRef&, const TunnelRef&) = default;
+};
+
+/// What a tunnel's certificate says.
+struct ProvenCertificate {
+  std::string key;  ///< key_of() the agent.
+  std::string serial;
+  std::chrono::sys_seconds not_after = std::chrono::sys_seconds::max();
 };
 
 /// The links of all agents, and the rules by which a new tunnel replaces others (SPEC 8.1). Pure; used at home.
@@ -40,9 +48,21 @@ class AgentDirectory {
     bool second_instance = false;
   };
   /// Adds a tunnel to its link. `tunnels_max` is the limit of the agent.
-  Joined join(const std::string& spiffe_id, const protocol::Hello& hello, TunnelRef ref, std::size_t tunnels_max);
+  Joined join(const std::string& spiffe_id, const protocol::Hello& hello, TunnelRef ref, std::size_t tunnels_max,
+              ProvenCertificate certificate = {});
   /// Removes a tunnel. Does nothing if it is unknown.
   void leave(std::uint64_t tunnel);
+
+  /// Whether a tunnel of the same link has proved a certificate that has not ended at `now`.
+  bool has_valid_certificate(std::uint64_t tunnel, std::chrono::system_clock::time_point now) const;
+
+  /// Each link: its key, the serial of its newest tunnel's certificate, its software.
+  struct Connected {
+    std::string key;
+    std::string serial;
+    std::string software;
+  };
+  std::vector<Connected> connected() const;
 
   std::size_t links() const { return links_.size(); }
 
@@ -51,11 +71,13 @@ class AgentDirectory {
   struct Member {
     std::uint32_t slot = 0;
     TunnelRef ref;
+    ProvenCertificate certificate;
   };
   struct Link {
     std::uint64_t number = 0;  ///< A higher one is of a link that began later.
     std::uint64_t epoch = 0;
     std::vector<Member> members;  ///< In the order in which they joined.
+    std::string software;         ///< As the last HELLO names it.
     LinkQuota quota;
   };
   using Links = std::map<Key, Link>;

@@ -12,7 +12,7 @@
 #include <cjose/jws.h>
 #include <fmt/core.h>
 
-#include "server/auth/base64url.hpp"
+#include "common/base/base64url.hpp"
 
 // The JWKS is parsed here, so that only numbers get into libcjose: no private key, no secret, no other kind.
 

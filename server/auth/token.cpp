@@ -7,8 +7,8 @@
 #include <boost/json/basic_parser_impl.hpp>
 #include <boost/json/parse.hpp>
 
+#include "common/base/base64url.hpp"
 #include "common/http/characters.hpp"
-#include "server/auth/base64url.hpp"
 
 namespace culvert::server {
 

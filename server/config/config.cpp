@@ -12,6 +12,7 @@
 #include "common/config/toml_reader.hpp"
 #include "protocol/limits.hpp"
 #include "server/config/caller_reader.hpp"
+#include "server/config/enrolment_reader.hpp"
 #include "server/config/kubernetes_reader.hpp"
 
 namespace culvert::server {
@@ -91,7 +92,7 @@ TunnelSettings read_tunnel(const TomlTable& root) {
   table.require({"trust_domain"});
   const auto listen = table.parsed("listen", [](std::string_view text) { return parse_listen(text, "0.0.0.0"); });
   if (listen) tunnel.listen = *listen;
-  tunnel.credentials = read_credentials(table, "client_ca");
+  tunnel.credentials = read_credentials(table, "client_ca", CaKey::optional);
   tunnel.trust_domain = table.parsed("trust_domain", parse_trust_domain).value_or("");
   tunnel.congestion_control = read_congestion_control(table);
   // An agent to a far server has eight, and as many more while it replaces them.
@@ -173,6 +174,8 @@ Config read_config(const TomlTable& root) {
   config.socks5_proxy = read_socks5_proxy(root, listeners);
   check_listeners(listeners);
   config.kubernetes = read_kubernetes(root);
+  config.enrolment = read_enrolment(root, config.tunnel, config.kubernetes);
+  if (!config.enrolment) root.table("tunnel").require({"client_ca"});
   config.on_premise_services = read_on_premise_services(root, config.kubernetes, listeners);
   config.deny = read_deny(root, config.tunnel.trust_domain);
   config.log = read_log(root);
@@ -189,7 +192,12 @@ Result<Config> load_config(const ConfigSource& source) {
 
 std::vector<std::filesystem::path> files_of(const Config& config) {
   const CredentialFiles& credentials = config.tunnel.credentials;
-  std::vector<std::filesystem::path> files{credentials.certificate, credentials.private_key, credentials.ca};
+  std::vector<std::filesystem::path> files{credentials.certificate, credentials.private_key};
+  if (!credentials.ca.empty()) files.push_back(credentials.ca);
+  if (config.enrolment) {
+    files.push_back(config.enrolment->authority_certificate);
+    if (!config.enrolment->authority_key.empty()) files.push_back(config.enrolment->authority_key);
+  }
   if (config.kubernetes) {
     // Without the token: it rotates every hour, and is read again for each use.
     for (const auto& file :

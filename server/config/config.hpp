@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -149,8 +150,32 @@ struct OnPremiseSettings {
   friend bool operator==(const OnPremiseSettings&, const OnPremiseSettings&) = default;
 };
 
+/// Table [enrolment]: agents get their certificates from this server. Without it they bring their own.
+struct EnrolmentSettings {
+  /// PEM: the authority that signs, then others that agents shall trust. Agents are trusted up to them.
+  std::filesystem::path authority_certificate;
+  std::filesystem::path authority_key;  ///< Empty: `issuer` signs.
+  /// Key issuer = {name, kind, group}: cert-manager's, in the cluster.
+  struct Issuer {
+    std::string name;
+    std::string kind = "Issuer";
+    std::string group = "cert-manager.io";
+    friend bool operator==(const Issuer&, const Issuer&) = default;
+  };
+  std::optional<Issuer> issuer;
+  std::vector<Endpoint> addresses;  ///< What agents that join dial.
+  std::string server_name;          ///< Name in the server's certificate; empty: the host of the address.
+  std::chrono::seconds lifetime{std::chrono::days(30)};
+  std::chrono::seconds join_token_lifetime{std::chrono::hours(1)};
+  std::chrono::seconds renew_grace{std::chrono::days(30)};  ///< After the end of its certificate an agent may renew.
+  bool required = false;                                    ///< Only agents that were enrolled here come in.
+  std::filesystem::path state = "/var/lib/culvert-server";  ///< Without a cluster: where the agents are kept.
+  friend bool operator==(const EnrolmentSettings&, const EnrolmentSettings&) = default;
+};
+
 struct Config {
   TunnelSettings tunnel;
+  std::optional<EnrolmentSettings> enrolment;
   std::vector<ServiceMapping> service_mappings;
   std::vector<VirtualListener> virtual_listeners;
   std::optional<HttpProxySettings> http_proxy;

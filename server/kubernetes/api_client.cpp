@@ -9,6 +9,7 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <fmt/core.h>
+#include <strings.h>
 
 #include "common/http/head_check.hpp"
 #include "common/net/deadline.hpp"
@@ -33,6 +34,15 @@ constexpr std::size_t line_bytes_max = 4 << 20;
 constexpr std::size_t idle_max = 4;
 constexpr double requests_per_second = 50;
 constexpr double requests_burst = 100;
+
+/// A body may have a join token.
+struct Wiped {
+  std::string text;
+  explicit Wiped(std::string body) : text(std::move(body)) {}
+  Wiped(const Wiped&) = delete;
+  Wiped& operator=(const Wiped&) = delete;
+  ~Wiped() { ::explicit_bzero(text.data(), text.size()); }
+};
 
 std::optional<std::chrono::seconds> retry_after(const http::ResponseHead& head) {
   const auto value = head.fields.find("Retry-After");
@@ -162,7 +172,9 @@ asio::awaitable<Result<ApiAnswer>> ApiClient::call_once(const http::RequestHead&
 asio::awaitable<Result<ApiAnswer>> ApiClient::call(std::string_view method, std::string_view path,
                                                    std::optional<json::value> body, std::string_view content_type,
                                                    std::chrono::seconds time_max) {
-  const std::string text = body ? json::serialize(*body) : "";
+  const Wiped sent(body ? json::serialize(*body) : "");
+  const std::string& text = sent.text;
+  body.reset();
   for (int tries = 1;; ++tries) {
     co_await wait_for_rate();
     const auto request = co_await request_of(method, path, text.size(), content_type);

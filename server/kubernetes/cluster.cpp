@@ -53,7 +53,8 @@ Cluster::Cluster(Worker& home, Log& log, ClusterPlan plan, ClusterState known, H
       plan_(std::move(plan)),
       hooks_(std::move(hooks)),
       state_(std::move(known)),
-      client_(home.context().get_executor(), plan_.access),
+      shared_client_(std::make_shared<ApiClient>(home.context().get_executor(), plan_.access)),
+      client_(*shared_client_),
       lease_(home.context().get_executor(), client_, log, plan_.settings.name_space, "culvert-server",
              plan_.settings.identity),
       replicas_(client_, log, plan_.settings, lease_,
@@ -73,17 +74,36 @@ Cluster::Cluster(Worker& home, Log& log, ClusterPlan plan, ClusterState known, H
                  .has_agent = [this](const std::string& account,
                                      const std::string& location) { return replicas_.has_agent(account, location); }}),
       tasks_(home.context().get_executor(), report_defect(log, "kubernetes")) {
-  if (!plan_.on_premise) return;
-  on_premise_.emplace(home.context().get_executor(), client_, log, *plan_.on_premise, plan_.settings, lease_, replicas_,
-                      [this](std::vector<OnPremisePort> ports) {
-                        state_.ports = std::move(ports);
-                        hooks_.changed(ClusterPart::ports);
-                      });
+  if (plan_.on_premise) {
+    on_premise_.emplace(home.context().get_executor(), client_, log, *plan_.on_premise, plan_.settings, lease_,
+                        replicas_, [this](std::vector<OnPremisePort> ports) {
+                          state_.ports = std::move(ports);
+                          hooks_.changed(ClusterPart::ports);
+                        });
+  }
+  if (plan_.enrolment)
+    enrol(home, *plan_.enrolment);
+  else
+    state_.agents = nullptr;
+}
+
+void Cluster::enrol(Worker& home, const ClusterEnrolment& enrolment) {
+  const KubernetesSettings& settings = plan_.settings;
+  agents_ = std::make_shared<ClusterAgents>(home.context().get_executor(), shared_client_, log_, settings.name_space,
+                                            state_.agents, [this] {
+                                              state_.agents = agents_->agents();
+                                              if (hooks_.agents_changed) hooks_.agents_changed();
+                                            });
+  agent_controller_.emplace(client_, log_, settings, enrolment, lease_, replicas_, *agents_, hooks_.connected);
+  if (enrolment.issuer)
+    signer_ = std::make_shared<CertificateRequests>(shared_client_, log_, settings.name_space, *enrolment.issuer);
 }
 
 void Cluster::start() {
   tasks_.spawn(lease_.run());
   mappings_.start(tasks_);
+  if (agents_) agents_->start(tasks_);
+  if (agent_controller_) agent_controller_->start(tasks_);
   tasks_.spawn(discover());
   tasks_.spawn(count());
 }
@@ -120,7 +140,8 @@ asio::awaitable<void> Cluster::discover() {
 }
 
 bool Cluster::is_synced() const {
-  return mappings_.is_synced() && replicas_.is_synced() && (!on_premise_ || on_premise_->is_synced());
+  return mappings_.is_synced() && replicas_.is_synced() && (!on_premise_ || on_premise_->is_synced()) &&
+         (!agents_ || agents_->is_synced());
 }
 
 json::object Cluster::status() const {
@@ -132,6 +153,7 @@ json::object Cluster::status() const {
           {"replicas", std::move(replicas)},
           {"service_mappings", mappings_.objects()},
           {"on_premise_services", on_premise_ ? on_premise_->objects() : 0},
+          {"agents", agents_ ? agents_->objects().size() : 0},
           {"writes_status", lease_.is_ours()}};
 }
 
@@ -142,6 +164,7 @@ asio::awaitable<void> Cluster::count() {
                       .replicas = replicas_.ready().size(),
                       .service_mappings = mappings_.objects(),
                       .on_premise_services = on_premise_ ? on_premise_->objects() : 0,
+                      .agents = agents_ ? agents_->objects().size() : 0,
                       .requests = client_.counts()};
     hooks_.changed(ClusterPart::numbers);
     co_await wait_for(count_interval);

@@ -13,7 +13,10 @@
 #include "common/admin/log.hpp"
 #include "common/net/task_group.hpp"
 #include "common/net/worker.hpp"
+#include "server/kubernetes/agent_controller.hpp"
 #include "server/kubernetes/api_client.hpp"
+#include "server/kubernetes/certificate_requests.hpp"
+#include "server/kubernetes/cluster_agents.hpp"
 #include "server/kubernetes/cluster_state.hpp"
 #include "server/kubernetes/lease.hpp"
 #include "server/kubernetes/on_premise_controller.hpp"
@@ -27,6 +30,7 @@ struct ClusterPlan {
   KubernetesSettings settings;
   std::optional<OnPremiseSettings> on_premise;
   ApiAccess access;
+  std::optional<ClusterEnrolment> enrolment = std::nullopt;
 };
 /// How `settings` lead to the API. Reads files, so it blocks. Errors: tls.*.
 Result<ApiAccess> load_access(const KubernetesSettings& settings);
@@ -39,6 +43,9 @@ class Cluster {
   struct Hooks {
     std::function<std::vector<std::string>()> agents;  ///< This process's, sorted: "account/location".
     std::function<void(ClusterPart)> changed;          ///< This part of state() has changed; the numbers every second.
+    /// Only with enrolment: the agents with a tunnel in this process, and that state().agents has changed.
+    std::function<std::vector<ConnectedAgent>()> connected;
+    std::function<void()> agents_changed;
   };
   /// `known` is what an earlier Cluster has left: each part stays in force until this one has read it anew.
   Cluster(Worker& home, Log& log, ClusterPlan plan, ClusterState known, Hooks hooks);
@@ -55,8 +62,13 @@ class Cluster {
   bool is_synced() const;
   const ClusterState& state() const { return state_; }
   boost::json::object status() const;
+  /// The cluster's Agents, and the issuer's signatures; nullptr: without enrolment, or the server has a key of its own.
+  /// A request that has begun may outlive the Cluster.
+  std::shared_ptr<AgentStore> agents() const { return agents_; }
+  std::shared_ptr<Signer> signer() const { return signer_; }
 
  private:
+  void enrol(Worker& home, const ClusterEnrolment& enrolment);
   boost::asio::awaitable<void> discover();
   boost::asio::awaitable<void> count();
 
@@ -64,11 +76,15 @@ class Cluster {
   const ClusterPlan plan_;
   const Hooks hooks_;
   ClusterState state_;
-  ApiClient client_;
+  const std::shared_ptr<ApiClient> shared_client_;  ///< Requests of agents may outlive this.
+  ApiClient& client_;
   Lease lease_;
   Replicas replicas_;
   ServiceMappingController mappings_;
   std::optional<OnPremiseController> on_premise_;
+  std::shared_ptr<ClusterAgents> agents_;
+  std::shared_ptr<CertificateRequests> signer_;
+  std::optional<AgentController> agent_controller_;
   std::optional<std::chrono::steady_clock::time_point> leave_until_;
   TaskGroup tasks_;
 };

@@ -3,11 +3,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "server/config/config.hpp"
 #include "server/config/on_premise_port.hpp"
+#include "server/enrolment/agent_store.hpp"
 #include "server/kubernetes/api_counts.hpp"
 
 namespace culvert::server {
@@ -19,6 +21,7 @@ struct ClusterNumbers {
   std::size_t replicas = 0;
   std::size_t service_mappings = 0;
   std::size_t on_premise_services = 0;
+  std::size_t agents = 0;
   ApiCounts requests;
 };
 
@@ -27,6 +30,8 @@ struct ClusterState {
   std::vector<ServiceMapping> mappings;
   std::vector<OnPremisePort> ports;
   std::vector<std::string> replicas;  ///< The names of those that are ready.
+  /// The cluster's Agents; nullptr: without enrolment, or they are not known yet.
+  std::shared_ptr<const EnrolledAgents> agents;
   ClusterNumbers numbers;
 };
 enum class ClusterPart : std::uint8_t { mappings, ports, replicas, numbers };

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -24,5 +26,9 @@ std::string key_of(const boost::json::object& object);
 
 /// The wall clock's time in the form of Kubernetes: "2026-11-21T10:00:00Z", with six decimals for `is_micro`.
 std::string kubernetes_time(bool is_micro = false);
+/// A point in time in the same form, in full seconds.
+std::string kubernetes_time(std::chrono::sys_seconds time);
+/// Nothing: the text is not of this form.
+std::optional<std::chrono::sys_seconds> read_kubernetes_time(std::string_view text);
 
 }  // namespace culvert::server

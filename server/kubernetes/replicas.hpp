@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <chrono>
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <boost/asio/awaitable.hpp>
-#include <boost/json/object.hpp>
 
 #include "common/admin/log.hpp"
 #include "common/net/task_group.hpp"
@@ -18,6 +16,7 @@
 #include "server/kubernetes/informer.hpp"
 #include "server/kubernetes/lease.hpp"
 #include "server/kubernetes/replica.hpp"
+#include "server/kubernetes/replica_table.hpp"
 
 namespace culvert::server {
 
@@ -36,37 +35,28 @@ class Replicas {
 
   /// `version` of discovery.k8s.io; not used without a headless Service.
   void start(TaskGroup& tasks, const std::string& version);
-  bool is_synced() const { return settings_.replicas_service.empty() || (slices_.is_synced() && tables_.is_synced()); }
+  bool is_synced() const { return settings_.replicas_service.empty() || (slices_.is_synced() && table_.is_synced()); }
   /// Sorted by name. This process is among them once the cluster says that it is ready.
   const std::vector<Replica>& ready() const { return ready_; }
   /// Whether this process, or any replica that is ready, holds such an agent.
   bool has_agent(const std::string& account, const std::string& location) const;
 
+  /// The names of all replicas that exist, ready or not. Complete once is_synced().
+  std::set<std::string> existing() const;
+
  private:
-  using Table = std::map<std::string, std::string>;  ///< The data of the ConfigMap.
-  static Table read_table(const boost::json::object& object);
   void gather();
   void read_tables();
   boost::asio::awaitable<void> keep_table();
-  boost::asio::awaitable<void> publish(std::string mine);
-  boost::asio::awaitable<void> clean_up();
-  boost::asio::awaitable<Result<void>> patch(boost::json::object data);
-  const Table& table() const;
 
-  ApiClient& client_;
-  Log& log_;
   const KubernetesSettings& settings_;
   const Lease& lease_;
   const Hooks hooks_;
-  const std::string collection_;
   Informer<EndpointSlice> slices_;
-  Informer<Table> tables_;
+  ReplicaTable table_;
   std::vector<Replica> ready_;
   std::vector<std::string> ours_;                           ///< Sorted.
   std::map<std::string, std::vector<std::string>> theirs_;  ///< Each replica's, sorted.
-  std::string written_;
-  std::chrono::steady_clock::time_point written_at_;
-  std::map<std::string, std::chrono::steady_clock::time_point> missing_since_;
 };
 
 }  // namespace culvert::server

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/kubernetes/status_write.hpp"
 
+#include <utility>
+
 #include "server/kubernetes/conditions.hpp"
 #include "server/kubernetes/object.hpp"
 
@@ -11,14 +13,23 @@ namespace json = boost::json;
 namespace {
 /// How long our own write may take to come back through the watch.
 constexpr std::chrono::seconds echo_time_max{10};
+
+/// A merge patch merges objects within objects, too: at each depth, a member that `after` does not have is null.
+json::object with_removals(const json::object& before, json::object after) {
+  for (const auto& member : before) {
+    json::value* there = after.if_contains(member.key());
+    if (there == nullptr)
+      after[member.key()] = nullptr;
+    else if (there->is_object() && member.value().is_object())
+      *there = with_removals(member.value().get_object(), std::move(there->get_object()));
+  }
+  return after;
+}
+
 }  // namespace
 
 json::object patch_of(const StatusWrite& write) {
-  json::object status = write.status;
-  for (const auto& member : write.before) {
-    if (!status.contains(member.key())) status[member.key()] = nullptr;
-  }
-  return {{"metadata", {{"resourceVersion", write.version}}}, {"status", std::move(status)}};
+  return {{"metadata", {{"resourceVersion", write.version}}}, {"status", with_removals(write.before, write.status)}};
 }
 
 std::optional<RefusalReason> new_refusal(const StatusWrite& write) {

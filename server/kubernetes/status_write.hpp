@@ -23,7 +23,7 @@ struct StatusWrite {
   boost::json::object status;
 };
 
-/// The merge patch of the write: members that `status` does not have any more are null.
+/// The merge patch of the write: members that `status` does not have any more are null, at every depth.
 boost::json::object patch_of(const StatusWrite& write);
 
 /// Why an object is not accepted.

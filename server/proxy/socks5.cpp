@@ -271,7 +271,17 @@ Socks5Reply socks5_reply_of(Reason reason) {
     case Reason::stalled:
     case Reason::speaks_http:
     case Reason::ambiguous_path:
-    case Reason::ambiguous_backslash: return failed;
+    case Reason::ambiguous_backslash:
+    case Reason::agent_disabled:
+    case Reason::not_enrolled:
+    case Reason::certificate_expired:
+    case Reason::token_refused:
+    case Reason::token_used:
+    case Reason::token_expired:
+    case Reason::too_many_attempts:
+    case Reason::request_refused:
+    case Reason::renewal_over:
+    case Reason::enrolment_unavailable: return failed;
   }
   std::unreachable();
 }

@@ -64,7 +64,8 @@ def read_by_us(name, line):
         return None
     if message.keys() != MESSAGES[name].keys():
         raise AssertionError(f"{name}: message_dump.cpp prints other keys than messages.py has: {message}")
-    binary = ("instance", "fields", "query_bytes")
+    binary = ("instance", "fields", "query_bytes", "secret", "request", "certificate", "signature", "chain",
+              "authorities")
     return message | {key: bytes.fromhex(message[key]) for key in binary if key in message}
 
 

@@ -61,6 +61,9 @@ void converse(Corpus& corpus, bool bare) {
   pair.pass(std::chrono::seconds(5));
   (void)pair.agent.open("left");
   pair.server.session.tell_replicas({"q", "r"});
+  pair.server.answer = Issued{bytes_of("chain"), bytes_of("authorities"), std::chrono::seconds(60)};
+  pair.agent.session.renew({.request = bytes_of("request")});
+  pair.pump();
   pair.server.session.drain(Reason::shutdown, std::chrono::seconds(1));
   pair.pump();
   pair.server.session.close(Reason::shutdown, "bye");
@@ -80,6 +83,29 @@ void messages(Corpus& corpus) {
   for (const char* bomb : {"\x81\xa1\x61\xdd\xff\xff\xff\xff", "\xdf\xff\xff\xff\xff", "\x81\xa1\x61\x91\x91\x91\x90",
                            "\x82\xa1\x61\x01\xa1\x61\x02", "\x81\xa1\x61\xc7\x01\x02\x03", "\x81\xa1\x61\xd9\x01x"}) {
     corpus.add("message_decode", bytes_of(bomb));
+  }
+}
+
+/// The messages of enrolment, and join connections: what a server hears on one, and what it answers.
+void enrolment(Corpus& corpus) {
+  const Join join{.token = "id-1", .software = "s", .request = bytes_of("request")};
+  const Renew renew{bytes_of("request"), bytes_of("certificate"), bytes_of("signature")};
+  const Issued issued{bytes_of("chain"), bytes_of("authorities"), std::chrono::seconds(60)};
+  const Denied denied{Reason::token_used, true, "used"};
+  corpus.add("enrolment_decode", encode(join));
+  corpus.add("enrolment_decode", encode(renew));
+  corpus.add("enrolment_decode", encode(Renew{.request = bytes_of("request")}));
+  corpus.add("enrolment_decode", encode(issued));
+  corpus.add("enrolment_decode", encode(denied));
+  const Bytes bye = frame(FrameType::goaway, 0, encode(Goaway{.kind = Goaway::Kind::final, .reason = Reason::none}));
+  corpus.add("enrolment_decode", joined({answer_frame(issued), bye}));
+  corpus.add("enrolment_decode", joined({answer_frame(denied), bye}));
+  corpus.add("enrolment_decode", frame(FrameType::goaway, 0, encode(Goaway{.kind = Goaway::Kind::final})));
+  for (const Bytes& first : {join_frame(join), renew_frame(renew), joined({join_frame(join), join_frame(join)})}) {
+    corpus.add("frame_decode", first);
+    for (const int seed : {0, 1, 77}) {
+      corpus.add("session", joined({Bytes{std::byte{0x41}, static_cast<std::byte>(seed)}, first}));
+    }
   }
 }
 
@@ -136,6 +162,7 @@ int main(int argc, char** argv) {
   converse(corpus, false);
   converse(corpus, true);
   messages(corpus);
+  enrolment(corpus);
   http(corpus);
   socks5(corpus);
   tokens(corpus);

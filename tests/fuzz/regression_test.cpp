@@ -72,7 +72,8 @@ struct Named {
 };
 class Corpus : public testing::TestWithParam<Named> {};
 INSTANTIATE_TEST_SUITE_P(, Corpus,
-                         testing::Values(Named{"frame_decode", frame_decode}, Named{"message_decode", message_decode},
+                         testing::Values(Named{"enrolment_decode", enrolment_decode},
+                                         Named{"frame_decode", frame_decode}, Named{"message_decode", message_decode},
                                          Named{"session", session}, Named{"http_authority", http_authority},
                                          Named{"http_chunked", http_chunked}, Named{"http_path", http_path},
                                          Named{"http_request", http_request}, Named{"http_response", http_response},
@@ -104,9 +105,9 @@ TEST(Amplification, no_file_of_the_session_corpus_costs_more_memory_than_ten_tim
 
 TEST(Amplification, neither_does_any_file_of_the_other_corpora) {
   for (const auto& [name, target] :
-       {Named{"http_authority", http_authority}, Named{"http_chunked", http_chunked}, Named{"http_path", http_path},
-        Named{"http_request", http_request}, Named{"http_response", http_response}, Named{"socks5", socks5},
-        Named{"token", token}}) {
+       {Named{"enrolment_decode", enrolment_decode}, Named{"http_authority", http_authority},
+        Named{"http_chunked", http_chunked}, Named{"http_path", http_path}, Named{"http_request", http_request},
+        Named{"http_response", http_response}, Named{"socks5", socks5}, Named{"token", token}}) {
     for (const auto& path : corpus_of(name)) {
       const Bytes input = content_of(path);
       EXPECT_LE(peak_of(target, input), allowance(input.size(), 0)) << path;

@@ -62,11 +62,20 @@ class Driver {
         if (random() % 64 == 0) session_.close(Reason::shutdown, "fuzz");
         break;
       case 12:
-        if (role_ == Role::server) session_.tell_replicas({"q", "r"});
+        if (role_ == Role::server) {
+          session_.tell_replicas({"q", "r"});
+          enrol();
+        } else if (session_.is_greeted() && !std::exchange(asks_, true)) {
+          session_.renew({.request = {std::byte{1}}});
+        }
         break;
       default: send(); break;
     }
     drain();
+  }
+  void expect_join() {
+    session_.expect_join();
+    joins_ = true;
   }
   std::uint32_t random() { return (seed_ = seed_ * 1'664'525 + 1'013'904'223) >> 8; }
   bool is_ended() const { return ended_; }
@@ -90,6 +99,12 @@ class Driver {
     if (!yes) return session_.reject(id, {});
     session_.accept(id, window_bytes_start);
     if (session_.knows(id)) found->second.window = window_bytes_start;
+  }
+  /// Server: answers what was asked, if anything.
+  void enrol() {
+    if (!std::exchange(asked_, false)) return;
+    if (random() % 2 == 0) return session_.answer(Denied{});
+    session_.answer(Issued{{std::byte{1}}, {std::byte{2}}, std::chrono::seconds(60)});
   }
   void take(StreamId id) {
     const auto found = streams_.find(id);
@@ -122,6 +137,7 @@ class Driver {
     if (ended_) return;
     std::uint64_t sum = 0;
     for (const auto& [id, known] : streams_) sum += known.window;
+    check(!joins_ || (streams_.empty() && !session_.may_open()), "a join connection has no streams");
     check(session_.window_bytes() == sum, "window_bytes() is the sum of the windows");
     check(session_.deadline() > Time(0), "there is a deadline");
   }
@@ -148,6 +164,16 @@ class Driver {
       check(known(it->stream).window == it->window_bytes, "Forgotten gives back what was granted");
       streams_.erase(it->stream);
     }
+    if (const auto* it = std::get_if<JoinAsked>(&event)) {
+      check(joins_ && !std::exchange(asked_, true), "one JOIN, on a join connection");
+      check(!it->join.token.empty() && !it->join.request.empty(), "JOIN is complete");
+    }
+    if (const auto* it = std::get_if<RenewAsked>(&event)) {
+      check(!std::exchange(asked_, true), "one RENEW at a time");
+      check(it->renew.certificate.empty() != joins_, "a certificate comes on a join connection only");
+    }
+    if (std::holds_alternative<RenewAnswered>(event)) check(std::exchange(asks_, false), "an answer was asked for");
+    if (asked_ && random() % 2 == 0) enrol();
     if (std::holds_alternative<Ended>(event)) ended_ = true;
   }
 
@@ -156,6 +182,9 @@ class Driver {
   Session session_;
   std::uint32_t seed_;
   std::map<StreamId, Known> streams_;
+  bool joins_ = false;  ///< Server: a join connection.
+  bool asked_ = false;  ///< Server: JOIN or RENEW has no answer yet.
+  bool asks_ = false;   ///< Agent: RENEW has no answer yet.
   bool ended_ = false;
 };
 
@@ -173,7 +202,9 @@ void session(std::span<const std::byte> input) {
   input = input.subspan(2);
   const Role role = (flags & 1) != 0 ? Role::server : Role::agent;
   Driver driver(role, seed);
-  if ((flags & 2) != 0) {
+  const bool joins = role == Role::server && flags >> 4 == 4;
+  if (joins) driver.expect_join();
+  if ((flags & 2) != 0 && !joins) {
     const auto greeting = greeting_for(role);
     driver.feed(greeting);
   }

@@ -17,8 +17,10 @@ using Target = void (*)(std::span<const std::byte> input);
 void frame_decode(std::span<const std::byte> input);
 /// The input as each message: what decodes must survive being encoded again.
 void message_decode(std::span<const std::byte> input);
-/// The first byte chooses the role and whether the greeting has happened, the second how the rest is cut and which
-/// calls its driver makes in between.
+/// The input as each message of enrolment, and, whole and in slices, as what a server answers on a join connection.
+void enrolment_decode(std::span<const std::byte> input);
+/// The first byte chooses the role and whether the greeting has happened, or a join connection, the second how the rest
+/// is cut and which calls its driver makes in between.
 void session(std::span<const std::byte> input);
 /// The first byte chooses how the rest is read: as an HTTP request, whole and in slices; what is taken must survive
 /// being written anew.

@@ -3,8 +3,8 @@
 
 #include <boost/json/serialize.hpp>
 
+#include "common/base/base64url.hpp"
 #include "protocol/check.hpp"
-#include "server/auth/base64url.hpp"
 #include "tests/fuzz/targets.hpp"
 
 namespace culvert::fuzz {

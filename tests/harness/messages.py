@@ -21,8 +21,8 @@ def integer(low, high):
 
 
 def reason(source):
-    """Those of SPEC 10 are below 64."""
-    return source.choice((source.randrange(64), source.randrange(2**32)))
+    """Those of SPEC 10 are below 80."""
+    return source.choice((source.randrange(80), source.randrange(2**32)))
 
 
 def flag(source):
@@ -117,13 +117,37 @@ MESSAGES = {
     "replicas": {
         "replicas": Key(texts(64, 255, 1), []),
     },
+    "join": {
+        "token": Key(text(32, 1, "abcXYZ019_-")),
+        "secret": Key(binary(32, 32)),
+        "software": Key(text(255), ""),
+        "request": Key(binary(2_048, 1)),
+    },
+    "renew": {
+        "request": Key(binary(2_048, 1)),
+        "certificate": Key(binary(4_096, 1), b""),
+        "signature": Key(binary(1_024, 1), b""),
+    },
+    "issued": {
+        "chain": Key(binary(24_576, 1)),
+        "authorities": Key(binary(24_576, 1)),
+        "lifetime_s": Key(integer(1, 31_622_400)),
+    },
+    "denied": {
+        "reason": Key(reason),
+        "retry": Key(flag, False),
+        "text": Key(text(256), ""),
+    },
 }
+TOGETHER = ("certificate", "signature")  # neither comes without the other
 
 
 def valid(source, name):
     """A message as a dict, with optional keys or without, its keys in any order."""
     message = [(key, field.value(source)) for key, field in MESSAGES[name].items()
                if field.default is None or source.random() < 0.6]
+    if sum(key in TOGETHER for key, _ in message) == 1:
+        message = [pair for pair in message if pair[0] not in TOGETHER]
     if source.random() < 0.3:
         source.shuffle(message)
     return dict(message)

@@ -16,6 +16,8 @@ PLAIN = ROOT / "packaging/kubernetes/culvert.yaml"
 # With every feature enabled.
 OPEN = ["--values", chart.CHART / "values/compatibility.yaml", "--set",
         "config.on_premise_services.allow_from={10.0.0.0/8}"]
+ENROLMENT = ["--set", "enrolment.enabled=true"]
+ISSUER = [*ENROLMENT, "--set", "enrolment.issuer.name=agents"]
 # Settings in the tables of docs/configure.md that the chart itself decides.
 CHARTS_OWN = {
     "tunnel": {"listen", "certificate", "private_key", "client_ca", "replica", "replicas"},
@@ -23,6 +25,7 @@ CHARTS_OWN = {
     "kubernetes": {"api_server", "ca", "token_file", "client_certificate", "client_key", "namespace", "identity",
                    "external_address",
                    "replicas_service"},
+    "enrolment": {"authority_certificate", "authority_key", "addresses", "state"},
     "http_proxy": {"listen"}, "socks5_proxy": {"listen"}, "on_premise_services": {"listen"}}
 
 
@@ -45,7 +48,7 @@ class RulesTest(unittest.TestCase):
 
     def test_defaults_and_value_sets_keep_the_rules(self):
         self.assertGreaterEqual(len(chart.VALUE_SETS), 5)
-        for arguments in [[], OPEN, *map(chart.with_values, chart.VALUE_SETS)]:
+        for arguments in [[], OPEN, ENROLMENT, ISSUER, *map(chart.with_values, chart.VALUE_SETS)]:
             for version in ("1.20", "1.34"):
                 with self.subTest(values=arguments, version=version):
                     self.assertEqual(manifest_rules.findings(chart.render(*arguments, "--kube-version", version)), [])
@@ -78,6 +81,10 @@ class RulesTest(unittest.TestCase):
                        ("ClusterRole", ["rules", 0], {"apiGroups": [""], "resources": ["configmaps"],
                                                       "verbs": ["patch"]}),
                        ("ClusterRoleBinding", ["subjects", 0, "name"], "default"),
+                       ("Role", ["rules", 0], {"apiGroups": [""], "resources": ["secrets"],
+                                               "verbs": ["create", "delete", "get"]}),
+                       ("ClusterRole", ["rules", 0], {"apiGroups": [""], "resources": ["secrets"],
+                                                      "verbs": ["create", "delete"]}),
                        ("RoleBinding", ["roleRef", "name"], "admin")],
             "tokens": [("ServiceAccount", ["automountServiceAccountToken"], None),
                        ("Deployment", [*pod, "serviceAccountName"], None),
@@ -158,6 +165,10 @@ class RenderingTest(unittest.TestCase):
                      "config.on_premise_services.accounts={acme}")
         self.refusal_of("needs config.kubernetes", "--set", "config.kubernetes=null", "--set",
                      "config.on_premise_services.allow_from={10.0.0.0/8}")
+        self.refusal_of("enrolment needs config.kubernetes", *ENROLMENT, "--set", "config.kubernetes=null")
+        self.refusal_of("config.enrolment is of no use", "--set", "config.enrolment.required=true")
+        self.refusal_of("at '/config/enrolment': additional properties 'state' not allowed", "--set",
+                     "config.enrolment.state=/var")
         self.refusal_of("replicas without config.kubernetes", "--set", "replicas=2", "--set", "config.kubernetes=null")
         self.refusal_of("external.host is missing", "--set", "ingress.enabled=true")
         self.refusal_of("external.host is missing", "--set", "istio.gateway.enabled=true")
@@ -253,9 +264,38 @@ class RenderingTest(unittest.TestCase):
                   for each in limited if each["metadata"]["name"] == "culvert-server-on-premise-services"]
         self.assertEqual(sorted(places), ["billing", "billing", "shop", "shop"])
         self.assertEqual(rules(limited, "ClusterRole", "culvert-server"), few)
+        usual = rules(chart.render(), "Role", "culvert-server")
+        enrolment = rules(chart.render(*ENROLMENT), "Role", "culvert-server")
+        self.assertEqual({each for each in enrolment - usual if each[1] == "secrets"},
+                         {("", "secrets", "create"), ("", "secrets", "delete")})
+        self.assertEqual(rules(chart.render(*ISSUER), "Role", "culvert-server") - enrolment,
+                         {("cert-manager.io", "certificaterequests", verb) for verb in ("create", "delete", "get")})
         everywhere = chart.render("--set", "config.on_premise_services.allow_from={10.0.0.0/8}")
         self.assertIn(("", "services", "create"), rules(everywhere, "ClusterRole",
                                                         "culvert-server-on-premise-services"))
+
+    def test_enrolment_mounts_its_authority(self):
+        def volume(objects):
+            spec = chart.named(objects, "Deployment")["spec"]["template"]["spec"]
+            return {(source["secret"]["name"], item["key"], item["path"])
+                    for source in spec["volumes"][0]["projected"]["sources"] if "secret" in source
+                    for item in source["secret"]["items"] if item["path"].startswith("authority/")}
+
+        self.assertEqual(volume(chart.render()), set())
+        self.assertNotIn("enrolment", manifest_rules.server_toml(chart.render()))
+        mine = chart.render(*ENROLMENT, "--set", "external.host=tunnel.example.com", "--set",
+                            "config.enrolment.lifetime=7d")
+        self.assertEqual(volume(mine), {("culvert-authority", "tls.crt", "authority/tls.crt"),
+                                        ("culvert-authority", "tls.key", "authority/tls.key")})
+        self.assertEqual(manifest_rules.server_toml(mine)["enrolment"], {
+            "authority_certificate": "authority/tls.crt", "authority_key": "authority/tls.key",
+            "addresses": ["tunnel.example.com:443"], "lifetime": "7d"})
+        theirs = chart.render(*ISSUER, "--set", "enrolment.authority.secretName=ca", "--set",
+                              "enrolment.addresses={a:1,b:2}")
+        self.assertEqual(volume(theirs), {("ca", "tls.crt", "authority/tls.crt")}, "no key is in the pod")
+        self.assertEqual(manifest_rules.server_toml(theirs)["enrolment"], {
+            "authority_certificate": "authority/tls.crt", "addresses": ["a:1", "b:2"],
+            "issuer": {"name": "agents", "kind": "Issuer", "group": "cert-manager.io"}})
 
     def test_the_network_policy_opens_the_ports_that_are_open(self):
         def ports(*arguments):

@@ -13,11 +13,15 @@ from tests.harness.kubernetes.chart import CRDS
 from tests.harness.waiting import wait_until
 
 MAPPINGS, SERVICES = "servicemappings.connectivityproxy.sap.com", "onpremiseservices.culvert.dev"
+AGENTS = "agents.culvert.dev"
 SEED = (pathlib.Path(__file__).resolve().parent / "seed.yaml").read_text()
 MAPPING = {"apiVersion": "connectivityproxy.sap.com/v1", "kind": "ServiceMapping", "metadata": {"name": "mapping"},
            "spec": {"type": "TCP", "serviceId": "myservice", "internalAddress": "echoserver.test:80"}}
 SERVICE = {"apiVersion": "culvert.dev/v1alpha1", "kind": "OnPremiseService", "metadata": {"name": "erp"},
            "spec": {"virtualHost": "erp", "virtualPort": 443}}
+AGENT = {"apiVersion": "culvert.dev/v1alpha1", "kind": "Agent", "metadata": {"name": "gate-1"},
+         "spec": {"account": "acme"}}
+PLURALS = {"ServiceMapping": MAPPINGS, "OnPremiseService": SERVICES, "Agent": AGENTS}
 ABSENT = "absent"
 
 
@@ -48,15 +52,18 @@ class CrdsTest(unittest.TestCase):
         cls.addClassCleanup(cls.server.close)
         cls.kubectl = cls.server.kubectl
         cls.said = cls.kubectl("apply", f"--filename={CRDS}")
-        cls.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{MAPPINGS}", f"crd/{SERVICES}")
+        cls.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{MAPPINGS}", f"crd/{SERVICES}",
+                    f"crd/{AGENTS}")
         # kubectl validates with this schema, which is published a little later.
-        for kind in ("com.sap.connectivityproxy.v1.ServiceMapping", "dev.culvert.v1alpha1.OnPremiseService"):
+        for kind in ("com.sap.connectivityproxy.v1.ServiceMapping", "dev.culvert.v1alpha1.OnPremiseService",
+                     "dev.culvert.v1alpha1.Agent"):
             wait_until(lambda kind=kind: f'"{kind}"' in cls.server.get("/openapi/v2"), 30, f"the schema of {kind}",
                        every=0.5)
 
     def tearDown(self):
         self.kubectl("delete", MAPPINGS, "--all")
         self.kubectl("delete", SERVICES, "--all")
+        self.kubectl("delete", AGENTS, "--all")
 
     def apply(self, content, *arguments, **keywords):
         return self.kubectl("apply", "--filename=-", *arguments, input=content, **keywords)
@@ -66,9 +73,8 @@ class CrdsTest(unittest.TestCase):
 
     def put_status(self, template, status, code=0, **keywords):
         """Writes the whole object through the subresource, as a controller does."""
-        group, scope, plural = template["apiVersion"], "", MAPPINGS.split(".")[0]
-        if template["kind"] == "OnPremiseService":
-            scope, plural = "/namespaces/default", SERVICES.split(".")[0]
+        group, plural = template["apiVersion"], PLURALS[template["kind"]].split(".")[0]
+        scope = "" if template["kind"] == "ServiceMapping" else "/namespaces/default"
         name = template["metadata"]["name"]
         present = self.get(f"{plural}.{group.split('/')[0]}", name)
         return self.kubectl("replace", "--raw", f"/apis/{group}{scope}/{plural}/{name}/status", "--filename=-",
@@ -83,12 +89,13 @@ class CrdsTest(unittest.TestCase):
         with self.subTest(path=path, value=str(value)[:40]):
             self.apply(changed(template, path, value))
 
-    # --- both ---------------------------------------------------------------------------------------------------------
+    # --- all ----------------------------------------------------------------------------------------------------------
 
-    def test_both_are_accepted_without_a_warning(self):
-        self.assertEqual(self.said, f"customresourcedefinition.apiextensions.k8s.io/{SERVICES} created\n"
+    def test_all_are_accepted_without_a_warning(self):
+        self.assertEqual(self.said, f"customresourcedefinition.apiextensions.k8s.io/{AGENTS} created\n"
+                                    f"customresourcedefinition.apiextensions.k8s.io/{SERVICES} created\n"
                                     f"customresourcedefinition.apiextensions.k8s.io/{MAPPINGS} created\n")
-        for name in (MAPPINGS, SERVICES):
+        for name in (MAPPINGS, SERVICES, AGENTS):
             conditions = {each["type"]: each["status"] for each in self.get("crd", name)["status"]["conditions"]}
             self.assertEqual(conditions, {"NamesAccepted": "True", "Established": "True"},
                              "NonStructuralSchema is not among them")
@@ -96,15 +103,19 @@ class CrdsTest(unittest.TestCase):
     def test_they_are_found_by_category_and_short_names(self):
         self.apply(MAPPING)
         self.apply(SERVICE)
+        self.apply(AGENT)
         listed = self.kubectl("get", "culvert", "--output=name").split()
-        self.assertEqual(sorted(listed), ["onpremiseservice.culvert.dev/erp",
+        self.assertEqual(sorted(listed), ["agent.culvert.dev/gate-1", "onpremiseservice.culvert.dev/erp",
                                           "servicemapping.connectivityproxy.sap.com/mapping"])
         self.kubectl("get", "sm", "mapping")
         self.kubectl("get", "ops", "erp")
+        self.kubectl("get", "cag", "gate-1")
 
     def test_status_is_written_only_through_its_subresource(self):
         for template, status in ((MAPPING, {"endpoint": "tcp://tunnel.example.com:443/myservice"}),
-                                 (SERVICE, {"port": 21000})):
+                                 (SERVICE, {"port": 21000}),
+                                 (AGENT, {"version": "0.4.0", "replicas": ["a"],
+                                          "joinToken": {"id": "t", "notAfter": "2026-01-02T03:04:05Z"}})):
             with self.subTest(template["kind"]):
                 self.apply({**template, "status": status})
                 resource, name = template["kind"].lower(), template["metadata"]["name"]
@@ -123,11 +134,12 @@ class CrdsTest(unittest.TestCase):
     def test_writing_a_status_needs_no_right_to_change_the_spec(self):
         self.kubectl("create", "serviceaccount", "controller")
         self.kubectl("create", "clusterrole", "controller", "--verb=get,update",
-                     f"--resource={MAPPINGS}/status,{SERVICES}/status")
+                     f"--resource={MAPPINGS}/status,{SERVICES}/status,{AGENTS}/status")
         self.kubectl("create", "clusterrolebinding", "controller", "--clusterrole=controller",
                      "--serviceaccount=default:controller")
         mine = self.server.kubeconfig_of("controller")
-        for template, path in ((MAPPING, "spec.serviceId"), (SERVICE, "spec.virtualHost")):
+        for template, path in ((MAPPING, "spec.serviceId"), (SERVICE, "spec.virtualHost"),
+                               (AGENT, "spec.location")):
             with self.subTest(template["kind"]):
                 self.apply(template)
                 # Other changes in the same request are dropped.
@@ -142,7 +154,7 @@ class CrdsTest(unittest.TestCase):
 
     def test_applying_one_condition_does_not_change_the_others(self):
         newer = program_cache.newer_tools() / "kubectl"
-        for template in (MAPPING, SERVICE):
+        for template in (MAPPING, SERVICE, AGENT):
             with self.subTest(template["kind"]):
                 self.apply(template)
                 for writer, kind, status in (("one", "Ready", "False"), ("two", "Accepted", "True"),
@@ -155,7 +167,7 @@ class CrdsTest(unittest.TestCase):
                                  {"Ready": "True", "Accepted": "True"})
 
     def test_a_bad_condition_is_refused(self):
-        for template in (MAPPING, SERVICE):
+        for template in (MAPPING, SERVICE, AGENT):
             self.apply(template)
             for conditions, why in (
                     ([condition("Ready", "Perhaps")], r"status.conditions.status: Unsupported value"),
@@ -166,7 +178,7 @@ class CrdsTest(unittest.TestCase):
                     self.assertRegex(self.put_status(template, {"conditions": conditions}, code=1), why)
 
     def test_an_unknown_field_is_dropped_and_kubectl_warns_before(self):
-        for template in (MAPPING, SERVICE):
+        for template in (MAPPING, SERVICE, AGENT):
             with self.subTest(template["kind"]):
                 unknown = changed(template, "spec.colour", "red")
                 self.assertIn('unknown field "colour"', self.apply(unknown, status=1))
@@ -293,6 +305,43 @@ class CrdsTest(unittest.TestCase):
         header, row = self.columns("onpremiseservices")
         self.assertEqual(header, ["NAME", "HOST", "PORT", "PROTOCOL", "READY", "AGE"])
         self.assertEqual(row[:5], ["erp", "erp", "443", "tcp", "True"])
+
+    # --- Agent --------------------------------------------------------------------------------------------------------
+
+    def test_a_bad_agent_is_refused_with_the_name_of_the_field(self):
+        for path, value, why in (
+                ("metadata.name", "g" * 64, "metadata.name in body should be at most 63 chars long"),
+                ("spec", ABSENT, "spec: Required value"),
+                ("spec.account", ABSENT, "spec.account: Required value"),
+                ("spec.account", "", "spec.account: Invalid value"),
+                ("spec.account", "..", "spec.account: Invalid value"),
+                ("spec.account", "a" * 256, "spec.account in body should be at most 255 chars long"),
+                ("spec.location", "a/b", "spec.location: Invalid value"),
+                ("spec.agent", "a b", "spec.agent: Invalid value"),
+                ("spec.enabled", "true", 'spec.enabled: Invalid value: "string"'),
+                ("spec.lifetime", "0h", "spec.lifetime: Invalid value"),
+                ("spec.lifetime", "12", "spec.lifetime: Invalid value"),
+                ("spec.lifetime", "1h30m", "spec.lifetime: Invalid value"),
+                ("spec.lifetime", 12, 'spec.lifetime: Invalid value: "integer"')):
+            self.assert_refused(AGENT, path, value, why)
+        self.assertEqual(self.kubectl("get", AGENTS, "--output=name"), "")
+
+    def test_good_agents_are_accepted(self):
+        for path, value in (
+                ("metadata.name", "g" * 63), ("metadata.name", "gate.one"), ("spec.account", "a" * 255),
+                ("spec.location", ""), ("spec.location", "plant-1"), ("spec.agent", ""), ("spec.agent", "Gate_1"),
+                ("spec.enabled", False), ("spec.lifetime", "60s"), ("spec.lifetime", "30d")):
+            self.assert_accepted(AGENT, path, value)
+
+    def test_the_columns_of_an_agent(self):
+        self.apply(changed(AGENT, "spec.location", "plant-1"))
+        self.assertIs(self.get("cag", "gate-1")["spec"]["enabled"], True)
+        self.put_status(changed(AGENT, "spec.location", "plant-1"),
+                        {"version": "0.4.0", "certificate": {"notAfter": "2036-01-02T03:04:05Z"},
+                         "conditions": [condition("Connected", "True")]})
+        header, row = self.columns(AGENTS)
+        self.assertEqual(header, ["NAME", "ACCOUNT", "LOCATION", "CONNECTED", "VERSION", "EXPIRES", "AGE"])
+        self.assertEqual(row[:6], ["gate-1", "acme", "plant-1", "True", "0.4.0", "2036-01-02T03:04:05Z"])
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import unittest
 from tests.harness.kubernetes import audit, program_cache
 from tests.harness.kubernetes.cluster import NAMESPACE
 from tests.harness.kubernetes.cluster_case import ClusterCase
+from tests.harness.kubernetes.enrolled import Enrolled
 from tests.harness.waiting import wait_until
 
 DISCOVERY = ["/apis/discovery.k8s.io"]  # allowed for every authenticated account by system:discovery
@@ -19,6 +20,7 @@ ACCOUNT = f"{NAMESPACE}:culvert-server"
 class Rights(ClusterCase):
     """With the chart's defaults."""
     api_arguments = audit.ARGUMENTS
+    SECRETS = ()  # the verbs that it may use on Secrets, and where
 
     def setUp(self):
         super().setUp()
@@ -80,7 +82,9 @@ class Rights(ClusterCase):
         self.assertEqual(unused, [], "rights that it does not need")
         for right in rights:
             self.assertNotIn("*", (right.verb, right.group, right.resource), right)
-            self.assertNotIn(right.resource, ("secrets", "pods/exec", "serviceaccounts/token"), right)
+            self.assertNotIn(right.resource, ("pods/exec", "serviceaccounts/token"), right)
+            if right.resource == "secrets":
+                self.assertIn((right.verb, right.namespace), self.SECRETS, right)
 
 
 class RightsWithEndpointSlices(Rights):
@@ -146,6 +150,24 @@ class RightsInListedNamespaces(RightsWithOnPremiseServices):
     def setUp(self):
         super().setUp()
         self.pair.server.tables["on_premise_services"]["namespaces"] = ["shop"]
+
+
+class RightsWithEnrolment(Rights):
+    """Join tokens are made and removed, but no Secret can be read."""
+    chart_values = ["--set", "enrolment.enabled=true"]
+    SECRETS = (("create", NAMESPACE), ("delete", NAMESPACE))
+
+    def setUp(self):
+        super().setUp()
+        self.enrolled = Enrolled(self)
+
+    def enrol_an_agent(self):
+        self.enrolled.add("gate-1")
+        self.enrolled.join("gate-1").start()
+        self.enrolled.wait_for("gate-1", "Connected")
+        wait_until(lambda: self.enrolled.secret("gate-1") is None, 10, "the token to be removed")
+
+    STEPS = (*Rights.STEPS, enrol_an_agent)
 
 
 if __name__ == "__main__":

@@ -167,6 +167,8 @@ class Installed(unittest.TestCase):
                                   ("/etc/culvert/server.toml", 0o644, "root:root"),
                                   ("/etc/culvert/tls", 0o750, "root:culvert"),
                                   ("/var/lib/culvert", 0o750, "culvert:culvert"),
+                                  ("/var/lib/culvert-agent", 0o750, "culvert:culvert"),
+                                  ("/var/lib/culvert-server", 0o750, "culvert:culvert"),
                                   ("/usr/bin/culvert-agent", 0o755, "root:root"),
                                   ("/lib/systemd/system/culvert-agent@.service", 0o644, "root:root")):
             self.assertEqual(system.run("stat", "--format=%a %U:%G", path).strip(), f"{mode:o} {owner}", path)

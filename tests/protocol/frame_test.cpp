@@ -27,10 +27,13 @@ struct Rule {
   std::uint32_t longest;
 };
 const std::map<unsigned, Rule> rules{
-    {0x01, {false, 0, 1, 4096}}, {0x02, {false, 0, 1, 4096}}, {0x03, {false, 0, 1, 65536}}, {0x04, {false, 1, 8, 8}},
-    {0x05, {false, 0, 0, 0}},    {0x10, {true, 0, 1, 65536}}, {0x11, {true, 0, 8, 8}},      {0x12, {true, 0, 1, 65536}},
-    {0x13, {true, 0, 0, 65536}}, {0x14, {true, 0, 8, 8}},     {0x15, {true, 1, 0, 0}},      {0x16, {true, 0, 4, 4}},
-    {0x17, {true, 0, 4, 4}},     {0x18, {true, 0, 1, 81920}}, {0x90, {true, 0, 4, 4}},
+    {0x01, {false, 0, 1, 4096}},  {0x02, {false, 0, 1, 4096}},  {0x03, {false, 0, 1, 65536}},
+    {0x04, {false, 1, 8, 8}},     {0x07, {false, 0, 1, 4096}},  {0x08, {false, 0, 1, 8192}},
+    {0x09, {false, 0, 1, 65536}}, {0x0a, {false, 0, 1, 65536}}, {0x05, {false, 0, 0, 0}},
+    {0x10, {true, 0, 1, 65536}},  {0x11, {true, 0, 8, 8}},      {0x12, {true, 0, 1, 65536}},
+    {0x13, {true, 0, 0, 65536}},  {0x14, {true, 0, 8, 8}},      {0x15, {true, 1, 0, 0}},
+    {0x16, {true, 0, 4, 4}},      {0x17, {true, 0, 4, 4}},      {0x18, {true, 0, 1, 81920}},
+    {0x90, {true, 0, 4, 4}},
 };
 
 enum class Verdict { frame, skipped, refused };
@@ -103,6 +106,10 @@ TEST(Frame, before_the_greeting_no_frame_is_longer_than_4_KiB_and_none_is_skippe
   EXPECT_EQ(verdict_of(raw_header(0x03, 0, 0, 4096), false), Verdict::frame);
   EXPECT_EQ(decode_header(raw_header(0x03, 0, 0, 4097), false).error(), Reason::frame_too_large);
   EXPECT_EQ(verdict_of(raw_header(0x80, 0, 0, 0), false), Verdict::refused);
+  EXPECT_EQ(decode_header(raw_header(0x07, 0, 0, 4097), false).error(), Reason::frame_too_large);
+  EXPECT_EQ(verdict_of(raw_header(0x08, 0, 0, 8192), false), Verdict::frame) << "RENEW is the exception";
+  EXPECT_EQ(decode_header(raw_header(0x08, 0, 0, 8193), false).error(), Reason::frame_too_large);
+  EXPECT_EQ(decode_header(raw_header(0x09, 0, 0, 4097), false).error(), Reason::frame_too_large);
   EXPECT_EQ(verdict_of(raw_header(0x80, 0, 0, 0), true), Verdict::skipped);
   EXPECT_EQ(verdict_of(raw_header(0x80, 0, 0, 65'536), true), Verdict::skipped);
   EXPECT_EQ(verdict_of(raw_header(0x80, 0, 0, 65'537), true), Verdict::refused);

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "protocol/enrolment.hpp"
 #include "protocol/messages.hpp"
 
 namespace culvert::protocol {
@@ -155,6 +156,39 @@ std::string json_of(const Head& message) {
       .text();
 }
 
+std::string json_of(const Join& message) {
+  return JsonObject()
+      .put("token", message.token)
+      .put("secret", message.secret)
+      .put("software", message.software)
+      .put("request", message.request)
+      .text();
+}
+
+std::string json_of(const Renew& message) {
+  return JsonObject()
+      .put("request", message.request)
+      .put("certificate", message.certificate)
+      .put("signature", message.signature)
+      .text();
+}
+
+std::string json_of(const Issued& message) {
+  return JsonObject()
+      .put("chain", message.chain)
+      .put("authorities", message.authorities)
+      .put("lifetime_s", static_cast<std::uint64_t>(message.lifetime.count()))
+      .text();
+}
+
+std::string json_of(const Denied& message) {
+  return JsonObject()
+      .put("reason", std::to_underlying(message.reason))
+      .put("retry", message.retryable)
+      .put("text", message.text)
+      .text();
+}
+
 template <typename Message>
 std::string json_of(const std::expected<Message, Reason>& message) {
   return message ? json_of(*message) : R"({"refused": true})";
@@ -169,6 +203,10 @@ std::optional<std::string> dump(std::string_view name, std::span<const std::byte
   if (name == "goaway") return json_of(decode_goaway(payload));
   if (name == "replicas") return json_of(decode_replicas(payload));
   if (name == "head") return json_of(decode_head(payload));
+  if (name == "join") return json_of(decode_join(payload));
+  if (name == "renew") return json_of(decode_renew(payload));
+  if (name == "issued") return json_of(decode_issued(payload));
+  if (name == "denied") return json_of(decode_denied(payload));
   return std::nullopt;
 }
 

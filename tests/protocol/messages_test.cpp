@@ -166,7 +166,7 @@ TEST(Reason, every_number_of_the_list_has_its_own_word_and_no_other_number_has_o
     EXPECT_EQ(static_cast<std::uint64_t>(*reason), number);
     if (*reason != Reason::internal) EXPECT_NE(to_string(*reason), "internal");
   }
-  EXPECT_EQ(known, 35);
+  EXPECT_EQ(known, 45);
   EXPECT_EQ(reason_of(UINT64_MAX), std::nullopt);
   EXPECT_EQ(reason_of((1ull << 32) + 1), std::nullopt);
 }

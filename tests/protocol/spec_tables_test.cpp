@@ -87,6 +87,14 @@ TEST(Spec, the_limits_equal_the_codes) {
       {"capability_bytes_max", limit(capability_bytes_max)},
       {"instance_bytes", limit(instance_bytes)},
       {"replicas_max", limit(replicas_max)},
+      {"renew_payload_bytes_max", limit(renew_payload_bytes_max)},
+      {"token_id_bytes_max", limit(token_id_bytes_max)},
+      {"token_secret_bytes", limit(token_secret_bytes)},
+      {"certificate_request_bytes_max", limit(certificate_request_bytes_max)},
+      {"certificate_bytes_max", limit(certificate_bytes_max)},
+      {"signature_bytes_max", limit(signature_bytes_max)},
+      {"certificates_bytes_max", limit(certificates_bytes_max)},
+      {"certificate_lifetime_s_max", limit(certificate_lifetime_s_max)},
       {"stream_id_max", limit(stream_id_max)},
       {"streams_max", limit(streams_max)},
       {"optimistic_bytes_max", limit(optimistic_bytes_max)},
@@ -108,6 +116,8 @@ TEST(Spec, the_limits_equal_the_codes) {
       {"control_frames_queued_hard_max", limit(control_frames_queued_hard_max)},
       {"control_stall_max", limit(control_stall_max)},
       {"widen_interval", limit(widen_interval)},
+      {"renew_interval_min", limit(renew_interval_min)},
+      {"enrolment_time_max", limit(enrolment_time_max)},
   };
   std::set<std::string> listed;
   const auto rows = table_below("## 9");

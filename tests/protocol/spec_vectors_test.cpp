@@ -72,9 +72,10 @@ class VectorBlock {
   T value(const std::string& key) {
     return static_cast<T>(number(text(key)));
   }
+  Bytes binary(const std::string& key) { return from_hex(text(key)); }
   InstanceId instance() {
     InstanceId id{};
-    std::ranges::copy(from_hex(text("instance")), id.begin());
+    std::ranges::copy(binary("instance"), id.begin());
     return id;
   }
   std::vector<std::string> strings(const std::string& key) {
@@ -104,12 +105,13 @@ Bytes checked(const Message& message, std::expected<Message, Reason> (*decode)(s
 }
 
 const std::map<std::string, FrameType> frame_types{
-    {"HELLO", FrameType::hello},    {"WELCOME", FrameType::welcome}, {"GOAWAY", FrameType::goaway},
-    {"PING", FrameType::ping},      {"OPEN", FrameType::open},       {"ACCEPT", FrameType::accept},
-    {"REJECT", FrameType::reject},  {"DATA", FrameType::data},       {"CREDIT", FrameType::credit},
-    {"WIDEN", FrameType::widen},    {"HEAD", FrameType::head},       {"FIN", FrameType::fin},
-    {"RESET", FrameType::reset},    {"STOP", FrameType::stop},       {"REPLICAS", FrameType::replicas},
-    {"PENDING", FrameType::pending}};
+    {"HELLO", FrameType::hello},     {"WELCOME", FrameType::welcome}, {"GOAWAY", FrameType::goaway},
+    {"PING", FrameType::ping},       {"OPEN", FrameType::open},       {"ACCEPT", FrameType::accept},
+    {"REJECT", FrameType::reject},   {"DATA", FrameType::data},       {"CREDIT", FrameType::credit},
+    {"WIDEN", FrameType::widen},     {"HEAD", FrameType::head},       {"FIN", FrameType::fin},
+    {"RESET", FrameType::reset},     {"STOP", FrameType::stop},       {"REPLICAS", FrameType::replicas},
+    {"PENDING", FrameType::pending}, {"JOIN", FrameType::join},       {"RENEW", FrameType::renew},
+    {"ISSUED", FrameType::issued},   {"DENIED", FrameType::denied}};
 
 Bytes payload_of(FrameType type, VectorBlock& block, std::span<const std::byte> wire) {
   switch (type) {
@@ -171,6 +173,27 @@ Bytes payload_of(FrameType type, VectorBlock& block, std::span<const std::byte> 
       EXPECT_TRUE(decoded && encode(*decoded) == Bytes(wire.begin(), wire.end()));
       return encode(head);
     }
+    case FrameType::join: {
+      Join join{.token = block.text("token"), .software = block.text("software"), .request = block.binary("request")};
+      std::ranges::copy(block.binary("secret"), join.secret.begin());
+      return checked(join, &decode_join, wire);
+    }
+    case FrameType::renew: {
+      Renew renew{.request = block.binary("request")};
+      if (block.has("certificate")) renew.certificate = block.binary("certificate");
+      if (block.has("signature")) renew.signature = block.binary("signature");
+      return checked(renew, &decode_renew, wire);
+    }
+    case FrameType::issued:
+      return checked(Issued{.chain = block.binary("chain"),
+                            .authorities = block.binary("authorities"),
+                            .lifetime = std::chrono::seconds(block.value<std::int64_t>("lifetime_s"))},
+                     &decode_issued, wire);
+    case FrameType::denied:
+      return checked(Denied{.reason = static_cast<Reason>(block.value("reason")),
+                            .retryable = block.text("retry") == "true",
+                            .text = block.text("text")},
+                     &decode_denied, wire);
     case FrameType::replicas: return checked(Replicas{block.strings("replicas")}, &decode_replicas, wire);
     case FrameType::widen:
     case FrameType::fin: return {};
@@ -211,10 +234,10 @@ TEST(Spec, vectors_mean_what_the_document_says) {
     EXPECT_EQ(to_hex(written), to_hex(bytes));
     EXPECT_TRUE(block.empty()) << "a field that says nothing about the bytes";
   }
-  const std::set<std::string> expected{"HELLO0", "WELCOME0", "GOAWAY01",  "GOAWAY02", "PING0",  "PING1",
-                                       "OPEN01", "OPEN02",   "ACCEPT0",   "REJECT0",  "DATA0",  "CREDIT0",
-                                       "FIN0",   "FIN1",     "RESET0",    "STOP0",    "WIDEN0", "OPEN03",
-                                       "OPEN04", "HEAD03",   "REPLICAS0", "PENDING0"};
+  const std::set<std::string> expected{"HELLO0",   "WELCOME0", "GOAWAY01", "GOAWAY02", "PING0",   "PING1",  "OPEN01",
+                                       "OPEN02",   "ACCEPT0",  "REJECT0",  "DATA0",    "CREDIT0", "FIN0",   "FIN1",
+                                       "RESET0",   "STOP0",    "WIDEN0",   "OPEN03",   "OPEN04",  "HEAD03", "REPLICAS0",
+                                       "PENDING0", "JOIN0",    "RENEW0",   "ISSUED0",  "DENIED0"};
   EXPECT_EQ(seen, expected);
 }
 
@@ -223,12 +246,13 @@ TEST(Spec, vectors_mean_what_the_document_says) {
 class Conversation {
  public:
   static Hello hello() {
-    Hello hello{.capabilities = {}, .epoch = 1, .slot = 0, .wanted_replica = "", .software = "culvert-agent 0.1.0"};
+    Hello hello{
+        .capabilities = {"renew"}, .epoch = 1, .slot = 0, .wanted_replica = "", .software = "culvert-agent 0.1.0"};
     for (std::size_t i = 0; i < hello.instance.size(); ++i) hello.instance[i] = static_cast<std::byte>(i);
     return hello;
   }
   static Welcome welcome() {
-    Welcome welcome{.capabilities = {},
+    Welcome welcome{.capabilities = {"renew"},
                     .replica = "culvert-server-0",
                     .replicas = {"culvert-server-0"},
                     .software = "culvert-server 0.1.0"};
@@ -320,6 +344,10 @@ void converse(Conversation& conversation) {
   conversation.send("widen", server);
   server.tell_replicas({"culvert-server-0", "culvert-server-1"});
   conversation.send("replicas", server);
+  agent.renew({.request = from_hex("3003020103")});
+  conversation.send("renew", agent);
+  server.answer(Denied{Reason::agent_disabled, false, "the agent is disabled"});
+  conversation.send("denied", server);
   (void)server.open({.kind = Open::Kind::http, .name = "erp", .port = 80, .credit = 262'144, .dial_time_max = 5s},
                     nullptr);
   conversation.send("open_http", server);
@@ -346,9 +374,31 @@ void converse(Conversation& conversation) {
   conversation.send("goaway_final", server);
 }
 
+/// The vectors of 12.3. The agent's side of a join connection needs no session.
+void join(Conversation& conversation) {
+  Join join{.token = "k7Jx-2", .software = "culvert-agent 0.1.0", .request = from_hex("3003020103")};
+  for (std::size_t i = 0; i < join.secret.size(); ++i) join.secret[i] = static_cast<std::byte>(i);
+  conversation.sent.emplace_back("join", join_frame(join));
+  Session server{{.role = Role::server, .hello = {}}, conversation.now};
+  server.expect_join();
+  server.feed(conversation.sent.back().second, conversation.now);
+  const auto asked = server.next_event();
+  ASSERT_TRUE(asked && std::holds_alternative<JoinAsked>(*asked));
+  server.answer(Issued{from_hex("3003020101"), from_hex("3003020102"), 2'592'000s});
+  Bytes answer(outgoing_bytes_min);
+  answer.resize(server.next_outgoing(answer).bytes);
+  const Bytes issued = Conversation::first_frame(answer);
+  conversation.sent.emplace_back("issued", issued);
+  conversation.sent.emplace_back("goaway_answered",
+                                 Bytes(answer.begin() + static_cast<std::ptrdiff_t>(issued.size()), answer.end()));
+  conversation.sent.emplace_back(
+      "renew_late", renew_frame({from_hex("3003020103"), from_hex("3003020101"), from_hex("3006020104020105")}));
+}
+
 TEST(Spec, a_conversation_of_two_sessions_sends_the_vectors) {
   Conversation conversation;
   converse(conversation);
+  join(conversation);
   const auto vectors = blocks("vector");
   ASSERT_EQ(vectors.size(), conversation.sent.size());
   for (std::size_t i = 0; i < vectors.size(); ++i) {
@@ -357,6 +407,15 @@ TEST(Spec, a_conversation_of_two_sessions_sends_the_vectors) {
         << conversation.sent[i].first;
   }
   EXPECT_TRUE(conversation.agent.is_ended() && conversation.server.is_ended());
+}
+
+/// Why the session ended, with the bytes that were fed; `none` if it did not.
+Reason reason_of_end(Session& session) {
+  Reason reason = Reason::none;
+  while (const auto event = session.next_event()) {
+    if (const auto* ended = std::get_if<Ended>(&*event)) reason = ended->reason;
+  }
+  return reason;
 }
 
 TEST(Spec, a_greeted_server_reacts_to_hostile_bytes_as_the_document_says) {
@@ -370,11 +429,20 @@ TEST(Spec, a_greeted_server_reacts_to_hostile_bytes_as_the_document_says) {
     conversation.send("", conversation.server);
     const Bytes bytes = from_hex(reaction.at("bytes"));
     conversation.server.feed(bytes, conversation.now);
-    Reason reason = Reason::none;
-    while (const auto event = conversation.server.next_event()) {
-      if (const auto* ended = std::get_if<Ended>(&*event)) reason = ended->reason;
-    }
-    EXPECT_EQ(to_string(reason), reaction.at("reason"));
+    EXPECT_EQ(to_string(reason_of_end(conversation.server)), reaction.at("reason"));
+  }
+}
+
+TEST(Spec, a_server_reacts_to_the_first_bytes_of_a_join_connection_as_the_document_says) {
+  const auto reactions = blocks("join_reaction");
+  ASSERT_GE(reactions.size(), 10U);
+  for (const Fields& reaction : reactions) {
+    SCOPED_TRACE(reaction.at("reaction"));
+    Session server{{.role = Role::server, .hello = {}}, 0ms};
+    server.expect_join();
+    const Bytes bytes = from_hex(reaction.at("bytes"));
+    server.feed(bytes, 0ms);
+    EXPECT_EQ(to_string(reason_of_end(server)), reaction.at("reason"));
   }
 }
 

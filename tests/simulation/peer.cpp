@@ -176,6 +176,7 @@ void Peer::act() {
   }
   if (role_ == Role::server && session_.is_greeted() && replicas_ < protocol::replicas_max && random_.below(200) == 0)
     session_.tell_replicas(std::vector<std::string>(++replicas_, std::string(random_.below(255) + 1, 'r')));
+  if (session_.is_greeted() && random_.below(100) == 0) enrol();
   // By id: an act on one stream may end another.
   std::vector<StreamId> ids;
   for (const auto& [id, it] : conversations_) ids.push_back(id);
@@ -189,6 +190,19 @@ void Peer::act() {
     }
     drain_events();
     if (ended_) return;
+  }
+}
+
+/// The server answers with a chain that equals the request, so that the agent can tell whose answer it is.
+void Peer::enrol() {
+  if (role_ == Role::server && !asked_.empty()) {
+    const Bytes authorities(random_.between(1, protocol::certificates_bytes_max), std::byte{'a'});
+    session_.answer(protocol::Issued{std::exchange(asked_, {}), authorities, std::chrono::seconds(60)});
+  }
+  if (role_ == Role::agent && asked_.empty() && now_ >= renews_) {
+    for (std::uint64_t size = random_.between(1, protocol::certificate_request_bytes_max); size > 0; --size)
+      asked_.push_back(static_cast<std::byte>(random_.below(256)));
+    session_.renew({.request = asked_});
   }
 }
 
@@ -403,6 +417,17 @@ void Peer::handle(const protocol::Event& event) {
                    // The whole list, never older than the last: the server makes each list one name longer.
                    require(changed.names.size() > replicas_, "an old list of replicas");
                    replicas_ = changed.names.size();
+                 },
+                 [&](const protocol::JoinAsked&) { require(false, "JoinAsked on a tunnel"); },
+                 [&](const protocol::RenewAsked& asked) {
+                   require(asked_.empty(), "RenewAsked before the answer to the last one");
+                   asked_ = asked.renew.request;
+                 },
+                 [&](const protocol::RenewAnswered& answered) {
+                   const auto& issued = std::get<protocol::Issued>(answered.answer);
+                   require(!asked_.empty() && issued.chain == asked_, "RenewAnswered with the answer to another RENEW");
+                   asked_.clear();
+                   renews_ = now_ + protocol::renew_interval_min;
                  },
                  [&](const protocol::PeerDraining&) { log("peer is draining"); },
                  [&](const protocol::Ended& ended) {

@@ -104,6 +104,7 @@ class Peer {
   Conversation& known(StreamId id, const void* user);
   void open();
   void answer(Conversation& it);
+  void enrol();
   void tend(Conversation& it);
   void send_head(Conversation& it);
   void harm(Conversation& it);
@@ -123,6 +124,8 @@ class Peer {
   std::map<StreamId, Conversation> conversations_;
   std::uint64_t budget_;
   std::size_t replicas_ = 0;   ///< Names in the latest list.
+  Bytes asked_;                ///< The request of the RENEW that has no answer yet.
+  Time renews_{0};             ///< When the agent may renew again.
   std::uint64_t granted_ = 0;  ///< Sum of the windows by our own count.
   unsigned mischief_;          ///< Percent of acts that may do harm.
   Bytes room_ = Bytes(protocol::head_payload_bytes_max + 100);

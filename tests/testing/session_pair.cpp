@@ -190,6 +190,18 @@ void Side::note(const Event& event) {
           },
           [&](const WidenWanted&) { events_.push_back("widen wanted"); },
           [&](const ReplicasChanged& changed) { events_.push_back("replicas" + listed(changed.names)); },
+          [&](const JoinAsked& asked) {
+            events_.push_back("join asked " + asked.join.token);
+            if (answer) session.answer(*answer);
+          },
+          [&](const RenewAsked& asked) {
+            events_.push_back("renew asked " + std::to_string(asked.renew.request.size()));
+            if (answer) session.answer(*answer);
+          },
+          [&](const RenewAnswered& answered) {
+            const auto* denied = std::get_if<Denied>(&answered.answer);
+            events_.push_back(denied != nullptr ? "denied " + word(denied->reason) : "issued");
+          },
           [&](const PeerDraining& draining) { events_.push_back("draining " + word(draining.reason)); },
           [&](const Ended& ended) {
             events_.push_back("ended " + word(ended.reason) + (ended.by_peer ? " by peer" : ""));

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -58,6 +59,7 @@ class Side {
   bool takes = true;                        ///< Data is taken as it comes.
   bool accepts = true;                      ///< Opened is accepted at once.
   bool welcomes = true;                     ///< Greeted is welcomed at once.
+  std::optional<Enrolled> answer;           ///< JoinAsked and RenewAsked are answered at once, if with anything.
   std::uint64_t growth_bytes_max = 0;       ///< WindowWanted is granted up to this.
   std::size_t slot_bytes_max = UINT64_MAX;  ///< The most that a source gives at once.
 

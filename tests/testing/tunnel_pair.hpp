@@ -68,6 +68,9 @@ class Side final : public TunnelOwner {
   }
   void on_congested(Tunnel& tunnel) override { congested.put(tunnel.id()); }
   void on_replicas(Tunnel&, const std::vector<std::string>&) override {}
+  void on_join_asked(Tunnel&, protocol::Join&) override {}
+  void on_renew_asked(Tunnel&, protocol::Renew&) override {}
+  void on_renew_answered(Tunnel&, protocol::Enrolled&) override {}
   void on_draining(Tunnel& tunnel, std::chrono::milliseconds delay) override;
   void on_closed(Tunnel& tunnel, const Error& why) override;
 };

@@ -26,8 +26,8 @@ def events(code):
 
 
 def dotted_words(code):
-    """All literals that look like a code, except those that are only compared with."""
-    return set(re.findall(r'(?<!== )"([a-z_]+\.[a-z_]+)"', code))
+    """All literals that look like a code, except those that are only compared with, and names of files."""
+    return set(re.findall(r'(?<!== )"([a-z_]+\.(?!pem")[a-z_]+)"', code))
 
 
 def reasons():

@@ -333,7 +333,8 @@ TEST(AgentConfig, asks_for_the_server_where_there_is_more_than_one) {
 TEST(AgentConfig, needs_a_server) {
   const ConfigFiles files;
   EXPECT_EQ(files.faults_of("", load_config),
-            "config.toml:1: server: is missing; add a table [[server]] with address, certificate, private_key and ca");
+            "config.toml:1: server: is missing; add a [[server]] with address and identity, or certificate, "
+            "private_key and ca");
 }
 
 TEST(AgentConfig, loads_or_reports_a_line_for_every_mutation_of_the_file) {

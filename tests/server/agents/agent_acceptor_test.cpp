@@ -17,7 +17,7 @@ std::shared_ptr<const TunnelPolicy> policy() {
   auto tls =
       TlsContext::for_server(files.write("server", testing::issue(authority, testing::server_request()), authority));
   return std::make_shared<const TunnelPolicy>(
-      TunnelPolicy{std::move(*tls), "test.example", Denials(), {.streams_max = 10, .dials_max = 10}, "bbr"});
+      TunnelPolicy{std::move(*tls), "test.example", Denials(), {.streams_max = 10, .dials_max = 10}, "bbr", 64, {}});
 }
 
 /// How many tasks the workers have been given since the last call. They are not started, so that this thread counts.

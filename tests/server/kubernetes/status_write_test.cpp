@@ -25,6 +25,13 @@ TEST(StatusWrite, removes_what_is_not_there_any_more) {
             R"({"metadata":{"resourceVersion":"7"},"status":{"x":3,"port":null}})");
 }
 
+TEST(StatusWrite, removes_members_of_members) {
+  const auto before = status(R"({"token": {"id": "a", "usedBy": "k", "x": {"y": 1}}, "z": {"w": 1}})");
+  EXPECT_EQ(
+      json::serialize(patch_of({"a", "u", "7", before, status(R"({"token": {"id": "b", "x": 1}})")}).at("status")),
+      R"({"token":{"id":"b","x":1,"usedBy":null},"z":null})");
+}
+
 TEST(StatusWrite, reports_a_refusal_once_for_each_reason) {
   struct Row {
     json::object before;

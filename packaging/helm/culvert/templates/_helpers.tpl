@@ -63,6 +63,8 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- define "culvert.toml.value" -}}
 {{- if kindIs "slice" . -}}
 [{{ range $i, $each := . }}{{ if $i }}, {{ end }}{{ include "culvert.toml.value" $each }}{{ end }}]
+{{- else if kindIs "map" . -}}
+{ {{- range $i, $key := keys . | sortAlpha }}{{ if $i }},{{ end }} {{ $key }} = {{ include "culvert.toml.value" (get $ $key) }}{{ end }} }
 {{- else if or (kindIs "string" .) (kindIs "bool" .) -}}
 {{ toJson . }}
 {{- else -}}
@@ -98,12 +100,19 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- if $config.on_premise_services -}}
 {{- $_ := set $config "on_premise_services" (merge (dict "listen" (printf "%s:%s" $at .Values.onPremisePorts)) $config.on_premise_services) -}}
 {{- end -}}
+{{- with .Values.enrolment -}}
+{{- if .enabled -}}
+{{- $ours := dict "authority_certificate" "authority/tls.crt" "addresses" (.addresses | default (list (include "culvert.externalAddress" $))) -}}
+{{- if .issuer.name -}}{{- $_ := set $ours "issuer" .issuer -}}{{- else -}}{{- $_ := set $ours "authority_key" "authority/tls.key" -}}{{- end -}}
+{{- $_ := set $config "enrolment" (merge $ours ($config.enrolment | default dict)) -}}
+{{- end -}}
+{{- end -}}
 {{- if $config.http_proxy -}}{{- $_ := set $config.http_proxy "listen" (printf "%s:20003" $at) -}}{{- end -}}
 {{- if $config.socks5_proxy -}}{{- $_ := set $config.socks5_proxy "listen" (printf "%s:20004" $at) -}}{{- end -}}
 {{- $_ := set $config.metrics "listen" (printf "%s:9494" $at) -}}
 {{- $_ := set $config "limits" (merge (dict "drain_time" (printf "%ds" (int64 .Values.drainSeconds))) ($config.limits | default dict)) -}}
 # Made by the Helm chart; a change here lasts until its next upgrade.
-{{- range $name := list "tunnel" "kubernetes" "on_premise_services" "http_proxy" "socks5_proxy" "metrics" "deny" "log" "limits" }}
+{{- range $name := list "tunnel" "enrolment" "kubernetes" "on_premise_services" "http_proxy" "socks5_proxy" "metrics" "deny" "log" "limits" }}
 {{- with get $config $name }}{{ include "culvert.toml.table" (list (printf "[%s]" $name) . $name) }}{{ end }}
 {{- end }}
 {{- range $config.service_mapping }}{{ include "culvert.toml.table" (list "[[service_mapping]]" . "") }}{{ end }}
@@ -134,6 +143,12 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- if not $.Values.config.kubernetes -}}
 {{- fail "config.on_premise_services needs config.kubernetes, since the objects are in the cluster" -}}
 {{- end -}}
+{{- end -}}
+{{- if and .Values.enrolment.enabled (not .Values.config.kubernetes) -}}
+{{- fail "enrolment needs config.kubernetes, since the agents are objects in the cluster" -}}
+{{- end -}}
+{{- if and .Values.config.enrolment (not .Values.enrolment.enabled) -}}
+{{- fail "config.enrolment is of no use without enrolment.enabled=true" -}}
 {{- end -}}
 {{- if and (or .Values.ingress.enabled .Values.istio.gateway.enabled) (not .Values.external.host) -}}
 {{- fail "external.host is missing: ingress and Gateway need it as the tunnel's name" -}}

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/auth/base64url.hpp"
+#include "common/base/base64url.hpp"
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
-namespace culvert::server {
+namespace culvert {
 
 namespace {
 
 constexpr std::uint8_t no_letter = 0xff;
+constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 constexpr std::array<std::uint8_t, 256> make_table() {
-  constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
   std::array<std::uint8_t, 256> table{};
   table.fill(no_letter);
   for (std::size_t i = 0; i < letters.size(); ++i)
@@ -21,6 +22,19 @@ constexpr std::array<std::uint8_t, 256> make_table() {
 constexpr auto table = make_table();
 
 }  // namespace
+
+std::string encode_base64url(std::string_view bytes) {
+  std::string text;
+  text.reserve((bytes.size() * 4 + 2) / 3);  // One allocation, so that a caller can wipe what encodes a secret.
+  std::uint32_t group = 0;
+  unsigned bits = 0;
+  for (const char c : bytes) {
+    group = group << 8 | static_cast<unsigned char>(c);
+    for (bits += 8; bits >= 6; bits -= 6) text += letters[group >> (bits - 6) & 63];
+  }
+  if (bits > 0) text += letters[group << (6 - bits) & 63];
+  return text;
+}
 
 std::optional<std::string> decode_base64url(std::string_view text) {
   if (text.size() % 4 == 1) return std::nullopt;
@@ -41,4 +55,4 @@ std::optional<std::string> decode_base64url(std::string_view text) {
   return bytes;
 }
 
-}  // namespace culvert::server
+}  // namespace culvert
