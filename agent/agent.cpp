@@ -40,7 +40,7 @@ std::string name_of(const SystemMapping& mapping) {
 
 /// Of two certificates of one identity.
 bool is_newer(const TlsContext& one, const std::optional<TlsContext>& other) {
-  return !other || one.own_certificate()->not_after > other->own_certificate()->not_after;
+  return !other || one.not_after() > other->not_after();
 }
 
 std::unique_ptr<AgentPlan> own(std::unique_ptr<Plan> plan) {
@@ -57,7 +57,10 @@ Result<std::optional<TlsContext>> load_tls(const Server& server) {
   }
   auto tls = TlsContext::for_agent(server.credentials);
   if (tls) return std::move(*tls);
-  if (!server.identity.empty() && tls.error().code == "tls.certificate_expired") return std::nullopt;
+  // A clock may be wrong when a machine starts, and right a minute later.
+  const bool is_out_of_time =
+      tls.error().code == "tls.certificate_expired" || tls.error().code == "tls.certificate_not_yet_valid";
+  if (!server.identity.empty() && is_out_of_time) return std::nullopt;
   return std::unexpected(tls.error());
 }
 

@@ -21,7 +21,7 @@
 
 namespace culvert::protocol {
 
-/// In WELCOME: the server answers RENEW (SPEC 5.6).
+/// In HELLO: the agent may send RENEW. In WELCOME: the server answers it (SPEC 5.6).
 inline constexpr std::string_view renew_capability = "renew";
 
 /// A join token's secret half. Wiped when it is destroyed.

@@ -93,7 +93,7 @@ void FrameReader::feed(std::span<const std::byte> bytes) {
 }
 
 void FrameReader::wipe() {
-  explicit_bzero(collected_.data(), collected_.size());
+  if (!collected_.empty()) explicit_bzero(collected_.data(), collected_.size());
 }
 
 std::expected<bool, Reason> FrameReader::read_header() {

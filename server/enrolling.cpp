@@ -127,8 +127,19 @@ boost::asio::awaitable<void> Enrolling::serve(std::string arguments, std::functi
         return token_text(agent, id, secret);
       },
       lifetimes);
-  auto said = co_await command.run(std::move(arguments));
+  auto said = co_await command.run(arguments);
+  if (said) note_command(arguments);
   done(std::move(said));
+}
+
+void Enrolling::note_command(std::string_view arguments) {
+  const std::string_view verb = arguments.substr(0, arguments.find(' '));
+  std::string_view name = arguments.substr(std::min(verb.size() + 1, arguments.size()));
+  name = name.substr(0, name.find(' '));
+  if (verb == "disable") log_.info("agent.disabled", {{"name", name}});
+  if (verb == "enable") log_.info("agent.enabled", {{"name", name}});
+  if (verb == "remove") log_.info("agent.removed", {{"name", name}});
+  if (verb == "add" || verb == "token") log_.info("agent.token_made", {{"name", name}});
 }
 
 // ---- state

@@ -66,6 +66,7 @@ class Enrolling {
 
  private:
   boost::asio::awaitable<void> watch_certificates();
+  void note_command(std::string_view arguments);
   boost::asio::awaitable<void> serve(std::string arguments, std::function<void(Result<std::string>)> done);
 
   Worker& home_;

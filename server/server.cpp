@@ -186,7 +186,7 @@ std::vector<ConnectedAgent> ServerService::connected_agents() const {
 
 /// After follow_cluster(): the agents are the cluster's, if there is one.
 void ServerService::enrol(Enrolling::Staged staged) {
-  Certificates certificates{{"tunnel", plan_->policy_->tls.own_certificate()->not_after}};
+  Certificates certificates{{"tunnel", plan_->policy_->tls.not_after()}};
   if (plan_->enrolment_ && plan_->enrolment_->authority)
     certificates.emplace_back("authority", plan_->enrolment_->authority->facts().not_after);
   certificates_.publish(std::make_shared<const Certificates>(std::move(certificates)));

@@ -36,8 +36,8 @@ struct Server {
   /// Key identity: the directory of a certificate that renews itself (IdentityDirectory), in place of the three files.
   std::filesystem::path identity;
   std::filesystem::path join_token_file;  ///< Without an identity yet, the agent joins with this token when it starts.
-  std::uint32_t tunnels_min = 2;                 ///< 1 to 8.
-  std::uint32_t tunnels_max = 8;                 ///< tunnels_min to 8.
+  std::uint32_t tunnels_min = 2;          ///< 1 to 8.
+  std::uint32_t tunnels_max = 8;          ///< tunnels_min to 8.
   std::chrono::milliseconds far_round_trip{10};  ///< A server with a longer round trip gets tunnels_max at once.
   std::string congestion_control = "bbr";        ///< "" (in the file "system"): the system's default.
   std::optional<ProxySettings> proxy;

@@ -14,6 +14,7 @@
 #include "agent/identity/join_connection.hpp"
 #include "common/admin/defect.hpp"
 #include "common/tls/authority.hpp"
+#include "common/tls/verify_peer.hpp"
 
 namespace culvert::agent {
 namespace {
@@ -27,7 +28,7 @@ constexpr std::chrono::seconds answer_time_max = protocol::enrolment_time_max + 
 constexpr std::chrono::seconds pause_first{1};
 constexpr std::chrono::seconds pause_last{600};
 /// Without a valid certificate nothing works, so it is tried more often.
-constexpr std::chrono::seconds pause_last_when_ended{20};
+constexpr std::chrono::seconds pause_last_when_invalid{20};
 
 std::chrono::sys_seconds clock_now() {
   return std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
@@ -74,9 +75,8 @@ IdentityKeeper::IdentityKeeper(Worker& home, Log& log, Offload& offload, Server 
       server_(std::move(server)),
       hooks_(std::move(hooks)),
       tasks_(home.context().get_executor(), report_defect(log, "identity " + server_.name)) {
-  if (!tls) return;
-  facts_ = tls->own_certificate();
-  issued_at_ = issued_at(server_.credentials.certificate, *facts_);
+  if (tls) facts_ = tls->own_certificate();
+  if (facts_) issued_at_ = issued_at(server_.credentials.certificate, *facts_);
 }
 
 void IdentityKeeper::start() {
@@ -219,16 +219,17 @@ asio::awaitable<Result<void>> IdentityKeeper::keep(protocol::Enrolled answer, Ke
   facts_ = (*loaded)->own_certificate();
   issued_at_ = clock_now();
   log_.info("identity.renewed", {{"server", server_.name},
-                                 {"names", facts_->names},
-                                 {"serial", facts_->serial},
-                                 {"not_after", to_text(facts_->not_after)}});
+                                 {"names", facts_ ? facts_->names : ""},
+                                 {"serial", facts_ ? facts_->serial : ""},
+                                 {"not_after", to_text((*loaded)->not_after())}});
   hooks_.adopt(**loaded);
   co_return Result<void>();
 }
 
 std::chrono::seconds IdentityKeeper::pause_after_failure() {
-  const bool ended = !facts_ || facts_->not_after <= clock_now();
-  const auto last = ended ? pause_last_when_ended : pause_last;
+  const auto now = clock_now();
+  const bool is_valid = facts_ && facts_->not_before <= now + not_before_leeway && now < facts_->not_after;
+  const auto last = is_valid ? pause_last : pause_last_when_invalid;
   const auto longest = std::min(pause_first * (1 << std::min(failures_++, 10U)), last);
   const auto half = std::chrono::duration<double>(longest) / 2;
   return std::chrono::ceil<std::chrono::seconds>(half + half * chance());

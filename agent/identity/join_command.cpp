@@ -38,10 +38,11 @@ struct WipedText {
 /// A key whose certificate was asked for before, or a new one, which is kept before it is asked for.
 Result<KeyAndRequest> prepare_key(const fs::path& directory, KeyKind kind, const std::string& identity) {
   IdentityDirectory place(directory);
-  auto pending = place.pending();
-  if (pending && *pending) {
-    if (auto request = make_request(**pending, identity))
-      return KeyAndRequest{std::move(**pending), std::move(*request)};
+  if (auto read = place.pending(); read) {
+    if (std::optional<Secret>& pending = *read; pending) {
+      if (auto request = make_request(*pending, identity))
+        return KeyAndRequest{std::move(*pending), std::move(*request)};
+    }
   }
   auto made = make_key_and_request(kind, identity);
   if (!made) return made;
@@ -82,9 +83,9 @@ Result<JoinToken> read_token_from_input() {
   return parse_join_token(std::string_view(token.text.data()));
 }
 
-std::string option(const Trial::Values& values, const std::string& name, std::string usual = "") {
+std::string option(const Trial::Values& values, const std::string& name, const std::string& usual = "") {
   const auto found = values.find(name);
-  return found == values.end() ? std::move(usual) : found->second.front();
+  return found == values.end() ? usual : found->second.front();
 }
 
 /// The [[server]] of the drop-in.
@@ -117,7 +118,7 @@ Result<T> run_alone(asio::io_context& context, asio::awaitable<Result<T>> work) 
 }
 
 Result<std::string> place_of(const Trial::Values& values, const JoinToken& token) {
-  const std::string name = option(values, "--name", token.addresses.front().host);
+  std::string name = option(values, "--name", token.addresses.front().host);
   if (!is_identity_segment(name))
     return fail("join.bad_name", fmt::format("\"{}\" cannot be the name of a directory; give one with --name", name));
   return name;
@@ -129,7 +130,8 @@ Result<std::string> write_drop_in(const fs::path& config, const std::string& nam
   std::error_code ignored;
   if (!fs::exists(config, ignored)) return fmt::format("add this to the agent's configuration:\n{}", table);
   if (fs::exists(file, ignored)) return fmt::format("{} is there already, and was left as it is", file.string());
-  fs::create_directory(file.parent_path(), ignored);
+  // The agent must be able to read it, whatever the umask of the one who joins is.
+  if (fs::create_directory(file.parent_path(), ignored)) fs::permissions(file.parent_path(), fs::perms(0755), ignored);
   const std::string text = "# Made by culvert-agent join. The certificate renews itself.\n" + table;
   if (auto written = write_durably(file, text, 0644); !written) {
     return fail(written.error().code, fmt::format("{}; the agent has joined: add this to its configuration:\n{}",

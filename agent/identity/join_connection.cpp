@@ -93,6 +93,9 @@ asio::awaitable<Result<protocol::Enrolled>> ask_on_join_connection(Server server
   if (!dialed) co_return std::unexpected(dialed.error());
   auto connected = co_await tls_connect(std::move(dialed->fd), tls.make_ssl(), server.server_name,
                                         std::chrono::steady_clock::now() + handshake_time_max);
+  if (!connected && connected.error().code == "tls.no_application_protocol")
+    co_return fail("tls.no_application_protocol",
+                   "the server does not enrol agents: it has no [enrolment], or its version is too old");
   if (!connected) co_return std::unexpected(connected.error());
   const ssl_st* const ssl = connected->engine->native();
   if (auto speaks = check_join_protocol(ssl); !speaks) co_return std::unexpected(speaks.error());

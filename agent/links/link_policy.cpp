@@ -191,9 +191,9 @@ LinkPolicy::Decision LinkPolicy::replace(TunnelId tunnel, milliseconds delay, Ti
   Decision decision;
   const auto found = tunnels_.find(tunnel);
   if (found == tunnels_.end() || !found->second.up || !found->second.keeper) return decision;
-  const auto keeper = std::exchange(found->second.keeper, {});
+  const KeeperId keeper = std::exchange(found->second.keeper, {}).value_or(0);  // Checked above.
   found->second.successor = keeper;
-  dial_again(*keeper, between(milliseconds(0), delay), now, decision);
+  dial_again(keeper, between(milliseconds(0), delay), now, decision);
   return decision;
 }
 
@@ -223,6 +223,8 @@ LinkPolicy::Decision LinkPolicy::closed(TunnelId tunnel, const Error& why, TimeP
 /// The tunnels of the next epoch replace whatever the server still believes in. Earlier would be wrong: a tunnel that
 /// drains still has streams, and one that is being greeted has sent the old epoch already.
 void LinkPolicy::note_all_lost() {
+  // The links that succeed this one, and others that drain, have streams in its epoch.
+  if (draining_) return;
   if (!std::exchange(was_up_, false)) return;
   ++epoch_;
   foreign_slots_.clear();

@@ -49,7 +49,7 @@ class ServerLinks {
   const Server& server() const { return server_; }
   std::shared_ptr<const ReplicaCounts> counts() const { return counts_; }
   /// Of the certificate that new tunnels show.
-  std::chrono::sys_seconds certificate_ends() const { return tls_.own_certificate()->not_after; }
+  std::chrono::sys_seconds certificate_ends() const { return tls_.not_after(); }
   std::uint32_t tunnels_wanted() const;
   std::size_t tunnels_up() const;
   struct Replica {

@@ -28,6 +28,41 @@ Result<std::string> trial_text(const Trial& trial, const Trial::Values& values) 
   return trial.toml(values);
 }
 
+/// The commands that only this program has.
+void add_own_commands(CLI::App& app, const Program& program, CommandLine& line) {
+  for (const Program::Tool& tool : program.tools) {
+    CLI::App* command = app.add_subcommand(tool.name, tool.description);
+    for (const Trial::Option& option : tool.options) {
+      CLI::Option* added = option.value.empty()
+                               ? command->add_flag(option.name, option.help)
+                               : command->add_option(option.name, line.tool_options[option.name], option.help)
+                                     ->type_name(option.value)
+                                     ->expected(1)
+                                     ->allow_extra_args(false);
+      if (option.count == Trial::Count::once) added->required();
+    }
+  }
+  for (const Program::Remote& remote : program.remotes)
+    app.add_subcommand(remote.name, remote.description)->prefix_command()->fallthrough(false)->footer(remote.usage);
+}
+
+void take_own_commands(const CLI::App& app, const Program& program, CommandLine& line) {
+  for (const Program::Tool& tool : program.tools) {
+    if (!app.got_subcommand(tool.name)) continue;
+    line.tool = &tool;
+    for (const Trial::Option& option : tool.options) {
+      if (option.value.empty() && app.get_subcommand(tool.name)->count(option.name) > 0)
+        line.tool_options[option.name] = {"true"};
+    }
+  }
+  std::erase_if(line.tool_options, [](const auto& option) { return option.second.empty(); });
+  for (const Program::Remote& remote : program.remotes) {
+    if (!app.got_subcommand(remote.name)) continue;
+    line.command = remote.name;
+    for (const std::string& argument : app.get_subcommand(remote.name)->remaining()) line.command += " " + argument;
+  }
+}
+
 }  // namespace
 
 CommandLine read_command_line(const Program& program, int argc, char** argv) {
@@ -60,20 +95,7 @@ CommandLine read_command_line(const Program& program, int argc, char** argv) {
   log_level->add_option("level", level, "The new level; without one, the level is shown")
       ->type_name("")
       ->check(CLI::IsMember({"error", "warn", "info", "debug"}));
-  for (const Program::Tool& tool : program.tools) {
-    CLI::App* command = app.add_subcommand(tool.name, tool.description);
-    for (const Trial::Option& option : tool.options) {
-      CLI::Option* added = option.value.empty()
-                               ? command->add_flag(option.name, option.help)
-                               : command->add_option(option.name, line.tool_options[option.name], option.help)
-                                     ->type_name(option.value)
-                                     ->expected(1)
-                                     ->allow_extra_args(false);
-      if (option.count == Trial::Count::once) added->required();
-    }
-  }
-  for (const Program::Remote& remote : program.remotes)
-    app.add_subcommand(remote.name, remote.description)->prefix_command()->fallthrough(false)->footer(remote.usage);
+  add_own_commands(app, program, line);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -81,20 +103,7 @@ CommandLine read_command_line(const Program& program, int argc, char** argv) {
     return line;
   }
 
-  for (const Program::Tool& tool : program.tools) {
-    if (!app.got_subcommand(tool.name)) continue;
-    line.tool = &tool;
-    for (const Trial::Option& option : tool.options) {
-      if (option.value.empty() && app.get_subcommand(tool.name)->count(option.name) > 0)
-        line.tool_options[option.name] = {"true"};
-    }
-  }
-  std::erase_if(line.tool_options, [](const auto& option) { return option.second.empty(); });
-  for (const Program::Remote& remote : program.remotes) {
-    if (!app.got_subcommand(remote.name)) continue;
-    line.command = remote.name;
-    for (const std::string& argument : app.get_subcommand(remote.name)->remaining()) line.command += " " + argument;
-  }
+  take_own_commands(app, program, line);
   if (status->parsed()) line.command = json ? "status --json" : "status";
   if (targets->parsed()) line.command = json ? "targets --json" : "targets";
   if (reload->parsed()) line.command = "reload";

@@ -270,8 +270,7 @@ Result<std::vector<std::byte>> read_certificates(const fs::path& file) {
 Result<std::vector<std::byte>> read_certificate(const fs::path& file) {
   const Result<std::vector<UniqueX509>> chain = load_certificates(file, "certificate");
   if (!chain) return std::unexpected(chain.error());
-  if (chain->empty())
-    return fail("tls.not_pem", fmt::format("{}: holds no certificate in PEM form", file.string()));
+  if (chain->empty()) return fail("tls.not_pem", fmt::format("{}: holds no certificate in PEM form", file.string()));
   Bytes bytes;
   append_der(bytes, chain->front().get());
   return bytes;

@@ -36,8 +36,9 @@ Result<PastCertificate> past_certificate(const ssl_st* ssl, std::span<const std:
   ERR_clear_error();
   if (!accepted) {
     const int why = check ? X509_STORE_CTX_get_error(check.get()) : X509_V_ERR_OUT_OF_MEM;
-    return fail("tls.peer_certificate", fmt::format("the agent's last certificate is not accepted here: {}",
-                                                    X509_verify_cert_error_string(why)));
+    return fail("tls.peer_certificate",
+                fmt::format("the agent's last certificate is not accepted here ({}): join again with a new token",
+                            X509_verify_cert_error_string(why)));
   }
   auto identity = agent_identity(leaf.get(), trust_domain);
   if (!identity) return std::unexpected(identity.error());

@@ -118,8 +118,10 @@ Result<UniqueKey> load_key(const fs::path& path) {
 Result<void> check_validity(const fs::path& path, const CertificateFacts& facts) {
   const auto now = std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
   if (facts.not_after < now) {
-    return fail("tls.certificate_expired", fmt::format("{}: the certificate expired on {}; have a new one issued",
-                                                       path.string(), to_text(facts.not_after)));
+    return fail("tls.certificate_expired",
+                fmt::format("{}: the certificate expired on {}, and it is {} now; have a new one issued, or check this "
+                            "machine's clock",
+                            path.string(), to_text(facts.not_after), to_text(now)));
   }
   if (facts.not_before > now + not_before_leeway) {
     return fail("tls.certificate_not_yet_valid",

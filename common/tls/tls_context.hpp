@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -88,6 +89,10 @@ class TlsContext {
 
   /// Whether our own certificate is for `name`, a DNS name or an IP literal without brackets.
   [[nodiscard]] bool is_for(std::string_view name) const;
+  /// The end of our own certificate; the epoch without one.
+  [[nodiscard]] std::chrono::sys_seconds not_after() const {
+    return parts_->own_certificate.value_or(CertificateFacts{}).not_after;
+  }
   /// Our own certificate; nothing if for_backend got none.
   [[nodiscard]] const std::optional<CertificateFacts>& own_certificate() const { return parts_->own_certificate; }
 

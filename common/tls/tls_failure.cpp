@@ -114,6 +114,11 @@ Error describe_alert(const SSL* ssl, int alert) {
       return {"tls.peer_refused",
               fmt::format("{}: our certificate has the wrong purpose; check its extended key usage", said)};
     case SSL_AD_BAD_CERTIFICATE:
+      // OpenSSL's alert for a certificate that is not valid yet, too.
+      return {"tls.peer_refused",
+              fmt::format("{}: it does not accept our certificate; its log says why. If the certificate is new, check "
+                          "the clocks of both machines",
+                          said)};
     case SSL_AD_CERTIFICATE_REVOKED:
     case SSL_AD_CERTIFICATE_UNKNOWN:
     case SSL_AD_ACCESS_DENIED:

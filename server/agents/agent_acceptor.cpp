@@ -120,8 +120,10 @@ void AgentAcceptor::on_greeted(Tunnel& tunnel, const protocol::Hello& hello) {
   if (!hello.wanted_replica.empty() && hello.wanted_replica != replicas_.get()->own)
     return tunnel.close(Reason::wrong_replica, "this server is not the wanted replica");
   const std::size_t plane = tunnel.plane().worker().index();
-  const AgentIdentity& identity = locals_[plane].known.at(tunnel.id()).identity;
-  planes_.home().post([this, identity, hello, ref = TunnelRef{tunnel.id(), plane}] { join(identity, hello, ref); });
+  Known& known = locals_[plane].known.at(tunnel.id());
+  known.offers_renewal = std::ranges::find(hello.capabilities, protocol::renew_capability) != hello.capabilities.end();
+  planes_.home().post(
+      [this, identity = known.identity, hello, ref = TunnelRef{tunnel.id(), plane}] { join(identity, hello, ref); });
 }
 
 /// Called at home: decides which tunnels are replaced, then goes on at the tunnel's worker.
@@ -189,7 +191,7 @@ void AgentAcceptor::welcome(TunnelRef ref) {
   const auto replicas = replicas_.get();
   known->second.welcomed = true;
   std::vector<std::string> capabilities;
-  if (policy_.get()->enrolling) capabilities.emplace_back(protocol::renew_capability);
+  if (policy_.get()->enrolling && known->second.offers_renewal) capabilities.emplace_back(protocol::renew_capability);
   tunnel->welcome({.version = 1,
                    .capabilities = std::move(capabilities),
                    .instance = instance_,

@@ -125,6 +125,7 @@ class AgentAcceptor final : public TunnelOwner {
     AgentIdentity identity;
     bool issued_here = false;  ///< Its certificate is one that this server, or another replica, has given out.
     boost::asio::ip::address source;
+    bool offers_renewal = false;  ///< The capability "renew" of its HELLO.
     bool listed = false;
     bool welcomed = false;
     Shares shares;  ///< Once it is listed.

@@ -80,7 +80,7 @@ class AgentStore {
   /// Notes the certificate of a renewal. That it cannot be noted does not keep the agent from getting it.
   virtual boost::asio::awaitable<void> note_renewal(AgentRecord record, CertificateNote note) = 0;
 
-  /// Who may come in now; never nullptr.
+  /// Who may come in now; nullptr: that is not known yet.
   virtual std::shared_ptr<const EnrolledAgents> agents() const = 0;
 };
 

@@ -30,6 +30,12 @@ bool is_over(const TokenNote& token, const PlannedAgent& planned, AgentPolicy::D
          token.identity != key_of(planned.record);
 }
 
+/// The command that has a new token made.
+std::string rejoin_command(const AgentObject& object) {
+  return fmt::format("kubectl annotate --overwrite --namespace={} agents.culvert.dev {} culvert.dev/rejoin=\"$(date)\"",
+                     object.name_space, object.name);
+}
+
 Condition joined_condition(const AgentObject& object, const PlannedAgent& planned,
                            const std::optional<TokenNote>& token, const std::string& failure, AgentPolicy::Date date) {
   Condition joined{"Joined", false, planned.reason, planned.message};
@@ -39,15 +45,13 @@ Condition joined_condition(const AgentObject& object, const PlannedAgent& planne
   const bool is_usable = token && !is_over(*token, planned, date);
   if (is_usable && !token->secret_name.empty()) {
     return {"Joined", false, "TokenIssued",
-            fmt::format("the join token in the Secret {} can be used until {}", token->secret_name,
-                        kubernetes_time(token->not_after))};
+            fmt::format("the join token in the Secret {} can be used until {}; for another one: {}", token->secret_name,
+                        kubernetes_time(token->not_after), rejoin_command(object))};
   }
   if (!planned.record.enabled) return {"Joined", false, "Disabled", "the agent gets a join token once it is enabled"};
   if (token && !is_usable && token->identity == key_of(planned.record)) {
     return {"Joined", false, "TokenExpired",
-            fmt::format("the join token was not used in time; for a new one: kubectl annotate --overwrite "
-                        "--namespace={} agents.culvert.dev {} culvert.dev/rejoin=\"$(date)\"",
-                        object.name_space, object.name)};
+            fmt::format("the join token was not used in time; for another one: {}", rejoin_command(object))};
   }
   return {"Joined", false, "NoToken", "the join token is being made"};
 }

@@ -49,7 +49,7 @@ ClusterAgents::ClusterAgents(const asio::any_io_executor& executor, std::shared_
                   has_changed_ = true;
                   changed_.notify();
                 }),
-      agents_(known ? std::move(known) : std::make_shared<const EnrolledAgents>()),
+      agents_(std::move(known)),
       changed_(executor) {}
 
 void ClusterAgents::start(TaskGroup& tasks) {
@@ -79,9 +79,10 @@ void ClusterAgents::plan() {
     if (each.is_accepted() && !objects().at(key).is_going) by_identity_.emplace(key_of(each.record), key);
   }
   EnrolledAgents next = enrolled_of(objects(), planned_);
-  const bool is_first = !std::exchange(is_planned_, true);
-  if (!is_first && next.enabled == agents_->enabled) return;
-  for (const auto& [identity, was_enabled] : agents_->enabled) {
+  is_planned_ = true;
+  if (agents_ && next.enabled == agents_->enabled) return;
+  static const EnrolledAgents nobody;
+  for (const auto& [identity, was_enabled] : (agents_ ? *agents_ : nobody).enabled) {
     const auto found = next.enabled.find(identity);
     if (found == next.enabled.end())
       log_.info("agent.removed", {{"agent", identity}});

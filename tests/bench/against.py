@@ -2,7 +2,6 @@
 """Compares the CPU time of this checkout with that of another revision: `scripts/bench --against REVISION`."""
 
 import statistics
-import subprocess
 import sys
 
 import loads
@@ -10,31 +9,20 @@ import report
 import rounds
 from machine import ROOT
 
+sys.path.insert(0, str(ROOT))
+from tests.harness import revision as revisions
+
 THIS = "this checkout"
-TARGETS = ["server/culvert-server", "agent/culvert-agent"]
 # Channels, and the HTTP proxy with its requests and bodies.
 KINDS = ["culvert", "culvert-http"]
 
 
-def git(*arguments):
-    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-
-
 def build(revision):
-    """Builds the revision in a git worktree below build/, by its own scripts/build. Returns the worktree, which is kept
-    for the next call."""
+    """Builds the programs of the revision. Returns the folder with its files."""
     try:
-        commit = git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
-    except subprocess.CalledProcessError:
-        raise SystemExit(f"bench: {revision} is not a revision of this repository") from None
-    folder = ROOT / "build/against" / commit[:12]
-    if not (folder / "scripts/build").exists():
-        git("worktree", "add", "--quiet", "--detach", "--force", str(folder), commit)
-    print(f"bench: building {commit[:12]} in {folder.relative_to(ROOT)}", file=sys.stderr, flush=True)
-    command = [folder / "scripts/build", "release", *TARGETS]
-    if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode != 0:
-        raise SystemExit(f"bench: {revision} cannot be built; the output is above")
-    return folder
+        return revisions.build(revision)
+    except revisions.RevisionError as error:
+        raise SystemExit(f"bench: {error}") from None
 
 
 def select(text):

@@ -145,7 +145,7 @@ class Runs(Case):
         self.start_listening(OUTSIDE, 53, ROOT / "tests/harness/kubernetes/name_server.py", OUTSIDE, names)
         self.public = certificates.Authority(self.folder / "public", "public")
         self.issuer = Issuer(self, self.public.server(KEYS), OUTSIDE)
-        authority = certificates.Authority(self.folder / "certificates")
+        self.authority = authority = certificates.Authority(self.folder / "certificates")
         self.server = container.ContainerServer(self, FOLDER / "bundle", self.network, authority.server(),
                                                 self.public.ca)
         self.agent = Agent(self)
@@ -216,6 +216,31 @@ class Runs(Case):
         status, said = self.server.execute("/usr/bin/culvert-server", "status", "--json")
         self.assertEqual(status, 0, said)
         self.assertEqual(json.loads(said)["version"], (ROOT / "VERSION").read_text().strip())
+
+    def test_agents_join_it_and_are_kept_in_a_volume(self):
+        state = self.folder / "state"
+        state.mkdir(0o700)
+        shutil.chown(state, container.USER, container.USER)
+        self.server.volumes["/var/lib/culvert-server"] = state
+        self.server.enrol(self.authority, f"{INSIDE}:{TUNNEL}")
+        self.server.start().wait_until_ready()
+        status, token = self.server.execute("/usr/bin/culvert-server", "agents", "add", "one", "--account", "acme")
+        self.assertEqual(status, 0, token)
+        # As an agent in a container does: by itself, at its first start.
+        file = self.folder / "token"
+        file.touch(0o600)
+        file.write_text(token)
+        self.agent.tables["server"] = [{"address": f"{INSIDE}:{TUNNEL}", "server_name": "localhost",
+                                        "identity": self.folder / "identity", "join_token_file": file}]
+        for _ in range(2):
+            self.agent.start().wait_until_ready()
+            self.assert_channel_serves(self.channel)
+            self.assertEqual(self.agent.stop(), 0)
+            # The second time the token is not needed, and another container knows the agent.
+            file.unlink(missing_ok=True)
+            self.server.stop()
+            self.server.start().wait_until_ready()
+        self.assertEqual((state / "agents" / "one.json").stat().st_uid, container.USER)
 
     def test_it_drains_on_sigterm(self):
         echo_channel = self.to_cloud("echo-tcp", f"filed.test:{serve(self, echo, OUTSIDE)}")

@@ -329,7 +329,7 @@ class Renewal(Case):
         with context.wrap_socket(socket.create_connection(("127.0.0.1", pair.server.port), timeout=20),
                                  server_hostname="localhost") as tunnel:
             tunnel.sendall(frame(HELLO, 0, msgpack.packb({"v_min": 1, "v_max": 1, "instance": os.urandom(16),
-                                                          "epoch": 1, "slot": 0})))
+                                                          "epoch": 1, "slot": 0, "caps": ["renew"]})))
             kind, welcome = receive_frame(tunnel)
             self.assertEqual(kind, WELCOME)
             self.assertIn("renew", welcome["caps"])

@@ -24,6 +24,15 @@ class Balancer:
             turned = [self.ports[(self.turn + i) % len(self.ports)] for i in range(len(self.ports))]
             return sorted(turned, key=lambda port: self.connections[port])
 
+    def leave_out(self, port):
+        """New connections go to the other ports."""
+        with self.lock:
+            self.ports.remove(port)
+
+    def put_back(self, port):
+        with self.lock:
+            self.ports.append(port)
+
     def carry(self, client):
         for port in self.next_ports():
             with contextlib.suppress(ConnectionRefusedError):

@@ -32,11 +32,11 @@ def spiffe(account, agent, location="", domain=TRUST_DOMAIN):
 class Authority:
     """A certificate authority in a folder. Its keys are P-256: making an RSA key takes longer than most tests."""
 
-    def __init__(self, folder, name="test"):
-        self.folder, self.name = pathlib.Path(folder), name
+    def __init__(self, folder, name="test", days=30):
+        self.folder, self.name, self.days = pathlib.Path(folder), name, days
         self.folder.mkdir(parents=True, exist_ok=True)
         self.ca, self.key = self.folder / "ca.pem", self.folder / "ca.key"
-        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", 30,
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", days,
                 "-keyout", self.key, "-out", self.ca, "-subj", f"/CN={name} CA",
                 "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
         self.key.chmod(0o600)
@@ -58,7 +58,7 @@ class Authority:
     def server(self, *names, file="server"):
         san = ",".join(("IP:" if name.replace(".", "").isdigit() else "DNS:") + name
                        for name in names or ("localhost", "127.0.0.1"))
-        return self.issue(file, san, "serverAuth")
+        return self.issue(file, san, "serverAuth", self.days)
 
     def agent(self, account="acme", agent="one", location="", domain=TRUST_DOMAIN, usage="clientAuth", days=30):
         name = f"agent-{account}-{location}-{agent}-{usage}-{days}".replace("--", "-")

@@ -69,6 +69,7 @@ class ContainerServer(Server):
         self.config = mounted / "server.toml"
         (case.folder / "resolv.conf").write_text(f"nameserver {OUTSIDE}\noptions timeout:1\n")
         (case.folder / "hosts").write_text(f"{OUTSIDE} filed.test\n")
+        self.volumes = {}  # that the server may write: path inside -> folder
         self.mounts = {"/etc/culvert": mounted, "/etc/resolv.conf": case.folder / "resolv.conf",
                        "/etc/hosts": case.folder / "hosts",
                        "/etc/ssl/certs/ca-certificates.crt": trusted}
@@ -81,6 +82,15 @@ class ContainerServer(Server):
         self.command = [*self.crun, "run", "--bundle", str(bundle), "--config", str(case.folder / "config.json"),
                         self.id]
 
+    def enrol(self, authority, address):
+        """Lets agents join with a token. They dial `address`, which the server's certificate does not name."""
+        tls = self.config.parent / "tls"
+        shutil.copy(authority.key, tls / "ca.key")
+        shutil.chown(tls / "ca.key", USER)
+        del self.tables["tunnel"]["client_ca"]
+        self.tables["enrolment"] = {"authority_certificate": "tls/ca.crt", "authority_key": "tls/ca.key",
+                                    "addresses": [address], "server_name": "localhost"}
+
     def runtime_config(self):
         """The image's configuration, with what Kubernetes' pod security `restricted` and a read-only root add to it."""
         config = json.loads((self.bundle / "config.json").read_text())
@@ -92,6 +102,8 @@ class ContainerServer(Server):
         config["mounts"] = [each for each in config["mounts"] if each["type"] != "cgroup"]
         config["mounts"] += [{"destination": path, "type": "bind", "source": str(source), "options": ["rbind", "ro"]}
                              for path, source in self.mounts.items()]
+        config["mounts"] += [{"destination": path, "type": "bind", "source": str(source), "options": ["rbind", "rw"]}
+                             for path, source in self.volumes.items()]
         config["mounts"] += [{"destination": "/run/culvert", "type": "tmpfs", "source": "tmpfs",
                               "options": [f"uid={USER}", "mode=0700"]}]
         return config

@@ -34,11 +34,17 @@ class CulvertProgram(Program):
         self.tables = tables
         tables.setdefault("metrics", {"listen": f"127.0.0.1:{self.metrics_port}"})
         tables.setdefault("admin", {"socket": str(case.folder / f"{name}.sock")})
-        super().__init__(case, name, [self.binary(), "--config", self.config])
+        self.executable = self.binary()
+        super().__init__(case, name, [self.executable, "--config", self.config])
 
     @classmethod
-    def binary(cls):
-        return BUILD / cls.kind / f"culvert-{cls.kind}"
+    def binary(cls, build=BUILD):
+        return build / cls.kind / f"culvert-{cls.kind}"
+
+    def use_build(self, build):
+        """Runs the program of this build folder from the next start on."""
+        self.executable = self.binary(build)
+        self.command[0] = str(self.executable)
 
     def write(self):
         # By renaming, as editors and Kubernetes do, so that no reader sees half a file.
@@ -86,7 +92,7 @@ class CulvertProgram(Program):
 
     def ask(self, *words):
         """Runs a subcommand or an option with this program's configuration: (exit status, output)."""
-        return outcome_of(self.binary(), *words, "--config", self.config)
+        return outcome_of(self.executable, *words, "--config", self.config)
 
     def status(self):
         """The status that the admin socket reports, as an object."""

@@ -5,11 +5,14 @@ that is written from protocol/SPEC.md and not from our code."""
 import base64
 import contextlib
 import json
+import os
+import re
 import socket
 import ssl
 import struct
 import subprocess
 import threading
+import time
 
 import msgpack
 
@@ -56,13 +59,15 @@ class EnrolledPair:
     def token(self, name="one", *options):
         return self.agents("add", name, "--account", ACCOUNT, *options)
 
-    def join(self, token, directory=None, status=0, more=()):
-        """`culvert-agent join`: its output. The token goes in by standard input."""
-        command = [self.agent.binary(), "--config", self.case.folder / "none.toml", "join", "--directory",
+    def join(self, token, directory=None, status=0, more=(), below=(), environment=None):
+        """`culvert-agent join`, run by the command `below`: its output. The token goes in by standard input. A `status`
+        of None expects any."""
+        command = [*below, self.agent.binary(), "--config", self.case.folder / "none.toml", "join", "--directory",
                    directory or self.identity, *more]
         answer = subprocess.run([str(word) for word in command], input=token, capture_output=True, text=True,
-                                timeout=90, check=False)
-        self.case.assertEqual(answer.returncode, status, answer.stdout + answer.stderr)
+                                timeout=90, check=False, env=environment)
+        if status is not None:
+            self.case.assertEqual(answer.returncode, status, answer.stdout + answer.stderr)
         return answer.stdout + answer.stderr
 
     def use_identity(self, agent=None, directory=None, **more):
@@ -77,6 +82,25 @@ class EnrolledPair:
         self.use_identity()
         self.agent.start().wait_until_ready()
         return self
+
+
+def killed_at(call, number):
+    """The command that runs a program and kills it in place of a system call: the one with this number among the calls
+    of this name, which each thread counts by itself. The program has strace as a child, not as its parent."""
+    return ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}",
+            "-e", f"inject={call}:signal=KILL:when={number}"]
+
+
+def age(directory, seconds):
+    """Makes an identity so much older for its agent, which takes the time of the file for the time of issue."""
+    then = time.time() - seconds
+    os.utime(directory / "current" / "certificate.pem", (then, then))
+
+
+def certificates_in(file):
+    """The set of certificates in a PEM file, in DER."""
+    texts = re.findall("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", file.read_text(), re.DOTALL)
+    return {ssl.PEM_cert_to_DER_cert(text) for text in texts}
 
 
 def token_parts(token):

@@ -14,6 +14,7 @@ from tests.harness.kubernetes import chart, manifest_rules
 from tests.harness.kubernetes.api_server import ApiServer
 
 MAPPINGS, OWN_SERVICES = "servicemappings.connectivityproxy.sap.com", "onpremiseservices.culvert.dev"
+AGENTS = "agents.culvert.dev"
 PLAIN = ROOT / "packaging/kubernetes/culvert.yaml"
 STUBS = [("monitoring.coreos.com", "v1", "ServiceMonitor"), ("cert-manager.io", "v1", "Certificate"),
          ("cert-manager.io", "v1", "Issuer"),
@@ -59,6 +60,7 @@ class InstallingTest(unittest.TestCase):
         notes = self.helm("install", "culvert", chart.CHART)
         self.assertIn("the HTTP proxy (config.http_proxy)", notes)
         self.assertIn('Secret "culvert-tls"', notes)
+        self.assertIn("Agents cannot join (enrolment.enabled)", notes)
         self.seed()
         first, deployment = self.toml(), self.get("deployment", "culvert-server")
         self.assertEqual(self.get("poddisruptionbudget", "culvert-server")["spec"]["maxUnavailable"], 1)
@@ -75,6 +77,11 @@ class InstallingTest(unittest.TestCase):
         self.assertEqual(self.get("deployment", "culvert-server")["spec"]["replicas"], 3)
         self.get("service", "culvert")
         self.helm("upgrade", "culvert", chart.CHART, "--set", "replicas=none", status=1)
+        notes = self.helm("upgrade", "culvert", chart.CHART, "--set", "enrolment.enabled=true")
+        self.assertIn('Agents join. The pods wait for a Secret "culvert-authority" with tls.crt and tls.key', notes)
+        notes = self.helm("upgrade", "culvert", chart.CHART, "--set", "enrolment.enabled=true", "--set",
+                          "enrolment.issuer.name=agents", "--set", "enrolment.authority.secretName=ca")
+        self.assertIn('the Issuer agents signs them. The pods wait for a Secret "ca" with tls.crt, its', notes)
 
         self.helm("rollback", "culvert", "1")
         self.assertEqual(self.toml(), first)
@@ -158,10 +165,11 @@ class InstallingTest(unittest.TestCase):
     def test_the_manuals_examples_are_accepted(self):
         self.make_stubs()
         self.kubectl("apply", f"--filename={chart.CRDS}")
-        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{MAPPINGS}", f"crd/{OWN_SERVICES}")
+        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{MAPPINGS}", f"crd/{OWN_SERVICES}",
+                     f"crd/{AGENTS}")
         examples = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/kubernetes.md").read_text(), re.M | re.S)
         values = [text for text in examples if text.startswith("# Values of the chart.")]
-        self.assertEqual((len(values), len(examples)), (2, 7))
+        self.assertEqual((len(values), len(examples)), (2, 8))
         with tempfile.TemporaryDirectory() as folder:
             for text in values:
                 path = pathlib.Path(folder) / "values.yaml"

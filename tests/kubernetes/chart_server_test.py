@@ -4,6 +4,9 @@ kubelet's layout, with the chart's account, its token and its rights. A change o
 restart."""
 
 import json
+import os
+import re
+import shlex
 import socket
 import subprocess
 import unittest
@@ -13,10 +16,12 @@ import urllib.request
 from tests.harness.case import Case
 from tests.harness.certificates import TRUST_DOMAIN, Authority, Credentials
 from tests.harness.culvert_program import ACCOUNT, Agent
-from tests.harness.kubernetes import chart
+from tests.harness.environment import ROOT
+from tests.harness.kubernetes import chart, program_cache
 from tests.harness.kubernetes.cluster import MAPPINGS, NAMESPACE
 from tests.harness.kubernetes.cluster_case import ClusterCase, answer_of, mapping
 from tests.harness.kubernetes.pod import Pod
+from tests.harness.program import Program
 from tests.harness.waiting import wait_until
 
 VALUES = ["--set", f"config.tunnel.trust_domain={TRUST_DOMAIN}", "--set", "external.host=tunnel.example.com", "--set",
@@ -38,14 +43,11 @@ def ask(stream):
     return received.rpartition(b"\r\n\r\n")[2].decode()
 
 
-class ChartServer(ClusterCase):
+class ChartCase(ClusterCase):
     chart_values = None  # The test installs everything itself.
 
     def setUp(self):
         Case.setUp(self)
-        self.addCleanup(self.api.kubectl, "delete", MAPPINGS, "--all")
-        self.authority = Authority(self.folder / "certificates")
-        self.write_secret(self.authority.server("tunnel.example.com"))
 
     def helm(self, command, *arguments):
         return self.api.kubectl(command, *arguments, f"--namespace={NAMESPACE}", program=chart.helm(), seconds=120)
@@ -76,14 +78,23 @@ class ChartServer(ClusterCase):
         except urllib.error.HTTPError as error:
             return error.code
 
-    def assert_checks(self):
-        status, said = self.pod.check()
-        self.assertEqual(status, 0, said)
-
     def start(self):
         self.pod.start()
         wait_until(lambda: self.probe("startupProbe") == 200, 20, "the server to have started")
         wait_until(lambda: self.probe("readinessProbe") == 200, 20, "it to be ready")
+
+
+class ChartServer(ChartCase):
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self.api.kubectl, "delete", MAPPINGS, "--all")
+        self.authority = Authority(self.folder / "certificates")
+        self.write_secret(self.authority.server("tunnel.example.com"))
+
+    def assert_checks(self):
+        status, said = self.pod.check()
+        self.assertEqual(status, 0, said)
 
     def start_agent(self, *services):
         """Starts an agent outside the cluster. Returns the ports of its channels."""
@@ -178,6 +189,7 @@ class ChartServer(ClusterCase):
                 deployment = chart.named(objects, "Deployment")
                 named = deployment["metadata"]["name"].removesuffix("-server")
                 self.write_secret(self.authority.server("tunnel.example.com"), f"{named}-tls")
+                self.write_secret(Credentials(self.authority.ca, self.authority.key, self.authority.ca), "culvert-ca")
                 needed = [each for each in objects if each["kind"] in ("ServiceAccount", "ConfigMap")]
                 self.cluster.apply(*needed)
                 self.make_pod(deployment)
@@ -186,6 +198,106 @@ class ChartServer(ClusterCase):
                 finally:
                     self.pod.close()
                 self.api.kubectl("delete", "--filename=-", input={"apiVersion": "v1", "kind": "List", "items": needed})
+
+
+class Guide(ChartCase):
+    """The commands of docs/kubernetes.md, from the installation to the removal of an agent, as they are written there.
+    The pod stands for what Kubernetes would make of the Deployment, and a relay for the load balancer."""
+
+    def setUp(self):
+        super().setUp()
+        self.place = self.folder / "checkout"
+        self.place.mkdir()
+        for name in ("scripts", "packaging"):
+            (self.place / name).symlink_to(ROOT / name)
+        self.hosts = self.folder / "hosts"
+
+    # --- the guide ----------------------------------------------------------------------------------------------------
+
+    def blocks(self, section, language):
+        (text,) = re.findall(rf"^## {section}\n(.*?)^## ", (ROOT / "docs/kubernetes.md").read_text(), re.M | re.S)
+        return [block for kind, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S) if kind == language]
+
+    def commands(self, block):
+        lines = block.replace("\\\n", " ").splitlines()
+        return [line for line in lines if line and not line.startswith("#")]
+
+    def shell(self, command, status=0):
+        path = f"{self.api.programs}:{program_cache.newer_tools()}:{os.environ['PATH']}"
+        answer = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=self.place, stdin=subprocess.DEVNULL,
+                                env={"PATH": path, "KUBECONFIG": str(self.api.kubeconfig), "HOME": str(self.folder)},
+                                capture_output=True, text=True, timeout=120, check=False)
+        if status is not None:
+            self.assertEqual(answer.returncode, status, f"{command}\n{answer.stdout}{answer.stderr}")
+        return answer.stdout
+
+    # --- what Kubernetes and the network do ---------------------------------------------------------------------------
+
+    def run_the_pod(self):
+        self.make_pod()
+        self.start()
+        # The name leads to the load balancer, whose port is external.port.
+        address = f"127.42.{self.cluster.network.split('.')[-1]}.1"
+        self.hosts.write_text(f"{address} tunnel.example.com\n")
+        relay = Program(self, "relay", ["socat", f"TCP-LISTEN:443,bind={address},fork,reuseaddr",
+                                        f"TCP:{self.pod.address}:8042"])
+        relay.start()
+
+    def with_hosts(self, command):
+        script = 'mount --bind "$0" /etc/hosts && exec "$@"'
+        return ["unshare", "--mount", "sh", "-c", script, *map(str, [self.hosts, *command])]
+
+    # --- the test -----------------------------------------------------------------------------------------------------
+
+    def test_the_guide_for_agents_word_by_word(self):
+        self.install_as_the_guide_says()
+        agent = Agent(self)
+        object_of_guide, *_ = self.blocks("Agents", "yaml")
+        (self.place / "gate-1.yaml").write_text(object_of_guide)
+        give_token, watch, change = (self.commands(block) for block in self.blocks("Agents", "sh"))
+        (shown,) = self.blocks("Agents", "")
+
+        apply, get_token = give_token
+        self.shell(apply)
+        token = wait_until(lambda: self.shell(get_token, status=None), 10, "the token")
+        agent.write()
+        said = self.command(*self.with_hosts([agent.binary(), "--config", agent.config, "join", "--directory",
+                                              self.folder / "identity"]), input=token.encode(), stdin=None)
+        self.assertIn("joined as spiffe://example.com/account/acme/location/plant-1/agent/gate-1", said)
+        agent.command = self.with_hosts(agent.command)
+        agent.start()
+
+        wait, get = watch
+        self.shell(wait)
+        header, row = self.shell(get).splitlines()
+        expected_header, expected_row = shown.splitlines()
+        self.assertEqual(header.split(), expected_header.split())
+        self.assertEqual(row.split()[:4], expected_row.split()[:4])
+
+        disable, enable, rejoin, delete = change
+        self.shell(disable)
+        agent.wait_for_output("code=tunnel.agent_disabled")
+        self.shell(enable)
+        agent.wait_until_ready(30)
+        self.shell(wait)
+        self.shell(rejoin)
+        another = wait_until(lambda: self.shell(get_token, status=None), 10, "another token")
+        self.assertNotEqual(another, token)
+        self.shell(delete)
+        agent.wait_for_output("code=tunnel.not_enrolled")
+        agent.stop()
+        self.assertEqual(self.pod.server.stop(), 0)
+
+    def install_as_the_guide_says(self):
+        commands = self.commands(self.blocks("Install", "sh")[0])
+        self.addCleanup(self.helm, "uninstall", "culvert", "--ignore-not-found")
+        done = [" ".join(shlex.split(command)[:2]) for command in commands]
+        self.assertEqual((done[0], done[-2:]), ("kubectl create", ["helm install", "kubectl --namespace"]))
+        for command in commands[1:-1]:  # The namespace is there.
+            self.shell(command)
+        self.run_the_pod()
+        _, inside = commands[-1].split(" -- /usr/bin/culvert-server ")
+        self.assertIn("replica", self.pod.execute(*shlex.split(inside)))
 
 
 if __name__ == "__main__":

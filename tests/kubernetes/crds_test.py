@@ -189,6 +189,17 @@ class CrdsTest(unittest.TestCase):
         header, row = self.kubectl("get", resource, *arguments).splitlines()
         return header.split(), row.split()
 
+    def test_kubectl_explains_each_field_of_a_specification(self):
+        for template in (MAPPING, SERVICE, AGENT):
+            with self.subTest(template["kind"]):
+                said = self.kubectl("explain", f"{PLURALS[template['kind']].split('.', maxsplit=1)[0]}.spec",
+                                    f"--api-version={template['apiVersion']}")
+                schema = self.get("crd", PLURALS[template["kind"]])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+                spec = schema["properties"]["spec"]
+                for name in spec["properties"]:
+                    end = " -required-" if name in spec["required"] else ""
+                    self.assertRegex(said, rf"(?m)^   {name}\t<[^>]+>{end}\n     \S")
+
     # --- ServiceMapping -----------------------------------------------------------------------------------------------
 
     def test_the_manifest_of_existing_installations_applies_unchanged(self):

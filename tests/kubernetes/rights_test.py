@@ -10,6 +10,7 @@ from tests.harness.kubernetes import audit, program_cache
 from tests.harness.kubernetes.cluster import NAMESPACE
 from tests.harness.kubernetes.cluster_case import ClusterCase
 from tests.harness.kubernetes.enrolled import Enrolled
+from tests.harness.kubernetes.issuer import COLLECTION, Issuer
 from tests.harness.waiting import wait_until
 
 DISCOVERY = ["/apis/discovery.k8s.io"]  # allowed for every authenticated account by system:discovery
@@ -168,6 +169,25 @@ class RightsWithEnrolment(Rights):
         wait_until(lambda: self.enrolled.secret("gate-1") is None, 10, "the token to be removed")
 
     STEPS = (*Rights.STEPS, enrol_an_agent)
+
+
+class RightsWithIssuer(RightsWithEnrolment):
+    """The server has no key that signs: it makes requests, and removes them."""
+    chart_values = [*RightsWithEnrolment.chart_values, "--set", "enrolment.issuer.name=agents"]
+
+    def setUp(self):
+        Rights.setUp(self)
+        self.enrolled = Enrolled(self, issuer="agents")
+        self.issuer = Issuer(self.api, self.enrolled.authority)
+        self.addCleanup(self.issuer.close)
+
+    def look_at_the_request(self):
+        (request,) = self.issuer.seen
+        self.assertEqual(request["spec"]["issuerRef"], {"name": "agents", "kind": "Issuer", "group": "cert-manager.io"})
+        self.assertEqual(request["spec"]["usages"], ["digital signature", "client auth"])
+        wait_until(lambda: not json.loads(self.api.get(COLLECTION))["items"], 10, "the request to be removed")
+
+    STEPS = (*RightsWithEnrolment.STEPS, look_at_the_request)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 import unittest
 
 from tests.harness import debian_system
@@ -22,6 +23,9 @@ BUILT = pathlib.Path(os.environ.get("CULVERT_PACKAGES", ROOT / "build/packages")
 OLDER = "0.0.1"
 EXPOSURE_MAX = 15  # tenths; 100 is a service without any protection
 PROGRAMS = ("culvert-agent", "culvert-server")
+# Words on the command line, and what the completion must offer behind them.
+COMPLETIONS = {"culvert-agent": [("", "join", "status", "--config"), ("join", "--token-file", "--name", "--proxy")],
+               "culvert-server": [("", "agents", "hash-secret"), ("agents", "add", "list", "disable", "--lifetime")]}
 WEB, CHANNEL, LOW_PORT, TUNNEL = 8000, 5001, 443, 8042
 
 
@@ -42,20 +46,20 @@ def older(folder, name):
     return package
 
 
-def make_certificates(system):
-    """Makes an authority, and the keys of both programs where the packages expect them."""
-    tls = "/etc/culvert/tls"
-    for command in (
-            ["ca", "/root/ca"],
-            ["server", "/root/ca", "localhost", "--out", f"{tls}/server"],
-            ["request", "--account", "acme", "--agent", "gate", "--key", f"{tls}/agent.key", "--out",
-             "/root/agent.csr"],
-            ["agent", "/root/ca", "/root/agent.csr", "--trust-domain", "example.org", "--account", "acme", "--agent",
-             "gate",
-             "--out", f"{tls}/agent.crt"]):
+TLS = "/etc/culvert/tls"
+FOR_SERVER = (["ca", "/root/ca"], ["server", "/root/ca", "localhost", "--out", f"{TLS}/server"])
+FOR_AGENT = (["request", "--account", "acme", "--agent", "gate", "--key", f"{TLS}/agent.key", "--out",
+              "/root/agent.csr"],
+             ["agent", "/root/ca", "/root/agent.csr", "--trust-domain", "example.org", "--account", "acme", "--agent",
+              "gate", "--out", f"{TLS}/agent.crt"])
+
+
+def make_certificates(system, *commands):
+    """Makes an authority, and the keys of the programs where the packages expect them."""
+    for command in commands or (*FOR_SERVER, *FOR_AGENT):
         system.run("culvert-certificates", *command)
-    system.run("cp", "/root/ca/ca.crt", tls)
-    system.run("sh", "-c", f"chown root:culvert {tls}/*; chmod 640 {tls}/*")
+    system.run("cp", "/root/ca/ca.crt", "/root/ca/ca.key", TLS)
+    system.run("sh", "-c", f"chown root:culvert {TLS}/*; chmod 640 {TLS}/*")
 
 
 SERVER = f"""
@@ -69,6 +73,12 @@ trust_domain = "example.org"
 account = "acme"
 service_id = "web"
 internal_address = "127.0.0.1:{WEB}"
+"""
+ENROLLING = SERVER.replace('client_ca = "tls/ca.crt"\n', "") + f"""
+[enrolment]
+authority_certificate = "tls/ca.crt"
+authority_key = "tls/ca.key"
+addresses = ["localhost:{TUNNEL}"]
 """
 AGENT = f"""
 [[server]]
@@ -125,11 +135,21 @@ class Made(unittest.TestCase):
             for page in pages:
                 said = run("sh", "-c", f"zcat {page} | mandoc -T lint -W warning", status=None)
                 self.assertEqual([line for line in said.splitlines() if "missing date" not in line], [], page.name)
-            # A page has every option of --help and every key of the configuration.
-            page = run("sh", "-c",
-                       f"zcat {folder}/usr/share/man/man5/culvert-agent.toml.5.gz | mandoc -T utf8 | col -b")
+            # The pages have every key of the configuration, and every option of --help.
+            configuration = self.page(folder, "man5/culvert-agent.toml.5")
             for key in re.findall(r"(?m)^#(\w+) = ", (ROOT / "packaging/etc/agent.toml").read_text()):
-                self.assertIn(key, page)
+                self.assertIn(key, configuration)
+            for name, command in (("agent", ()), ("server", ()), ("agent", ["join"]), ("server", ["agents"])):
+                said = run(f"{folder}/usr/bin/culvert-{name}", *command, "--help")
+                page = self.page(folder, f"man1/culvert-{name}.1")
+                for option in re.findall(r"(?<![\w-])--[a-z-]+", said):
+                    self.assertIn(option, page)
+            for verb in ("add", "token", "list", "show", "disable", "enable", "remove"):
+                self.assertRegex(page, rf"(?m)^ +culvert-server agents {verb}\b")
+
+    @staticmethod
+    def page(folder, name):
+        return run("sh", "-c", f"zcat {folder}/usr/share/man/{name}.gz | mandoc -T utf8 -O width=200 | col -b")
 
 
 class Installed(unittest.TestCase):
@@ -177,9 +197,19 @@ class Installed(unittest.TestCase):
             completion = system.run("bash", "-c",
                                     f". /usr/share/bash-completion/completions/{name}; complete -p {name}")
             self.assertIn(f"culvert-{name.split('-')[1]}", completion)
+            for before, *expected in COMPLETIONS[name]:
+                self.assertLessEqual(set(expected), self.completed(system, name, before.split()), before)
             # Nothing starts before it has a configuration.
             self.assertFalse((system.root / f"etc/systemd/system/multi-user.target.wants/{name}.service").exists())
             self.assertIn("78", system.run("sh", "-c", f"{name} --check; echo $?"))
+
+    @staticmethod
+    def completed(system, name, before):
+        """What the completion offers behind these words."""
+        words = " ".join([name, *before, "''"])
+        return set(system.run("bash", "-c", f". /usr/share/bash-completion/completions/{name}; COMP_WORDS=({words}); "
+                              f"COMP_CWORD={len(before) + 1}; _{name.replace('-', '_')}; "
+                              'echo "${COMPREPLY[@]}"').split())
 
     def run_both(self, system):
         make_certificates(system)
@@ -234,6 +264,78 @@ class Services(unittest.TestCase):
             self.upgrade_under_traffic()
             self.stop_drains()
             self.purge()
+
+    def test_two_commands_connect_an_agent_which_then_renews_itself(self):
+        base = debian_system.base_root([built(name) for name in PROGRAMS])
+        with tempfile.TemporaryDirectory() as folder, Booted(base, "joined") as system:
+            self.system = system
+            first = [older(pathlib.Path(folder), name) for name in PROGRAMS]
+            system.give(*first, *map(built, PROGRAMS))
+            system.apt("install", *(f"/root/{package.name}" for package in first))
+            token = self.start_enrolling()
+            self.join(token)
+            self.upgrade_keeps_the_identity()
+            self.assert_renewed()
+            self.purge()
+
+    def start_enrolling(self):
+        """A server as docs/quick-start.md has it. Returns the token of an agent with a certificate of one minute."""
+        self.assertEqual(self.system.peer("serve", WEB).stdout.readline(), "serving\n")
+        make_certificates(self.system, *FOR_SERVER)
+        self.system.write("/etc/culvert/server.toml", ENROLLING)
+        self.system.run("culvert-server", "--check")
+        self.system.run("systemctl", "enable", "--now", "culvert-server")
+        return self.system.run("culvert-server", "agents", "add", "gate", "--account", "acme", "--lifetime", "1m")
+
+    def join(self, token):
+        """As docs/install.md has it. The umask is that of a careful administrator."""
+        conffile = self.system.root / "etc/culvert/agent.toml"
+        conffile.write_text(conffile.read_text() + f'[[channel]]\nlisten = "{CHANNEL}"\nservice_id = "web"\n')
+        began = time.monotonic()
+        said = self.system.run("sh", "-c", "umask 077 && culvert-agent join", input=token.encode(), stdin=None)
+        self.system.run("systemctl", "enable", "--now", "culvert-agent")
+        self.wait_for_tunnels()
+        self.assert_complete(self.download(CHANNEL, 0))
+        seconds = time.monotonic() - began
+        print(f"note: {seconds:.1f} s from the token to the first request")
+        self.assertLess(seconds, 10)
+        self.assertIn("joined as spiffe://example.org/account/acme/agent/gate", said)
+        self.assertIn("/etc/culvert/agent.toml.d/localhost.toml has the server", said)
+        self.check_identity()
+
+    def check_identity(self):
+        """Only the user of the service can read the key, whoever wrote it."""
+        place = "/var/lib/culvert-agent/localhost"
+        for path, mode in (("", "700"), ("/current/", "700"), ("/current/key.pem", "600"),
+                           ("/current/certificate.pem", "644"), ("/current/authorities.pem", "644")):
+            self.assertEqual(self.system.run("stat", "--format=%a %U:%G", place + path).strip(),
+                             f"{mode} culvert:culvert", path)
+        self.assertEqual(self.system.run("find", place, "!", "-user", "culvert"), "")
+
+    def upgrade_keeps_the_identity(self):
+        serial = self.serial()
+        pids = [self.main_pid(unit) for unit in PROGRAMS]
+        self.system.apt("install", *(f"/root/{built(name).name}" for name in PROGRAMS),
+                        "-o", "Dpkg::Options::=--force-confold")
+        self.assertFalse({self.main_pid(unit) for unit in PROGRAMS} & set(pids), "both were restarted")
+        self.wait_for_tunnels()
+        self.assert_complete(self.download(CHANNEL, 0))
+        if "identity.renewed" not in self.journal("culvert-agent"):
+            self.assertEqual(self.serial(), serial)
+
+    def serial(self):
+        return json.loads(self.system.run("culvert-agent", "status", "--json"))["identities"][0]["serial"]
+
+    def assert_renewed(self):
+        """Within the sandbox, and so that a restart finds it."""
+        wait_until(lambda: "identity.renewed" in self.journal("culvert-agent"), 60, "the renewal", every=1)
+        self.check_identity()
+        self.system.run("systemctl", "restart", *PROGRAMS)
+        self.wait_for_tunnels()
+        self.assert_complete(self.download(CHANNEL, 0))
+        shown = json.loads(self.system.run("culvert-server", "agents", "show", "gate", "--json"))
+        self.assertEqual(self.serial(), shown["serial"])
+        self.assertEqual(self.journal("culvert-server").count("agent.joined"), 1)
 
     def property(self, unit, name):
         return self.system.run("systemctl", "show", "--value", f"--property={name}", unit).strip()
@@ -345,10 +447,12 @@ class Services(unittest.TestCase):
         self.assertEqual(self.property("culvert-agent", "ExecMainStatus"), "0")
 
     def purge(self):
-        self.system.run("rm", "-r", "/etc/culvert/tls", "/etc/systemd/system/culvert-agent.socket")
+        self.system.run("rm", "-rf", "/etc/culvert/tls", "/etc/systemd/system/culvert-agent.socket")
         self.system.apt("purge", *PROGRAMS)
-        left = self.system.run("ls", "--directory", "/etc/culvert", "/run/culvert", "/var/lib/culvert", status=2)
-        self.assertEqual(left.count("No such file"), 3, left)
+        made = ("/etc/culvert", "/run/culvert", "/var/lib/culvert", "/var/lib/culvert-agent", "/var/lib/culvert-server")
+        left = self.system.run("ls", "--directory", *made, status=2)
+        self.assertEqual(left.count("No such file"), len(made), left)
+        self.assertEqual(self.system.run("find", "/etc/systemd/system", "-name", "culvert*"), "")
         self.assertEqual(self.system.run("pgrep", "--list-full", "culvert-", status=1), "")
         self.assertFalse(self.system.has_user("culvert"))
 

@@ -15,8 +15,8 @@ from tests.run.result import Result, say
 SUITES = ["tidy", "unit", "simulation", "fuzz", "e2e"]
 # Style does not depend on them, and the fuzz targets always have them.
 SUITES_UNDER_SANITIZERS = ["unit", "simulation", "e2e"]
-SEPARATE = ["packages", "kubernetes", "image"]  # only by their own option
-BUILD_THEMSELVES = {"fuzz", "packages", "image"}
+SEPARATE = ["packages", "kubernetes", "image", "compatibility"]  # only by their own option
+BUILD_THEMSELVES = {"fuzz", "packages", "image", "compatibility"}
 FUZZ_SECONDS = 40
 
 
@@ -33,7 +33,8 @@ def parse():
     separate = parser.add_mutually_exclusive_group()
     for name, help_text in (("packages", "only the Debian packages"),
                             ("kubernetes", "only the tests with a Kubernetes API server"),
-                            ("image", "only the container image")):
+                            ("image", "only the container image"),
+                            ("compatibility", "only the tests with the programs of the last release")):
         separate.add_argument(f"--{name}", dest="separate", action="store_const", const=name, help=help_text)
     parser.add_argument("--all", action="store_true", help="clang-tidy on every file")
     parser.add_argument("-k", dest="pattern",

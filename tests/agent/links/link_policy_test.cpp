@@ -248,6 +248,18 @@ TEST(LinkPolicy, a_link_avoids_the_slots_of_the_link_that_it_succeeds_in_the_sam
   EXPECT_EQ(link.dial(0, 23), "epoch 2 slot 0") << "the new epoch evicts the older link's tunnels";
 }
 
+TEST(LinkPolicy, a_link_that_has_drained_does_not_raise_the_epoch_of_its_successors) {
+  Link older;
+  older.bring_up_two();
+  older.policy.drain();
+  (void)older.close(10);
+  (void)older.close(11);
+  Link link;
+  link.policy.succeed(older.policy);
+  (void)link.start();
+  EXPECT_EQ(link.dial(0, 20), "epoch 1 slot 0") << "a third link may still have streams in this epoch";
+}
+
 TEST(LinkPolicy, a_link_takes_the_highest_epoch_of_those_that_it_succeeds) {
   Link first;
   first.bring_up_two();

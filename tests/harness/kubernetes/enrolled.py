@@ -3,33 +3,37 @@
 
 import base64
 import json
+import os
 
 from tests.harness import certificates
-from tests.harness.commands import outcome_of
+from tests.harness.commands import outcome_of, run
 from tests.harness.culvert_program import ACCOUNT, Agent
+from tests.harness.kubernetes import program_cache
 from tests.harness.kubernetes.cluster import NAMESPACE
 from tests.harness.waiting import wait_until
 
 AGENTS = "agents.culvert.dev"
+COLLECTION = f"/apis/culvert.dev/v1alpha1/namespaces/{NAMESPACE}/agents"
 CONNECT_SECONDS_MAX = 20
 
 
 class Enrolled:
-    """Gives the servers of a ClusterCase an authority for agents; call it before they start."""
+    """Gives the servers of a ClusterCase an authority for agents; call it before they start. `issuer`: the name of the
+    issuer that signs for them; without one they have the authority's key."""
 
-    def __init__(self, case, *more_servers):
+    def __init__(self, case, *more_servers, issuer=None):
         self.case, self.api, self.cluster = case, case.api, case.cluster
         self.servers = [case.pair.server, *more_servers]
         self.authority = certificates.Authority(case.folder / "authority", "agents")
+        signer = {"issuer": {"name": issuer}} if issuer else {"authority_key": self.authority.key}
         for server in self.servers:
-            server.tables["enrolment"] = {"authority_certificate": self.authority.ca, "authority_key":
-                                          self.authority.key, "addresses": [f"127.0.0.1:{server.port}"
-                                                                            for server in self.servers]}
+            server.tables["enrolment"] = {"authority_certificate": self.authority.ca,
+                                          "addresses": [f"127.0.0.1:{each.port}" for each in self.servers], **signer}
         case.addCleanup(self.remove_all)
 
     def remove_all(self):
         """Also what the objects own, since no controller collects it here."""
-        self.api.kubectl("delete", AGENTS, "--all", f"--namespace={NAMESPACE}")
+        self.api.kubectl("delete", "--raw", COLLECTION)
         self.api.kubectl("delete", "secrets", f"--namespace={NAMESPACE}",
                          "--selector=app.kubernetes.io/managed-by=culvert-server")
 
@@ -83,6 +87,24 @@ class Enrolled:
             found = secret and base64.b64decode(secret["data"]["token"]).decode()
             return found if found != other_than else None
         return wait_until(text, 10, f"the join token of {name}")
+
+    def delete_secret(self, name):
+        self.api.kubectl("delete", "secret", f"culvert-join-{name}", f"--namespace={NAMESPACE}")
+
+    def end_token(self, name):
+        """Writes into the status that the token's time is over."""
+        over = {"status": {"joinToken": {"notAfter": "2026-01-02T03:04:05Z"}}}
+        self.api.kubectl("patch", AGENTS, name, f"--namespace={NAMESPACE}", "--subresource=status", "--type=merge",
+                         f"--patch={json.dumps(over)}", program=program_cache.newer_tools() / "kubectl")
+
+    def follow_advice(self, name):
+        """Runs the command that the condition Joined names."""
+        message = next(each["message"] for each in self.status(name)["conditions"] if each["type"] == "Joined")
+        _, _, command = message.partition("for another one: ")
+        self.case.assertTrue(command.startswith("kubectl annotate "), message)
+        environment = {"PATH": f"{self.api.programs}:{os.environ['PATH']}", "KUBECONFIG": str(self.api.kubeconfig),
+                       "HOME": str(self.api.folder)}
+        run("bash", "-c", command, env=environment)
 
     # --- programs -----------------------------------------------------------------------------------------------------
 

@@ -141,5 +141,20 @@ TEST(AgentDirectory, all_tunnels_of_a_link_share_its_quota) {
   EXPECT_NE(first.quota.streams, other.quota.streams);
 }
 
+/// Threats E5: streams of a tunnel whose certificate has ended go on while the same process has shown a later one.
+TEST(AgentDirectory, knows_whether_a_link_has_proved_a_valid_certificate) {
+  const std::chrono::sys_seconds end(std::chrono::seconds(1'000));
+  AgentDirectory agents;
+  (void)agents.join(one, hello(1, 1, 0), {10, 0}, many, {"a//n", "1", end});
+  (void)agents.join(one, hello(2, 1, 0), {20, 0}, many, {"a//n", "2", end + std::chrono::hours(1)});
+  EXPECT_TRUE(agents.has_valid_certificate(10, end - std::chrono::seconds(1)));
+  EXPECT_FALSE(agents.has_valid_certificate(10, end)) << "the other link is another process";
+  (void)agents.join(one, hello(1, 1, 1), {11, 0}, many, {"a//n", "3", end + std::chrono::hours(1)});
+  EXPECT_TRUE(agents.has_valid_certificate(10, end));
+  EXPECT_FALSE(agents.has_valid_certificate(99, end)) << "an unknown tunnel";
+  ASSERT_EQ(agents.connected().size(), 2U);
+  EXPECT_EQ(agents.connected()[0].serial, "3");
+}
+
 }  // namespace
 }  // namespace culvert::server

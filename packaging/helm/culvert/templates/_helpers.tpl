@@ -17,6 +17,10 @@
 {{ .Values.tls.secretName | default (printf "%s-tls" (include "culvert.fullname" .)) }}
 {{- end }}
 
+{{- define "culvert.authoritySecret" -}}
+{{ .Values.enrolment.authority.secretName | default (printf "%s-authority" (include "culvert.fullname" .)) }}
+{{- end }}
+
 {{- define "culvert.selector" -}}
 app.kubernetes.io/name: culvert
 app.kubernetes.io/instance: {{ .Release.Name }}
