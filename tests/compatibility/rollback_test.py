@@ -46,13 +46,17 @@ class Rollback(MixedCase):
     def test_a_capability_that_an_agent_does_not_offer_is_not_named(self):
         """As SPEC 5.6 demands; an old agent offers none."""
         pair = self.enrolled()
-        pair.server.tables["tunnel"]["client_ca"] = pair.authority.ca
+        other = Authority(self.folder / "other", name="other")
+        pair.server.tables["tunnel"]["client_ca"] = other.ca
+        agent = other.agent()
+        credentials = Credentials(agent.certificate, agent.private_key, pair.authority.ca)
         pair.server.start().wait_until_ready()
         for offered, named in (([], []), (["later"], []), (["renew", "later"], ["renew"])):
-            tunnel = BareAgent(self, pair.server.port, pair.authority.agent()).dial()
+            tunnel = BareAgent(self, pair.server.port, credentials).dial()
             tunnel.sendall(frame(HELLO, 0, msgpack.packb({"v_min": 1, "v_max": 1, "instance": os.urandom(16),
                                                           "epoch": 1, "slot": 0, "caps": offered})))
             kind, welcome = receive_frame(tunnel)
+            tunnel.close()
             self.assertEqual((kind, welcome.get("caps", [])), (WELCOME, named), offered)
 
     def test_tunnels_with_an_identity_outlive_a_server_that_is_taken_back(self):

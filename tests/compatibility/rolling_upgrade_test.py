@@ -218,7 +218,6 @@ class RollingUpgrade(MixedCase):
                     self.replace_agent(name, build, loads)
                 self.await_requests(loads)
         self.assertEqual([load.failures for load in loads], [[], [], []])
-        print("note: requests while every program was replaced twice:", *[load.answered for load in loads])
         self.assertGreater(min(load.answered for load in loads), 200)
 
 

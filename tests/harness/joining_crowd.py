@@ -53,7 +53,8 @@ class Member:
         context = agent_tls(Credentials(self.certificate, self.key, ca))
         plain = socket.create_connection(("127.0.0.1", port), timeout=60)
         self.tunnel = context.wrap_socket(plain, server_hostname="localhost")
-        self.tunnel.sendall(frame(HELLO, 0, msgpack.packb({"v_min": 1, "v_max": 1, "instance": os.urandom(16),
+        self.tunnel.sendall(frame(HELLO, 0, msgpack.packb({"v_min": 1, "v_max": 1, "caps": ["renew"],
+                                                           "instance": os.urandom(16),
                                                            "epoch": 1, "slot": 0})))
         assert receive_frame(self.tunnel)[0] == WELCOME
 

@@ -8,22 +8,35 @@ import collections
 import concurrent.futures
 import os
 import re
+import ssl
+import struct
 import threading
 import time
 import unittest
 
-from tests.harness.certificates import serial_of
+import msgpack
+
+from tests.harness.bare_agent import BareAgent
+from tests.harness.certificates import Credentials, serial_of
 from tests.harness.culvert_program import ACCOUNT, Server
-from tests.harness.enrolment import DENIED, ISSUED, TOKEN_USED, age, raw_join, request_for, token_parts
+from tests.harness.enrolment import DENIED, ISSUED, RENEW, TOKEN_USED, raw_join, request_for, token_parts
+from tests.harness.hostile_server import HELLO, WELCOME, frame
 from tests.harness.kubernetes import program_cache
 from tests.harness.kubernetes.cluster_case import ClusterCase
 from tests.harness.kubernetes.enrolled import AGENTS, NAMESPACE, Enrolled
+from tests.harness.sockets import receive_exactly
 from tests.harness.waiting import wait_until
 
 END_SECONDS_MAX = 5
 BACK_SECONDS_MAX = 30
-AGE_SECONDS = 300  # After it, a certificate for a minute is renewed at once.
 RACES = int(os.environ.get("CULVERT_JOIN_RACES", "5"))
+
+
+def payload_of(connection, wanted):
+    """The payload of the next frame, if it is of this kind."""
+    kind, _, _, _, size = struct.unpack(">BBHII", receive_exactly(connection, 12))
+    payload = receive_exactly(connection, size)
+    return payload if kind == wanted else None
 
 
 class AgentObjects(ClusterCase):
@@ -219,19 +232,28 @@ class AgentObjects(ClusterCase):
         status, said = self.enrolled.try_to_join(third, self.enrolled.folder("gate-1"))
         self.assertEqual(status, 0, said)
 
-    def test_a_renewal_is_noted_in_the_status(self):
-        self.enrolled.add("gate-1", lifetime="60s")
-        agent, folder = self.enrolled.join("gate-1"), self.enrolled.folder("gate-1")
-        first = self.enrolled.status("gate-1")["certificate"]["serial"]
-        age(folder, AGE_SECONDS)
-        agent.start()
-        agent.wait_for_output("info identity.renewed", 20)
-        second = serial_of(folder / "current" / "certificate.pem")
-        self.assertNotEqual(second, first)
-        wait_until(lambda: self.enrolled.status("gate-1")["certificate"]["serial"] == second, 10, "the new serial")
-        self.enrolled.wait_for("gate-1", "Ready")
-        wait_until(lambda: {tunnel["serial"].lower().lstrip("0") for server in self.servers
-                            for tunnel in server.status()["tunnels"]} == {second}, 20, "the old tunnels to leave")
+    def test_a_renewal_at_another_replica_is_noted_in_the_status(self):
+        self.enrolled.add("gate-1")
+        parts = token_parts(self.enrolled.token("gate-1"))
+        key, request = request_for(parts["u"], self.folder)
+        kind, issued = raw_join(self.servers[0].port, parts["i"], parts["s"], request)
+        self.assertEqual(kind, ISSUED)
+        certificate = self.folder / "first.pem"
+        certificate.write_text(ssl.DER_cert_to_PEM_cert(issued["chain"]))
+        self.enrolled.wait_for("gate-1", "Joined")
+        self.assertEqual(self.enrolled.status("gate-1")["certificate"]["serial"], serial_of(certificate))
+        agent = BareAgent(self, self.servers[1].port, Credentials(certificate, key, self.pair.authority.ca))
+        tunnel = wait_until(agent.dial, 5, "a tunnel")
+        hello = {"v_min": 1, "v_max": 1, "instance": os.urandom(16), "epoch": 1, "slot": 0, "caps": ["renew"]}
+        tunnel.sendall(frame(HELLO, 0, msgpack.packb(hello)))
+        while payload_of(tunnel, WELCOME) is None:
+            pass
+        _, request = request_for(parts["u"], self.folder, "second")
+        tunnel.sendall(frame(RENEW, 0, msgpack.packb({"request": request})))
+        while payload_of(tunnel, ISSUED) is None:
+            pass
+        wait_until(lambda: self.enrolled.status("gate-1")["certificate"]["serial"] != serial_of(certificate), 10,
+                   "the serial of the new one")
 
     def test_of_two_objects_for_one_agent_the_older_counts(self):
         self.enrolled.add("gate-1")
