@@ -27,10 +27,11 @@ Result<EnrolmentPlan> EnrolmentPlan::load(const EnrolmentSettings& settings, con
   for (const Endpoint& address : settings.addresses) {
     const std::string& name = settings.server_name.empty() ? address.host : settings.server_name;
     if (tls.is_for(name)) continue;
+    const auto& own = tls.own_certificate();
     return fail("enrolment.wrong_name",
                 fmt::format("{}: the server's certificate is not for {}, which agents that join will expect (it is "
                             "for {}); set server_name, or have it issued anew",
-                            tunnel.credentials.certificate.string(), name, tls.own_certificate()->names));
+                            tunnel.credentials.certificate.string(), name, own ? own->names : ""));
   }
   if (settings.authority_key.empty()) return plan;
   auto authority = Authority::load(settings.authority_certificate, settings.authority_key);
@@ -106,6 +107,7 @@ void Enrolling::publish_agents() {
 
 std::string Enrolling::token_text(const AgentRecord& agent, std::string_view id,
                                   const protocol::TokenSecret& secret) const {
+  if (!plan_) return "";  // No agent can be added then.
   return to_text(JoinToken{plan_->settings.addresses, plan_->settings.server_name, plan_->pin, std::string(id), secret,
                            spiffe_id_of(agent, plan_->trust_domain)});
 }
@@ -146,7 +148,7 @@ void Enrolling::note_command(std::string_view arguments) {
 
 boost::json::array Enrolling::status() const {
   boost::json::array all;
-  if (!directory_) return all;
+  if (!directory_ || !plan_) return all;
   for (const StoredAgent& each : directory_->list()) {
     const AgentRecord& agent = each.record;
     all.push_back({{"name", agent.name},

@@ -35,9 +35,10 @@ PortContext make_port_context(const TunnelDirectory& directory, Log& log) {
 Result<std::unique_ptr<Plan>> ServerPlan::load(const ConfigSource& source) {
   auto config = load_config(source);
   if (!config) return std::unexpected(config.error());
-  auto tls = config->enrolment ? TlsContext::for_enrolling_server(config->tunnel.credentials,
-                                                                  config->enrolment->authority_certificate)
-                               : TlsContext::for_server(config->tunnel.credentials);
+  const CredentialFiles& credentials = config->tunnel.credentials;
+  const std::optional<EnrolmentSettings>& enrols = config->enrolment;
+  auto tls = enrols ? TlsContext::for_enrolling_server(credentials, enrols->authority_certificate)
+                    : TlsContext::for_server(credentials);
   if (!tls) return fail(tls.error().code, fmt::format("{}: [tunnel]: {}", source.name(), tls.error().text));
   auto plan = std::make_unique<ServerPlan>();
   plan->config_ = std::move(*config);
@@ -160,7 +161,8 @@ void ServerService::follow_cluster() {
                                .connected = [this] { return connected_agents(); },
                                .agents_changed = [this] { enrolling_.publish_agents(); }};
     ClusterPlan plan = *wanted;
-    if (plan_->enrolment_) plan.enrolment = enrolment_in_cluster(plan_->enrolment_->settings);
+    if (const std::optional<EnrolmentPlan>& enrolment = plan_->enrolment_)
+      plan.enrolment = enrolment_in_cluster(enrolment->settings);
     cluster_ =
         std::make_unique<Cluster>(context_.planes.home(), context_.log, std::move(plan), std::move(known), hooks);
     cluster_->start();
@@ -187,8 +189,10 @@ std::vector<ConnectedAgent> ServerService::connected_agents() const {
 /// After follow_cluster(): the agents are the cluster's, if there is one.
 void ServerService::enrol(Enrolling::Staged staged) {
   Certificates certificates{{"tunnel", plan_->policy_->tls.not_after()}};
-  if (plan_->enrolment_ && plan_->enrolment_->authority)
-    certificates.emplace_back("authority", plan_->enrolment_->authority->facts().not_after);
+  if (const std::optional<EnrolmentPlan>& enrolment = plan_->enrolment_) {
+    if (const std::optional<Authority>& authority = enrolment->authority)
+      certificates.emplace_back("authority", authority->facts().not_after);
+  }
   certificates_.publish(std::make_shared<const Certificates>(std::move(certificates)));
   enrolling_.commit(plan_->enrolment_, std::move(staged), cluster_ ? cluster_->agents() : nullptr,
                     cluster_ ? cluster_->signer() : nullptr);

@@ -32,7 +32,7 @@ std::unexpected<Error> out_of_memory() {
 
 Result<std::vector<std::byte>> enable_joining(ssl_ctx_st* context, const std::filesystem::path& file) {
   STACK_OF(X509)* sent = nullptr;
-  SSL_CTX_get0_chain_certs(context, &sent);
+  SSL_CTX_get0_chain_certs(context, static_cast<void*>(&sent));
   const std::unique_ptr<X509_STORE, void (*)(X509_STORE*)> store(X509_STORE_new(), &X509_STORE_free);
   const std::unique_ptr<X509_STORE_CTX, void (*)(X509_STORE_CTX*)> check(X509_STORE_CTX_new(), &X509_STORE_CTX_free);
   if (!store || !check) return out_of_memory();

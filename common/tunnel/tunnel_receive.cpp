@@ -21,6 +21,17 @@ struct Overloaded : Functions... {
   using Functions::operator()...;
 };
 
+// What concerns an agent's certificate.
+void tell(TunnelOwner& owner, Tunnel& tunnel, protocol::JoinAsked& asked) {
+  owner.on_join_asked(tunnel, asked.join);
+}
+void tell(TunnelOwner& owner, Tunnel& tunnel, protocol::RenewAsked& asked) {
+  owner.on_renew_asked(tunnel, asked.renew);
+}
+void tell(TunnelOwner& owner, Tunnel& tunnel, protocol::RenewAnswered& answered) {
+  owner.on_renew_answered(tunnel, answered.answer);
+}
+
 }  // namespace
 
 /// Reads once, then lets other tunnels run; the rest is read in the next turn.
@@ -166,9 +177,7 @@ void Tunnel::handle(protocol::Event& event) {
                  [this](protocol::WindowWanted& wanted) { grow_window(wanted); },
                  [this](protocol::WidenWanted&) { owner_.on_congested(*this); },
                  [this](protocol::ReplicasChanged& changed) { owner_.on_replicas(*this, changed.names); },
-                 [this](protocol::JoinAsked& asked) { owner_.on_join_asked(*this, asked.join); },
-                 [this](protocol::RenewAsked& asked) { owner_.on_renew_asked(*this, asked.renew); },
-                 [this](protocol::RenewAnswered& answered) { owner_.on_renew_answered(*this, answered.answer); },
+                 [this](auto& of_enrolment) { tell(owner_, *this, of_enrolment); },
                  [this](protocol::PeerDraining& draining) { owner_.on_draining(*this, draining.delay); },
                  [this](protocol::Ended& ended) {
                    const char* closer = ended.by_peer ? "the peer closed" : "we closed";

@@ -46,12 +46,14 @@ void WrittenStatuses::note(const StatusWrite& write, Time now) {
 
 const json::object& WrittenStatuses::known(const std::string& key, const std::string& uid, const json::object& seen,
                                            Time now) {
+  // NOLINTBEGIN(bugprone-return-const-ref-from-parameter): callers use it at once.
   const auto ours = written_.find(key);
   if (ours == written_.end()) return seen;
   const bool is_awaited = ours->second.uid == uid && now - ours->second.at <= echo_time_max;
   if (is_awaited && seen != ours->second.status) return ours->second.status;
   written_.erase(ours);
   return seen;
+  // NOLINTEND(bugprone-return-const-ref-from-parameter)
 }
 
 void WrittenStatuses::keep_only(const std::function<bool(const std::string& key)>& exists) {
