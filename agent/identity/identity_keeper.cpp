@@ -244,7 +244,7 @@ void IdentityKeeper::note_failure(const Error& why, std::chrono::seconds pause) 
                          {"not_after", not_after},
                          {"again_in_s", pause.count()}};
   if (!facts_ || renewal_overdue(issued_at_, facts_->not_after) <= clock_now()) {
-    log_.limited(Log::Level::warn, "identity.not_renewed", fields);
+    log_.warn("identity.not_renewed", fields);  // Not limited: it would hide the other of two servers.
   } else {
     log_.info("identity.not_renewed", fields);
   }
