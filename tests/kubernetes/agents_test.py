@@ -254,6 +254,7 @@ class AgentObjects(ClusterCase):
             pass
         wait_until(lambda: self.enrolled.status("gate-1")["certificate"]["serial"] != serial_of(certificate), 10,
                    "the serial of the new one")
+        tunnel.close()  # It does not leave when the server asks it to.
 
     def test_of_two_objects_for_one_agent_the_older_counts(self):
         self.enrolled.add("gate-1")
