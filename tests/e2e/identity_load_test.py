@@ -63,8 +63,8 @@ class ManyAgents(Case):
     seconds = 30
     first, agents = (150, 300) if CHECKED else (30, 60)
     rate_min = 50  # per second, on two cores that the agents use, too
-    p99_ms_max = 100
-    growth_kib_max = 4 << 10
+    p99_ms_max = 250  # 19 to 40 on a quiet machine
+    growth_kib_max = 8 << 10  # 3 MiB are usual
 
     def test_a_crowd_joins_and_renews_at_once_and_another_agent_notices_nothing(self):
         raise_descriptor_limit()
