@@ -195,7 +195,7 @@ std::unique_ptr<IdentityKeeper> AgentService::make_keeper(const Server& server, 
                                           std::move(hooks));
 }
 
-/// New tunnels stand with the new certificate before the old ones leave.
+/// New tunnels are up with the new certificate before the old ones end.
 void AgentService::adopt(const std::string& server, const TlsContext& tls) {
   adopted_.insert_or_assign(server, tls);
   apply_links(*plan_);

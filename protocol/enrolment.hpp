@@ -53,7 +53,7 @@ struct Renew {
 /// SPEC 5.13: server to agent.
 struct Issued {
   std::vector<std::byte> chain;        ///< The certificate and the intermediates above it, DER one after the other.
-  std::vector<std::byte> authorities;  ///< All authorities that agents shall trust from now on, likewise.
+  std::vector<std::byte> authorities;  ///< All authorities that agents must trust from now on, likewise.
   std::chrono::seconds lifetime{0};    ///< Of the certificate, from its beginning to its end.
   friend bool operator==(const Issued&, const Issued&) = default;
 };

@@ -73,7 +73,7 @@ class TunnelState {
   std::optional<Time> round_trip_min() const { return liveness_.round_trip_min(); }
 
  private:
-  /// What GOAWAY(draining) tells the peer.
+  /// Contents of GOAWAY(draining).
   struct Leave {
     Reason reason = Reason::shutdown;
     std::chrono::milliseconds delay{0};

@@ -23,7 +23,7 @@ constexpr AgentsCommand::Lifetimes lifetimes{std::chrono::minutes(1), std::chron
 
 Result<EnrolmentPlan> EnrolmentPlan::load(const EnrolmentSettings& settings, const TunnelSettings& tunnel,
                                           const TlsContext& tls) {
-  EnrolmentPlan plan{settings, tunnel.trust_domain, std::nullopt, tls.authorities(), tls.pin()};
+  EnrolmentPlan plan{settings, tunnel.trust_domain, std::nullopt, tls.authorities(), tls.pin(), {}};
   for (const Endpoint& address : settings.addresses) {
     const std::string& name = settings.server_name.empty() ? address.host : settings.server_name;
     if (tls.is_for(name)) continue;
@@ -33,6 +33,11 @@ Result<EnrolmentPlan> EnrolmentPlan::load(const EnrolmentSettings& settings, con
                             "for {}); set server_name, or have it issued anew",
                             tunnel.credentials.certificate.string(), name, own ? own->names : ""));
   }
+  const auto issuers = read_certificates(settings.authority_certificate);
+  if (!issuers) return std::unexpected(issuers.error());
+  auto pins = key_pins(*issuers);
+  if (!pins) return std::unexpected(pins.error());
+  plan.issuers = std::move(*pins);
   if (settings.authority_key.empty()) return plan;
   auto authority = Authority::load(settings.authority_certificate, settings.authority_key);
   if (!authority) return std::unexpected(authority.error());
@@ -129,19 +134,8 @@ boost::asio::awaitable<void> Enrolling::serve(std::string arguments, std::functi
         return token_text(agent, id, secret);
       },
       lifetimes);
-  auto said = co_await command.run(arguments);
-  if (said) note_command(arguments);
+  auto said = co_await command.run(std::move(arguments));
   done(std::move(said));
-}
-
-void Enrolling::note_command(std::string_view arguments) {
-  const std::string_view verb = arguments.substr(0, arguments.find(' '));
-  std::string_view name = arguments.substr(std::min(verb.size() + 1, arguments.size()));
-  name = name.substr(0, name.find(' '));
-  if (verb == "disable") log_.info("agent.disabled", {{"name", name}});
-  if (verb == "enable") log_.info("agent.enabled", {{"name", name}});
-  if (verb == "remove") log_.info("agent.removed", {{"name", name}});
-  if (verb == "add" || verb == "token") log_.info("agent.token_made", {{"name", name}});
 }
 
 // ---- state

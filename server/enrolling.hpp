@@ -27,8 +27,9 @@ struct EnrolmentPlan {
   EnrolmentSettings settings;
   std::string trust_domain;
   std::optional<Authority> authority;  ///< None: the cluster's issuer signs.
-  std::vector<std::byte> authorities;  ///< What agents are told to trust.
+  std::vector<std::byte> authorities;  ///< Authorities that agents must trust, in DER.
   Sha256 pin{};                        ///< What their tokens pin.
+  std::vector<Sha256> issuers;         ///< Digests of the keys in authority_certificate.
 
   /// Blocks. Codes: those of Authority::load(); "enrolment.wrong_name" if the server's certificate is for none of the
   /// addresses that the tokens will name.
@@ -43,7 +44,7 @@ class Enrolling {
 
   /// Once, when the service has started.
   void start();
-  /// Opens what a plan needs beside what is open; blocks. Codes: those of StateDirectory::open().
+  /// Opens what a plan needs and is not open yet; blocks. Codes: those of StateDirectory::open().
   struct Staged {
     std::unique_ptr<StateDirectory> directory;
   };
@@ -66,7 +67,6 @@ class Enrolling {
 
  private:
   boost::asio::awaitable<void> watch_certificates();
-  void note_command(std::string_view arguments);
   boost::asio::awaitable<void> serve(std::string arguments, std::function<void(Result<std::string>)> done);
 
   Worker& home_;

@@ -63,12 +63,8 @@ Result<std::unique_ptr<Plan>> ServerPlan::load(const ConfigSource& source) {
     auto enrolment = EnrolmentPlan::load(*checked.enrolment, checked.tunnel, *tls);
     if (!enrolment)
       return fail(enrolment.error().code, fmt::format("{}: [enrolment]: {}", source.name(), enrolment.error().text));
+    enrolling = {enrolment->issuers, checked.enrolment->required};
     plan->enrolment_ = std::move(*enrolment);
-    auto authorities = read_certificates(checked.enrolment->authority_certificate);
-    if (!authorities) return std::unexpected(authorities.error());
-    auto pins = key_pins(*authorities);
-    if (!pins) return std::unexpected(pins.error());
-    enrolling = {std::move(*pins), checked.enrolment->required};
   }
   plan->policy_ =
       std::make_shared<const TunnelPolicy>(TunnelPolicy{std::move(*tls),
@@ -158,8 +154,7 @@ void ServerService::follow_cluster() {
   if (wanted) {
     const Cluster::Hooks hooks{.agents = [this] { return directory_.keys(); },
                                .changed = [this](ClusterPart part) { publish_cluster(part); },
-                               .connected = [this] { return connected_agents(); },
-                               .agents_changed = [this] { enrolling_.publish_agents(); }};
+                               .connected = [this] { return connected_agents(); }};
     ClusterPlan plan = *wanted;
     if (const std::optional<EnrolmentPlan>& enrolment = plan_->enrolment_)
       plan.enrolment = enrolment_in_cluster(enrolment->settings);
@@ -208,6 +203,7 @@ void ServerService::publish_cluster(ClusterPart changed) {
     case ClusterPart::mappings: return publish_mappings();
     case ClusterPart::ports: return publish_ports();
     case ClusterPart::replicas: return publish_replicas();
+    case ClusterPart::agents: return enrolling_.publish_agents();
     case ClusterPart::numbers:
       return cluster_numbers_.publish(std::make_shared<const ClusterNumbers>(known_cluster().numbers));
   }

@@ -82,12 +82,6 @@ void clean_up(const OpenFolder& directory, const std::string& generation, const 
 
 }  // namespace
 
-CredentialFiles IdentityDirectory::files() const {
-  const std::filesystem::path current = directory_ / current_name;
-  return {
-      .certificate = current / certificate_name, .private_key = current / key_name, .ca = current / authorities_name};
-}
-
 bool IdentityDirectory::has_identity() const {
   const CredentialFiles all = files();
   return std::ranges::all_of(std::array{all.certificate, all.private_key, all.ca}, [](const auto& file) {

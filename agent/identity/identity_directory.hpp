@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "agent/config/config.hpp"
 #include "common/base/error.hpp"
 #include "common/config/secret_file.hpp"
 #include "common/config/settings.hpp"
@@ -32,7 +33,7 @@ class IdentityDirectory {
 
   const std::filesystem::path& path() const { return directory_; }
   /// The files in force; they exist once write() has succeeded.
-  CredentialFiles files() const;
+  CredentialFiles files() const { return identity_files(directory_); }
   bool has_identity() const;
 
   /// Replaces the identity, and removes the pending key and the folders of older ones except the last. The directory is

@@ -2,7 +2,6 @@
 #include "agent/identity/identity_keeper.hpp"
 
 #include <algorithm>
-#include <random>
 #include <utility>
 
 #include <boost/asio/as_tuple.hpp>
@@ -13,6 +12,8 @@
 #include "agent/identity/join_command.hpp"
 #include "agent/identity/join_connection.hpp"
 #include "common/admin/defect.hpp"
+#include "common/base/chance.hpp"
+#include "common/base/utc_time.hpp"
 #include "common/tls/authority.hpp"
 #include "common/tls/verify_peer.hpp"
 
@@ -30,15 +31,6 @@ constexpr std::chrono::seconds pause_last{600};
 /// Without a valid certificate nothing works, so it is tried more often.
 constexpr std::chrono::seconds pause_last_when_invalid{20};
 
-std::chrono::sys_seconds clock_now() {
-  return std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
-}
-
-double chance() {
-  thread_local std::minstd_rand source{std::random_device{}()};
-  return std::uniform_real_distribution<>(0, 1)(source);
-}
-
 std::unexpected<Error> too_slow(const std::filesystem::path& directory) {
   return fail("identity.not_written", fmt::format("{}: the disk did not answer in time", directory.string()));
 }
@@ -52,9 +44,13 @@ std::chrono::sys_seconds issued_at(const std::filesystem::path& file, const Cert
   return std::clamp(time, facts.not_before, facts.not_after);
 }
 
+/// An identity whose certificate may have ended.
 struct LastIdentity {
   Secret key;
   std::vector<std::byte> certificate;
+  CertificateFacts facts;
+  std::chrono::sys_seconds issued_at;
+  TlsContext tls;  ///< For a join connection.
 };
 
 Result<LastIdentity> read_last(const CredentialFiles& files) {
@@ -62,7 +58,12 @@ Result<LastIdentity> read_last(const CredentialFiles& files) {
   if (!key) return std::unexpected(key.error());
   auto leaf = read_certificate(files.certificate);
   if (!leaf) return std::unexpected(leaf.error());
-  return LastIdentity{std::move(*key), std::move(*leaf)};
+  auto facts = facts_of(*leaf);
+  if (!facts) return std::unexpected(facts.error());
+  auto tls = TlsContext::for_joining(files.ca);
+  if (!tls) return std::unexpected(tls.error());
+  const auto since = issued_at(files.certificate, *facts);
+  return LastIdentity{std::move(*key), std::move(*leaf), std::move(*facts), since, std::move(*tls)};
 }
 
 }  // namespace
@@ -76,7 +77,6 @@ IdentityKeeper::IdentityKeeper(Worker& home, Log& log, Offload& offload, Server 
       hooks_(std::move(hooks)),
       tasks_(home.context().get_executor(), report_defect(log, "identity " + server_.name)) {
   if (tls) facts_ = tls->own_certificate();
-  if (facts_) issued_at_ = issued_at(server_.credentials.certificate, *facts_);
 }
 
 void IdentityKeeper::start() {
@@ -84,6 +84,13 @@ void IdentityKeeper::start() {
 }
 
 asio::awaitable<void> IdentityKeeper::run() {
+  if (facts_) {
+    const std::function when = [file = server_.credentials.certificate, facts = *facts_] {
+      return issued_at(file, facts);
+    };
+    const auto found = co_await offload_.run(when, std::chrono::steady_clock::now() + work_time_max);
+    issued_at_ = found.value_or(facts_->not_before);
+  }
   for (;;) {
     co_await wait_until_due();
     const Result<void> done = co_await enrol();
@@ -102,18 +109,20 @@ asio::awaitable<void> IdentityKeeper::run() {
 asio::awaitable<void> IdentityKeeper::wait_until_due() {
   if (!facts_ || failures_ > 0) co_return;
   const auto due = renewal_due(issued_at_, facts_->not_after, chance());
-  for (auto now = clock_now(); now < due; now = clock_now())
+  for (auto now = wall_clock_now(); now < due; now = wall_clock_now())
     co_await wait_for(std::min<std::chrono::seconds>(due - now, look_again));
 }
 
 asio::awaitable<Result<void>> IdentityKeeper::enrol() {
   if (!facts_) {
-    // A certificate that has ended is there, but it is not in force.
-    const CredentialFiles files = server_.credentials;
-    if (!std::filesystem::exists(files.certificate)) co_return co_await join();
+    // A certificate that has ended may be there, and is not in force.
+    const std::function look = [directory = server_.identity] { return IdentityDirectory(directory).has_identity(); };
+    const auto has_identity = co_await offload_.run(look, std::chrono::steady_clock::now() + work_time_max);
+    if (!has_identity) co_return too_slow(server_.identity);
+    if (!*has_identity) co_return co_await join();
     co_return co_await renew_late();
   }
-  if (clock_now() < facts_->not_after) {
+  if (wall_clock_now() < facts_->not_after) {
     auto renewed = co_await renew();
     if (renewed || renewed.error().code != "identity.no_tunnel") co_return renewed;
   }
@@ -181,21 +190,17 @@ asio::awaitable<Result<void>> IdentityKeeper::renew_late() {
   auto last = co_await offload_.run(read, std::chrono::steady_clock::now() + work_time_max);
   if (!last) co_return too_slow(server_.identity);
   if (!*last) co_return std::unexpected((*last).error());
-  const auto facts = facts_of((*last)->certificate);
-  if (!facts) co_return std::unexpected(facts.error());
-  facts_ = *facts;  // For status and for the name; nothing uses it for a tunnel.
-  issued_at_ = issued_at(server_.credentials.certificate, *facts_);
+  facts_ = (*last)->facts;  // For status and for the name; nothing uses it for a tunnel.
+  issued_at_ = (*last)->issued_at;
   const std::string identity = identity_name();
   auto asked = co_await new_key(identity);
   if (!asked) co_return std::unexpected(asked.error());
-  auto tls = TlsContext::for_joining(server_.credentials.ca);
-  if (!tls) co_return std::unexpected(tls.error());
   const JoinRequest request = [&](const ssl_st* ssl) -> Result<std::vector<std::byte>> {
     auto signature = sign_renewal(ssl, (*last)->key, asked->request);
     if (!signature) return std::unexpected(signature.error());
     return protocol::renew_frame({asked->request, (*last)->certificate, std::move(*signature)});
   };
-  auto answer = co_await ask_on_join_connection(server_, offload_, std::move(*tls), request);
+  auto answer = co_await ask_on_join_connection(server_, offload_, (*last)->tls, request);
   if (!answer) co_return std::unexpected(answer.error());
   co_return co_await keep(std::move(*answer), std::move(*asked), identity);
 }
@@ -205,7 +210,7 @@ asio::awaitable<Result<void>> IdentityKeeper::renew_late() {
 /// Written, loaded again from the disk, and only then in force.
 asio::awaitable<Result<void>> IdentityKeeper::keep(protocol::Enrolled answer, KeyAndRequest asked,
                                                    std::string identity) {
-  auto fresh = new_identity(answer, std::move(asked), identity, clock_now());
+  auto fresh = new_identity(answer, std::move(asked), identity, wall_clock_now());
   if (!fresh) co_return std::unexpected(fresh.error());
   const auto shared = std::make_shared<Identity>(std::move(*fresh));
   const std::function write = [shared, server = server_]() -> Result<TlsContext> {
@@ -217,7 +222,7 @@ asio::awaitable<Result<void>> IdentityKeeper::keep(protocol::Enrolled answer, Ke
   if (!loaded) co_return too_slow(server_.identity);
   if (!*loaded) co_return std::unexpected((*loaded).error());
   facts_ = (*loaded)->own_certificate();
-  issued_at_ = clock_now();
+  issued_at_ = wall_clock_now();
   log_.info("identity.renewed", {{"server", server_.name},
                                  {"names", facts_ ? facts_->names : ""},
                                  {"serial", facts_ ? facts_->serial : ""},
@@ -227,7 +232,7 @@ asio::awaitable<Result<void>> IdentityKeeper::keep(protocol::Enrolled answer, Ke
 }
 
 std::chrono::seconds IdentityKeeper::pause_after_failure() {
-  const auto now = clock_now();
+  const auto now = wall_clock_now();
   const bool is_valid = facts_ && facts_->not_before <= now + not_before_leeway && now < facts_->not_after;
   const auto last = is_valid ? pause_last : pause_last_when_invalid;
   const auto longest = std::min(pause_first * (1 << std::min(failures_++, 10U)), last);
@@ -243,7 +248,7 @@ void IdentityKeeper::note_failure(const Error& why, std::chrono::seconds pause) 
                          {"text", why.text},
                          {"not_after", not_after},
                          {"again_in_s", pause.count()}};
-  if (!facts_ || renewal_overdue(issued_at_, facts_->not_after) <= clock_now()) {
+  if (!facts_ || renewal_overdue(issued_at_, facts_->not_after) <= wall_clock_now()) {
     log_.warn("identity.not_renewed", fields);  // Not limited: it would hide the other of two servers.
   } else {
     log_.info("identity.not_renewed", fields);

@@ -31,7 +31,7 @@ class IdentityKeeper {
     /// Asks through a tunnel that is up, and calls the Answer at home, or never if the tunnel ends. Returns false if
     /// no tunnel can ask.
     std::function<bool(const protocol::Renew& request, Answer answer)> ask_through_tunnel;
-    /// The new certificate is in force for new tunnels; those with the old one shall be replaced.
+    /// Uses the new certificate for new tunnels, and replaces the tunnels that have shown the old one.
     std::function<void(const TlsContext& tls)> adopt;
   };
 

@@ -2,7 +2,7 @@
 #include "agent/identity/join_command.hpp"
 
 #include <cstdio>
-#include <cstring>  // explicit_bzero
+#include <cstring>
 #include <utility>
 
 #include <boost/asio/io_context.hpp>
@@ -12,6 +12,7 @@
 #include "agent/identity/identity_directory.hpp"
 #include "agent/identity/join_connection.hpp"
 #include "agent/identity/new_identity.hpp"
+#include "common/base/utc_time.hpp"
 #include "common/config/durable_file.hpp"
 #include "common/net/task_group.hpp"
 #include "common/program/trial.hpp"
@@ -26,14 +27,6 @@ namespace fs = std::filesystem;
 constexpr std::size_t token_bytes_max = 4'096;
 constexpr std::chrono::seconds work_time_max{30};
 const fs::path state_folder = "/var/lib/culvert-agent";
-
-struct WipedText {
-  std::string text;
-  WipedText() = default;
-  WipedText(const WipedText&) = delete;
-  WipedText& operator=(const WipedText&) = delete;
-  ~WipedText() { ::explicit_bzero(text.data(), text.size()); }
-};
 
 /// A key whose certificate was asked for before, or a new one, which is kept before it is asked for.
 Result<KeyAndRequest> prepare_key(const fs::path& directory, KeyKind kind, const std::string& identity) {
@@ -76,11 +69,12 @@ asio::awaitable<Result<protocol::Enrolled>> ask_each_address(const JoinToken& to
 /// Standard input; a person at a terminal is asked for it.
 Result<JoinToken> read_token_from_input() {
   if (::isatty(STDIN_FILENO) != 0) std::fputs("Paste the join token, and press Enter:\n", stderr);
-  WipedText token;
-  token.text.resize(token_bytes_max);
-  if (std::fgets(token.text.data(), static_cast<int>(token.text.size()), stdin) == nullptr)
+  std::vector<char> line(token_bytes_max);
+  if (std::fgets(line.data(), static_cast<int>(line.size()), stdin) == nullptr)
     return fail("token.malformed", "standard input is empty; give the join token there, or name it by --token-file");
-  return parse_join_token(std::string_view(token.text.data()));
+  line.resize(std::strlen(line.data()));
+  const Secret token(std::move(line));
+  return parse_join_token(token.reveal());
 }
 
 std::string option(const Trial::Values& values, const std::string& name, const std::string& usual = "") {
@@ -124,7 +118,7 @@ Result<std::string> place_of(const Trial::Values& values, const JoinToken& token
   return name;
 }
 
-/// Adds the server to the configuration, unless a file of that name is there already. Returns what to tell the user.
+/// Adds the server to the configuration, unless a file of that name is there already. Returns a text for the user.
 Result<std::string> write_drop_in(const fs::path& config, const std::string& name, const std::string& table) {
   const fs::path file = fs::path(config).concat(".d") / (name + ".toml");
   std::error_code ignored;
@@ -159,7 +153,7 @@ Result<std::string> join(const Trial::Values& values, const fs::path& config) {
   auto joined = run_alone(context, join_with_token(*token, server, offload, kind));
   ::explicit_bzero(token->secret.data(), token->secret.size());
   if (!joined) return std::unexpected(joined.error());
-  const auto now = std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
+  const auto now = wall_clock_now();
   const auto identity = new_identity(joined->answer, std::move(joined->asked), joined->identity, now);
   if (!identity) return std::unexpected(identity.error());
   if (auto written = IdentityDirectory(directory).write(*identity); !written) return std::unexpected(written.error());

@@ -108,8 +108,8 @@ class LinkPolicy {
   Decision congested(TimePoint now);
   /// The tunnel takes no new streams; a successor should be up within `delay`.
   Decision draining(TunnelId tunnel, std::chrono::milliseconds delay, TimePoint now);
-  /// The tunnel shall be replaced by one with a newer certificate. It takes new streams until its successor is up,
-  /// which is dialled within `delay`.
+  /// Replaces the tunnel by one with a newer certificate, which is dialled within `delay`. The old one takes new
+  /// streams until its successor is up.
   Decision replace(TunnelId tunnel, std::chrono::milliseconds delay, TimePoint now);
   Decision closed(TunnelId tunnel, const Error& why, TimePoint now);
   /// From now on nothing is dialled and the owner is not notified.

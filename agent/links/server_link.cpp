@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/links/server_link.hpp"
 
-#include <random>
 #include <utility>
 
 #include <boost/asio/as_tuple.hpp>
@@ -9,6 +8,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "common/admin/defect.hpp"
+#include "common/base/chance.hpp"
 #include "common/tls/peer_identity.hpp"
 
 namespace culvert::agent {
@@ -32,12 +32,6 @@ LinkPolicy::Settings policy_settings(const Server& server, const ServerDialer& d
           .far_round_trip = server.far_round_trip,
           .behind_proxy = dialer.is_behind_proxy(),
           .quick_tries = &quick_tries};
-}
-
-std::function<double()> chance() {
-  return [source = std::minstd_rand(std::random_device{}())]() mutable {
-    return std::uniform_real_distribution<>(0, 1)(source);
-  };
 }
 
 /// Closes the tunnel once its streams have ended. Runs on the tunnel's worker.
@@ -65,7 +59,7 @@ ServerLink::ServerLink(const LinkContext& context, Server server, TlsContext tls
       memory_(std::move(memory)),
       tls_(std::move(tls)),
       dialer_(context_.planes.home().context().get_executor(), server_, context_.offload),
-      policy_(policy_settings(server_, dialer_, quick_tries), std::move(replica), chance()),
+      policy_(policy_settings(server_, dialer_, quick_tries), std::move(replica), chance),
       on_change_(std::move(on_change)),
       dials_(context_.planes.home().context().get_executor(), report_defect(context_.log, "link " + server_.name)) {}
 

@@ -12,8 +12,8 @@
 
 namespace culvert {
 
-/// What an administrator carries from the server to a new agent: one line of text that works once. Whoever has it can
-/// join as the agent, so it is never an argument, and never logged.
+/// What an administrator carries from the server to a new agent: one line of text that works once. Anybody who has it
+/// can join as the agent, so it is never an argument, and never logged.
 struct JoinToken {
   std::vector<Endpoint> addresses;  ///< To dial, in this order; at least one, at most 8.
   std::string server_name;          ///< Name in the server's certificate; empty: the host of the address.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/tls/join_anchor.hpp"
 
-#include <memory>
 #include <span>
 
 #include <fmt/format.h>
@@ -9,6 +8,8 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+
+#include "common/tls/openssl_objects.hpp"
 
 namespace culvert {
 namespace {
@@ -33,8 +34,8 @@ std::unexpected<Error> out_of_memory() {
 Result<std::vector<std::byte>> enable_joining(ssl_ctx_st* context, const std::filesystem::path& file) {
   STACK_OF(X509)* sent = nullptr;
   SSL_CTX_get0_chain_certs(context, static_cast<void*>(&sent));
-  const std::unique_ptr<X509_STORE, void (*)(X509_STORE*)> store(X509_STORE_new(), &X509_STORE_free);
-  const std::unique_ptr<X509_STORE_CTX, void (*)(X509_STORE_CTX*)> check(X509_STORE_CTX_new(), &X509_STORE_CTX_free);
+  const Owned<X509_STORE> store(X509_STORE_new());
+  const Owned<X509_STORE_CTX> check(X509_STORE_CTX_new());
   if (!store || !check) return out_of_memory();
   const auto trust = [&store](X509* certificate) {
     if (certificate != nullptr && X509_check_ca(certificate) != 0) X509_STORE_add_cert(store.get(), certificate);

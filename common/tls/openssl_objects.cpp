@@ -33,6 +33,12 @@ void OpensslFree::operator()(stack_st_X509_EXTENSION* extensions) const noexcept
 void OpensslFree::operator()(x509_st* certificate) const noexcept {
   X509_free(certificate);
 }
+void OpensslFree::operator()(x509_store_ctx_st* check) const noexcept {
+  X509_STORE_CTX_free(check);
+}
+void OpensslFree::operator()(x509_store_st* store) const noexcept {
+  X509_STORE_free(store);
+}
 void OpensslFree::operator()(X509_extension_st* extension) const noexcept {
   X509_EXTENSION_free(extension);
 }

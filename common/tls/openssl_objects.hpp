@@ -12,6 +12,8 @@ struct stack_st_GENERAL_NAME;
 struct stack_st_X509;
 struct stack_st_X509_EXTENSION;
 struct x509_st;
+struct x509_store_ctx_st;
+struct x509_store_st;
 struct X509_extension_st;
 struct X509_req_st;
 
@@ -28,6 +30,8 @@ struct OpensslFree {
   void operator()(stack_st_X509* certificates) const noexcept;  ///< Its certificates too.
   void operator()(stack_st_X509_EXTENSION* extensions) const noexcept;
   void operator()(x509_st* certificate) const noexcept;
+  void operator()(x509_store_ctx_st* check) const noexcept;
+  void operator()(x509_store_st* store) const noexcept;
   void operator()(X509_extension_st* extension) const noexcept;
   void operator()(X509_req_st* request) const noexcept;
 };

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/tls/past_certificate.hpp"
 
-#include <memory>
-
 #include <fmt/format.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
 #include "common/tls/authority.hpp"
+#include "common/tls/openssl_objects.hpp"
 #include "common/tls/verify_peer.hpp"
 
 namespace culvert {
@@ -17,13 +16,12 @@ Result<PastCertificate> past_certificate(const ssl_st* ssl, std::span<const std:
                                          std::string_view trust_domain) {
   const auto* bytes = reinterpret_cast<const unsigned char*>(certificate.data());
   const auto* const end = bytes + certificate.size();
-  const std::unique_ptr<X509, void (*)(X509*)> leaf(d2i_X509(nullptr, &bytes, static_cast<long>(certificate.size())),
-                                                    &X509_free);
+  const UniqueX509 leaf(d2i_X509(nullptr, &bytes, static_cast<long>(certificate.size())));
   if (!leaf || bytes != end) {
     ERR_clear_error();
     return fail("tls.not_der", "the certificate is not one in DER");
   }
-  const std::unique_ptr<X509_STORE_CTX, void (*)(X509_STORE_CTX*)> check(X509_STORE_CTX_new(), &X509_STORE_CTX_free);
+  const Owned<X509_STORE_CTX> check(X509_STORE_CTX_new());
   X509_STORE* const trusted = SSL_CTX_get_cert_store(SSL_get_SSL_CTX(ssl));
   bool accepted = false;
   if (check && X509_STORE_CTX_init(check.get(), trusted, leaf.get(), nullptr) == 1) {

@@ -14,6 +14,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
+#include "common/base/utc_time.hpp"
 #include "common/tls/verify_peer.hpp"
 
 namespace culvert {
@@ -116,7 +117,7 @@ Result<UniqueKey> load_key(const fs::path& path) {
 }
 
 Result<void> check_validity(const fs::path& path, const CertificateFacts& facts) {
-  const auto now = std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
+  const auto now = wall_clock_now();
   if (facts.not_after < now) {
     return fail("tls.certificate_expired",
                 fmt::format("{}: the certificate expired on {}, and it is {} now; have a new one issued, or check this "

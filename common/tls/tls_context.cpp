@@ -196,13 +196,13 @@ Result<TlsContext> TlsContext::for_enrolling_server(const CredentialFiles& files
     return std::unexpected(std::move(trusted.error()));
   auto anchor = enable_joining(context, files.certificate);
   if (!anchor) return std::unexpected(std::move(anchor.error()));
-  auto told = read_certificates(authorities);
-  if (!told) return std::unexpected(std::move(told.error()));
+  auto trusted_too = read_certificates(authorities);
+  if (!trusted_too) return std::unexpected(std::move(trusted_too.error()));
   const auto pins = key_pins(*anchor);
   if (!pins) return std::unexpected(pins.error());
   (*parts)->pin = pins->front();
   (*parts)->authorities = std::move(*anchor);
-  (*parts)->authorities.insert((*parts)->authorities.end(), told->begin(), told->end());
+  (*parts)->authorities.insert((*parts)->authorities.end(), trusted_too->begin(), trusted_too->end());
   return TlsContext(std::move(*parts));
 }
 

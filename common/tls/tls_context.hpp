@@ -56,7 +56,7 @@ class TlsContext {
   /// not offer culvert/1. After the handshake `agent_identity` returns the peer's identity.
   static Result<TlsContext> for_server(const CredentialFiles& files);
   /// The same for a server that enrols agents. `authorities` is a PEM file: the authority that signs agents'
-  /// certificates, then others that agents shall trust. Agents are trusted up to them and to `files.ca`, which may be
+  /// certificates, then others that agents must trust. Agents are trusted up to them and to `files.ca`, which may be
   /// empty. Also accepts join connections: without a client certificate, and with the authority above its own
   /// certificate at the end of the chain. Code also: tls.unknown_issuer (neither file has the authority above the
   /// server's own certificate).
@@ -82,8 +82,8 @@ class TlsContext {
   /// std::bad_alloc only.
   [[nodiscard]] UniqueSsl make_ssl() const;
 
-  /// What an enrolling server tells its agents: the authority above its own certificate, and the digest of its public
-  /// key; and all that they shall trust, in DER one after the other.
+  /// An enrolling server: the digest of the public key of the authority above its own certificate; and all authorities
+  /// that its agents must trust, in DER one after the other.
   [[nodiscard]] const Sha256& pin() const { return parts_->pin; }
   [[nodiscard]] const std::vector<std::byte>& authorities() const { return parts_->authorities; }
 

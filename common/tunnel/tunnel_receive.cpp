@@ -21,14 +21,14 @@ struct Overloaded : Functions... {
   using Functions::operator()...;
 };
 
-// What concerns an agent's certificate.
-void tell(TunnelOwner& owner, Tunnel& tunnel, protocol::JoinAsked& asked) {
+// Events that concern an agent's certificate.
+void report(TunnelOwner& owner, Tunnel& tunnel, protocol::JoinAsked& asked) {
   owner.on_join_asked(tunnel, asked.join);
 }
-void tell(TunnelOwner& owner, Tunnel& tunnel, protocol::RenewAsked& asked) {
+void report(TunnelOwner& owner, Tunnel& tunnel, protocol::RenewAsked& asked) {
   owner.on_renew_asked(tunnel, asked.renew);
 }
-void tell(TunnelOwner& owner, Tunnel& tunnel, protocol::RenewAnswered& answered) {
+void report(TunnelOwner& owner, Tunnel& tunnel, protocol::RenewAnswered& answered) {
   owner.on_renew_answered(tunnel, answered.answer);
 }
 
@@ -177,7 +177,7 @@ void Tunnel::handle(protocol::Event& event) {
                  [this](protocol::WindowWanted& wanted) { grow_window(wanted); },
                  [this](protocol::WidenWanted&) { owner_.on_congested(*this); },
                  [this](protocol::ReplicasChanged& changed) { owner_.on_replicas(*this, changed.names); },
-                 [this](auto& of_enrolment) { tell(owner_, *this, of_enrolment); },
+                 [this](auto& of_enrolment) { report(owner_, *this, of_enrolment); },
                  [this](protocol::PeerDraining& draining) { owner_.on_draining(*this, draining.delay); },
                  [this](protocol::Ended& ended) {
                    const char* closer = ended.by_peer ? "the peer closed" : "we closed";

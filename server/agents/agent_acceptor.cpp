@@ -2,12 +2,12 @@
 #include "server/agents/agent_acceptor.hpp"
 
 #include <algorithm>
-#include <random>
 #include <utility>
 
 #include <boost/asio/ip/address.hpp>
 #include <fmt/core.h>
 
+#include "common/base/chance.hpp"
 #include "common/base/instance.hpp"
 #include "common/net/descriptor_limit.hpp"
 #include "common/net/socket_address.hpp"
@@ -22,11 +22,6 @@ namespace {
 
 constexpr std::uint64_t unproven_max = 1'024;  // Threats C11.
 constexpr std::chrono::seconds stop_time_max{5};
-
-double chance() {
-  thread_local std::minstd_rand source{std::random_device{}()};
-  return std::uniform_real_distribution<>(0, 1)(source);
-}
 
 }  // namespace
 

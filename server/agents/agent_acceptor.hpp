@@ -53,7 +53,7 @@ class AgentAcceptor final : public TunnelOwner {
 
   /// Answers agents that ask for a certificate; must outlive this. Before listen().
   void set_enrolment(Enrolment& enrolment) { enrolment_ = &enrolment; }
-  /// Which agents may come in; closes tunnels of those that may not any more. At home.
+  /// Sets which agents may connect, and closes the tunnels of all others. At home.
   void change_enrolled(std::shared_ptr<const EnrolledAgents> agents);
   /// Asks agents whose certificates have ended to leave, and ends their tunnels. Call it now and then. At home.
   void look_for_ended_certificates();
@@ -110,13 +110,13 @@ class AgentAcceptor final : public TunnelOwner {
   void welcome(TunnelRef ref);
   void refuse(Stream stream, const AgentIdentity& identity, const std::string& service_id, ServiceMappings::Miss why);
   void close_at(TunnelRef ref, protocol::Reason reason, std::string text);
-  /// Why an agent may not come in, by what is known of it now.
+  /// Why an agent may not connect, or stay connected.
   struct Refused {
     protocol::Reason reason;
     const char* text;
   };
   std::optional<Refused> refused_now(const TunnelPolicy& policy, const AgentIdentity& identity, bool issued_here) const;
-  /// Closes the tunnels of one worker whose agents may not come in any more.
+  /// Closes the tunnels of one worker whose agents may not connect any more.
   void close_refused(DataPlane& plane);
   void renew_late(Tunnel& tunnel, protocol::Renew renew);
   Enrolment::Answer answer_to(const Tunnel& tunnel);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which agents may come in and stay: enrolled ones, and those whose certificates have not ended; and the agents that
-// ask for a certificate.
+// Which agents may connect and stay connected: enrolled ones, and those whose certificates have not ended; and agents
+// that ask for a certificate.
 #include <algorithm>
 #include <utility>
 
@@ -20,10 +20,8 @@ namespace {
 /// Clocks may differ by so much (SPEC 3.3).
 constexpr std::chrono::minutes end_leeway{5};
 
-bool is_of(const TunnelPolicy& policy, const Sha256& issuer) {
-  if (!policy.enrolling) return false;
-  const auto& ours = policy.enrolling->authorities;
-  return std::ranges::find(ours, issuer) != ours.end();
+bool is_ours(const TunnelPolicy::Enrolling& enrolling, const Sha256& issuer) {
+  return std::ranges::find(enrolling.authorities, issuer) != enrolling.authorities.end();
 }
 
 }  // namespace
@@ -45,7 +43,8 @@ Result<void> AgentAcceptor::on_secured(Tunnel& tunnel) {
     return fail("identity.denied",
                 fmt::format("{} (serial {}) is on the deny list", identity->spiffe_id, identity->serial));
   }
-  const bool issued_here = is_of(*policy, issuer_pin(tunnel.tls().native()));
+  const auto& enrolling = policy->enrolling;
+  const bool issued_here = enrolling && is_ours(*enrolling, issuer_pin(tunnel.tls().native()));
   if (const auto refused = refused_now(*policy, *identity, issued_here)) {
     log_.limited(
         Log::Level::warn, "agent.refused",
@@ -128,7 +127,8 @@ void AgentAcceptor::renew_late(Tunnel& tunnel, protocol::Renew renew) {
   const ssl_st* const ssl = tunnel.tls().native();
   const auto source = locals_[tunnel.plane().worker().index()].joining.at(tunnel.id());
   auto past = past_certificate(ssl, renew.certificate, policy->trust_domain);
-  if (past && !is_of(*policy, past->issuer))
+  const auto& enrolling = policy->enrolling;
+  if (past && !(enrolling && is_ours(*enrolling, past->issuer)))
     past = fail("tls.peer_certificate", "the certificate is not from this server: join with a token");
   if (past && policy->denials.denies(past->identity)) past = fail("identity.denied", "this identity is denied");
   if (past && !is_signed_renewal(ssl, renew.certificate, renew.request, renew.signature))

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <random>
 #include <system_error>
 #include <utility>
 
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/admin/defect.hpp"
+#include "common/base/chance.hpp"
 #include "common/net/unique_fd.hpp"
 #include "server/web/fetch_document.hpp"
 
@@ -149,8 +149,7 @@ void KeyFetcher::settle(IssuerKeys& keys, const Result<void>& taken, Schedule& s
 }
 
 std::chrono::milliseconds KeyFetcher::with_jitter(std::chrono::milliseconds time) const {
-  thread_local std::minstd_rand source{std::random_device{}()};
-  return time + std::chrono::milliseconds(std::uniform_int_distribution<std::int64_t>(0, time.count() / 5)(source));
+  return time + std::chrono::duration_cast<std::chrono::milliseconds>(time * chance() / 5);
 }
 
 }  // namespace culvert::server

@@ -152,7 +152,7 @@ struct OnPremiseSettings {
 
 /// Table [enrolment]: agents get their certificates from this server. Without it they bring their own.
 struct EnrolmentSettings {
-  /// PEM: the authority that signs, then others that agents shall trust. Agents are trusted up to them.
+  /// PEM: the authority that signs, then others that agents must trust. Agents are trusted up to them.
   std::filesystem::path authority_certificate;
   std::filesystem::path authority_key;  ///< Empty: `issuer` signs.
   /// Key issuer = {name, kind, group}: cert-manager's, in the cluster.
@@ -168,7 +168,7 @@ struct EnrolmentSettings {
   std::chrono::seconds lifetime{std::chrono::days(30)};
   std::chrono::seconds join_token_lifetime{std::chrono::hours(1)};
   std::chrono::seconds renew_grace{std::chrono::days(30)};  ///< After the end of its certificate an agent may renew.
-  bool required = false;                                    ///< Only agents that were enrolled here come in.
+  bool required = false;                                    ///< Refuses certificates from elsewhere.
   std::filesystem::path state = "/var/lib/culvert-server";  ///< Without a cluster: where the agents are kept.
   friend bool operator==(const EnrolmentSettings&, const EnrolmentSettings&) = default;
 };

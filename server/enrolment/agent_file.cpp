@@ -11,6 +11,8 @@
 #include <boost/json/serialize.hpp>
 #include <fmt/core.h>
 
+#include "common/base/utc_time.hpp"
+
 namespace culvert::server {
 
 namespace json = boost::json;
@@ -37,32 +39,6 @@ std::optional<Sha256> parse_hex(std::string_view text) {
     digest[i] = static_cast<std::byte>(value);
   }
   return digest;
-}
-
-std::optional<std::chrono::sys_seconds> parse_time(std::string_view text) {
-  int year = 0;
-  unsigned month = 0;
-  unsigned day = 0;
-  unsigned hour = 0;
-  unsigned minute = 0;
-  unsigned second = 0;
-  if (text.size() != std::string_view("2026-05-01T12:00:00Z").size()) return std::nullopt;
-  const auto read = [&](std::size_t at, std::size_t size, auto& number) {
-    (void)std::from_chars(text.data() + at, text.data() + at + size, number);
-  };
-  read(0, 4, year);
-  read(5, 2, month);
-  read(8, 2, day);
-  read(11, 2, hour);
-  read(14, 2, minute);
-  read(17, 2, second);
-  const std::chrono::year_month_day date(std::chrono::year{year}, std::chrono::month{month}, std::chrono::day{day});
-  if (!date.ok()) return std::nullopt;
-  const std::chrono::sys_seconds time = std::chrono::sys_days(date) + std::chrono::hours(hour) +
-                                        std::chrono::minutes(minute) + std::chrono::seconds(second);
-  // One spelling only: this also finds everything that is no date.
-  if (time_text(time) != text) return std::nullopt;
-  return time;
 }
 
 /// Reads the members of one object, and notes the first fault.
@@ -108,7 +84,7 @@ class Members {
     return {};
   }
   std::chrono::sys_seconds time(std::string_view key) {
-    const auto time = parse_time(text(key));
+    const auto time = read_utc(text(key));
     if (!time) note(key, "is not a time like 2026-05-01T12:00:00Z");
     return time.value_or(std::chrono::sys_seconds{});
   }
@@ -165,35 +141,26 @@ bool is_agent_name(std::string_view text) {
   return text.size() <= agent_name_bytes_max && is_identity_segment(text);
 }
 
-std::string time_text(std::chrono::sys_seconds time) {
-  const auto date = std::chrono::floor<std::chrono::days>(time);
-  const std::chrono::year_month_day day(date);
-  const std::chrono::hh_mm_ss clock(time - date);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", static_cast<int>(day.year()),
-                     static_cast<unsigned>(day.month()), static_cast<unsigned>(day.day()), clock.hours().count(),
-                     clock.minutes().count(), clock.seconds().count());
-}
-
 std::string to_json(const StoredAgent& agent) {
   const AgentRecord& record = agent.record;
   json::object object{{"account", record.account},
                       {"location", record.location},
                       {"agent", record.agent},
                       {"enabled", record.enabled},
-                      {"created", time_text(agent.created)}};
+                      {"created", utc_text(agent.created)}};
   if (record.lifetime) object["lifetime"] = record.lifetime->count();
-  if (agent.joined) object["joined"] = time_text(*agent.joined);
+  if (agent.joined) object["joined"] = utc_text(*agent.joined);
   if (record.certificate) {
     object["certificate"] = json::object{{"serial", record.certificate->serial},
-                                         {"issued_at", time_text(record.certificate->issued_at)},
-                                         {"not_after", time_text(record.certificate->not_after)}};
+                                         {"issued_at", utc_text(record.certificate->issued_at)},
+                                         {"not_after", utc_text(record.certificate->not_after)}};
   }
   if (agent.token) {
     json::object token{{"id", agent.token->id},
                        {"secret_sha256", hex_text(agent.token->secret)},
-                       {"not_after", time_text(agent.token->not_after)}};
+                       {"not_after", utc_text(agent.token->not_after)}};
     if (agent.token->used_by) token["used_by"] = hex_text(*agent.token->used_by);
-    if (agent.token->used_at) token["used_at"] = time_text(*agent.token->used_at);
+    if (agent.token->used_at) token["used_at"] = utc_text(*agent.token->used_at);
     object["token"] = std::move(token);
   }
   return json::serialize(object) + "\n";

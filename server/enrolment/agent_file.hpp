@@ -38,9 +38,6 @@ constexpr std::size_t agent_name_bytes_max = 63;
 /// Returns whether `text` may be an agent's name, or a part of its identity.
 bool is_agent_name(std::string_view text);
 
-/// "2026-05-01T12:00:00Z".
-std::string time_text(std::chrono::sys_seconds time);
-
 /// The file's content; the name is not in it.
 std::string to_json(const StoredAgent& agent);
 /// Reads what to_json() writes, and nothing else: members that are missing, unknown or of another type are an error.

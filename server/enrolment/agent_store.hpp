@@ -30,7 +30,7 @@ struct CertificateNote {
   friend bool operator==(const CertificateNote&, const CertificateNote&) = default;
 };
 
-/// An agent that may come in, or has been disabled.
+/// An agent that may connect, or has been disabled.
 struct AgentRecord {
   std::string name;  ///< Unique; of the object, or of the file in the state directory.
   std::string account;
@@ -49,7 +49,7 @@ struct TokenClaim {
   Sha256 key{};
 };
 
-/// Who may come in, for the check of each tunnel. A snapshot. Keyed by the path of the SPIFFE id, see key_of().
+/// Agents that may connect, for the check of each tunnel. A snapshot. Keyed by the path of the SPIFFE id, see key_of().
 struct EnrolledAgents {
   enum class Verdict : std::uint8_t { enrolled, disabled, unknown };
   std::map<std::string, bool, std::less<>> enabled;
@@ -64,7 +64,7 @@ std::string spiffe_id_of(const AgentRecord& record, std::string_view trust_domai
 
 /// Knows the agents and their join tokens: in a state directory, or as objects of a cluster. Used at home. Every
 /// coroutine throws operation_aborted when it is stopped. The answer to an unknown id and to a wrong secret is the
-/// same, `token_refused`, after the same work (threats E17); only with the right secret does it tell more.
+/// same, `token_refused`, after the same work (threats E17); only the right secret gets a more precise answer.
 class AgentStore {
  public:
   virtual ~AgentStore() = default;
@@ -80,7 +80,7 @@ class AgentStore {
   /// Notes the certificate of a renewal. That it cannot be noted does not keep the agent from getting it.
   virtual boost::asio::awaitable<void> note_renewal(AgentRecord record, CertificateNote note) = 0;
 
-  /// Who may come in now; nullptr: that is not known yet.
+  /// Agents that may connect now; nullptr: they are not known yet.
   virtual std::shared_ptr<const EnrolledAgents> agents() const = 0;
 };
 

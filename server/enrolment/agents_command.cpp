@@ -12,6 +12,7 @@
 #include <boost/json/serialize.hpp>
 #include <fmt/core.h>
 
+#include "common/base/utc_time.hpp"
 #include "common/config/toml_table.hpp"
 
 namespace culvert::server {
@@ -78,16 +79,16 @@ json::object object_of(const StoredAgent& agent, std::chrono::sys_seconds now) {
                       {"agent", record.agent},
                       {"state", state_of(agent, now)},
                       {"enabled", record.enabled},
-                      {"created", time_text(agent.created)}};
+                      {"created", utc_text(agent.created)}};
   if (record.lifetime) object["lifetime"] = lifetime_text(*record.lifetime);
-  if (agent.joined) object["joined"] = time_text(*agent.joined);
+  if (agent.joined) object["joined"] = utc_text(*agent.joined);
   if (record.certificate) {
     object["serial"] = record.certificate->serial;
-    object["issued"] = time_text(record.certificate->issued_at);
-    object["expires"] = time_text(record.certificate->not_after);
+    object["issued"] = utc_text(record.certificate->issued_at);
+    object["expires"] = utc_text(record.certificate->not_after);
   }
   if (agent.token) {
-    object["token_expires"] = time_text(agent.token->not_after);
+    object["token_expires"] = utc_text(agent.token->not_after);
     object["token_used"] = agent.token->used_by.has_value();
   }
   return object;
@@ -99,8 +100,8 @@ std::string table_of(const std::vector<StoredAgent>& agents, std::chrono::sys_se
   for (const StoredAgent& agent : agents) {
     const AgentRecord& record = agent.record;
     rows.push_back({record.name, record.account, record.location.empty() ? "-" : record.location, record.agent,
-                    std::string(state_of(agent, now)), agent.joined ? time_text(*agent.joined) : "-",
-                    record.certificate ? time_text(record.certificate->not_after) : "-"});
+                    std::string(state_of(agent, now)), agent.joined ? utc_text(*agent.joined) : "-",
+                    record.certificate ? utc_text(record.certificate->not_after) : "-"});
   }
   std::array<std::size_t, 7> widths{};
   for (const Row& row : rows)
@@ -216,7 +217,7 @@ Result<std::string> AgentsCommand::print(const Result<NewToken>& token, const Re
   if (!agent) return std::unexpected(agent.error());
   const std::string text = token_text_(agent->record, token->id, token->secret);
   if (!request.json) return text + "\n";
-  const json::object object{{"name", agent->record.name}, {"token", text}, {"expires", time_text(token->not_after)}};
+  const json::object object{{"name", agent->record.name}, {"token", text}, {"expires", utc_text(token->not_after)}};
   return json::serialize(object) + "\n";
 }
 

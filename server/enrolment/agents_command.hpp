@@ -35,8 +35,8 @@ class AgentsCommand {
   /// One line for the help of the admin socket.
   static std::string_view help();
 
-  /// Runs what stands behind "agents" and returns the text to print: of `add` and `token`, only the token. Codes:
-  /// "admin.bad_argument", and those of StateDirectory.
+  /// Runs the part of the line behind "agents" and returns the text to print: of `add` and `token`, only the token.
+  /// Codes: "admin.bad_argument", and those of StateDirectory.
   boost::asio::awaitable<Result<std::string>> run(std::string line);
 
  private:

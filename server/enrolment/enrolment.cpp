@@ -7,6 +7,7 @@
 #include <fmt/core.h>
 
 #include "common/admin/defect.hpp"
+#include "common/base/utc_time.hpp"
 #include "common/enrolment/join_token.hpp"
 #include "common/tls/certificate_request.hpp"
 
@@ -16,25 +17,21 @@ using protocol::Reason;
 
 namespace {
 
-std::chrono::sys_seconds clock_now() {
-  return std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
-}
-
 std::unexpected<protocol::Denied> deny_request(const Error& why) {
   return std::unexpected(protocol::Denied{Reason::request_refused, false, why.text});
 }
 
-/// Only the holder of the token or of the key may be told that something else is wrong.
+/// The source has proved neither a token nor a key.
 bool is_guess(Reason reason) {
   return reason == Reason::token_refused || reason == Reason::request_refused;
 }
 
 protocol::Issued issued_of(const EnrolmentRules& rules, SignedCertificate certificate) {
-  return {std::move(certificate.chain), rules.authorities, certificate.not_after - clock_now()};
+  return {std::move(certificate.chain), rules.authorities, certificate.not_after - wall_clock_now()};
 }
 
 CertificateNote note_of(const SignedCertificate& certificate) {
-  return {certificate.serial, clock_now(), certificate.not_after};
+  return {certificate.serial, wall_clock_now(), certificate.not_after};
 }
 
 }  // namespace
@@ -105,7 +102,7 @@ void Enrolment::renew(AgentIdentity identity, protocol::Renew renew, const boost
 void Enrolment::renew_late(AgentIdentity identity, protocol::Renew renew, const boost::asio::ip::address& source,
                            Answer answer) {
   if (tasks_.is_stopping() || !rules_) return;
-  if (clock_now() > identity.not_after + rules_->renew_grace) {
+  if (wall_clock_now() > identity.not_after + rules_->renew_grace) {
     const protocol::Denied denied{
         Reason::renewal_over, false,
         fmt::format("the certificate ended on {}, too long ago to be renewed: join again with a new token; if that "

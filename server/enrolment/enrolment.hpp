@@ -26,7 +26,7 @@ namespace culvert::server {
 /// What a configuration says of enrolment, and the two that it is done with. A reload replaces it.
 struct EnrolmentRules {
   std::string trust_domain;
-  std::vector<std::byte> authorities;  ///< What agents are told to trust: DER, one after the other.
+  std::vector<std::byte> authorities;  ///< Authorities that agents must trust: DER, one after the other.
   std::chrono::seconds lifetime{0};    ///< Of certificates, unless the agent's record has its own.
   std::chrono::seconds renew_grace{0};
   std::shared_ptr<AgentStore> store;

@@ -3,6 +3,8 @@
 
 #include <functional>
 
+#include "common/base/utc_time.hpp"
+
 namespace culvert::server {
 
 namespace {
@@ -13,7 +15,7 @@ boost::asio::awaitable<Granted<SignedCertificate>> KeySigner::sign(std::vector<s
                                                                    std::chrono::seconds lifetime) {
   const std::function work = [authority = authority_, request = std::move(request), identity = std::move(identity),
                               lifetime] {
-    const auto now = std::chrono::time_point_cast<std::chrono::seconds>(std::chrono::system_clock::now());
+    const auto now = wall_clock_now();
     return authority.sign(request, identity, lifetime, now);
   };
   auto made = co_await thread_.run(work, std::chrono::steady_clock::now() + signing_time_max);

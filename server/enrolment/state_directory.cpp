@@ -9,6 +9,7 @@
 #include <fmt/core.h>
 
 #include "common/admin/defect.hpp"
+#include "common/base/utc_time.hpp"
 
 namespace culvert::server {
 
@@ -56,16 +57,15 @@ Result<std::unique_ptr<StateDirectory>> StateDirectory::open(std::filesystem::pa
 StateDirectory::StateDirectory(StateFiles files, std::vector<StoredAgent> agents, const asio::any_io_executor& home,
                                Log& log, StateDirectoryOptions options)
     : files_(std::move(files)),
+      log_(log),
       options_(std::move(options)),
       home_(home),
-      arrived_(home),
       tasks_(home, report_defect(log, "state directory")) {
   for (StoredAgent& agent : agents) {
     index(agent);
     by_name_.emplace(agent.record.name, std::move(agent));
   }
   publish();
-  tasks_.spawn(write_changes());
 }
 
 std::chrono::sys_seconds StateDirectory::now() const {
@@ -141,7 +141,7 @@ Granted<const StoredAgent*> StateDirectory::judge(const TokenClaim& claim) const
   if (now() >= token.not_after)
     return deny(Reason::token_expired,
                 fmt::format("the join token's time was over at {}; have a new one made on the server",
-                            time_text(token.not_after)));
+                            utc_text(token.not_after)));
   if (!agent->record.enabled) return deny_disabled();
   return agent;
 }
@@ -160,39 +160,53 @@ asio::awaitable<Result<NewToken>> StateDirectory::add(AgentRecord record) {
   };
   const auto written = co_await change(std::move(decide));
   if (!written) co_return std::unexpected(written.error());
+  log_.info("agent.token_made",
+            {{"agent", key_of(record)}, {"name", record.name}, {"until", utc_text(token.not_after)}});
   co_return token;
 }
 
 asio::awaitable<Result<NewToken>> StateDirectory::new_token(std::string name) {
   NewToken token = make_token();
+  std::string key;
   Decision decide = [&]() -> Result<Replacement> {
     auto agent = show(name);
     if (!agent) return std::unexpected(std::move(agent.error()));
+    key = key_of(agent->record);
     token.not_after = now() + options_.join_token_lifetime;
     agent->token = stored_token_of(token);
     return Replacement{name, std::move(*agent)};
   };
   const auto written = co_await change(std::move(decide));
   if (!written) co_return std::unexpected(written.error());
+  log_.info("agent.token_made", {{"agent", key}, {"name", name}, {"until", utc_text(token.not_after)}});
   co_return token;
 }
 
 asio::awaitable<Result<void>> StateDirectory::set_enabled(std::string name, bool enabled) {
+  std::string key;
   Decision decide = [&]() -> Result<Replacement> {
     auto agent = show(name);
     if (!agent) return std::unexpected(std::move(agent.error()));
+    key = key_of(agent->record);
     agent->record.enabled = enabled;
     return Replacement{name, std::move(*agent)};
   };
-  co_return co_await change(std::move(decide));
+  auto written = co_await change(std::move(decide));
+  if (written) log_.info(enabled ? "agent.enabled" : "agent.disabled", {{"agent", key}, {"name", name}});
+  co_return written;
 }
 
 asio::awaitable<Result<void>> StateDirectory::remove(std::string name) {
+  std::string key;
   Decision decide = [&]() -> Result<Replacement> {
-    if (!by_name_.contains(name)) return unknown(name);
+    const auto agent = show(name);
+    if (!agent) return std::unexpected(agent.error());
+    key = key_of(agent->record);
     return Replacement{name, std::nullopt};
   };
-  co_return co_await change(std::move(decide));
+  auto written = co_await change(std::move(decide));
+  if (written) log_.info("agent.removed", {{"agent", key}, {"name", name}});
+  co_return written;
 }
 
 Result<StoredAgent> StateDirectory::show(std::string_view name) const {
@@ -247,8 +261,9 @@ asio::awaitable<Result<void>> StateDirectory::change(Decision decide) {
   const auto waiting =
       std::make_shared<Change>(home_, std::move(decide), std::chrono::steady_clock::now() + options_.write_max);
   queue_.push_back(waiting);
-  arrived_.notify();
-  (void)co_await waiting->ended.async_wait(asio::as_tuple(asio::use_awaitable));
+  if (!std::exchange(is_writing_, true)) tasks_.spawn(write_changes());
+  // What is refused is over before spawn() returns.
+  if (!waiting->outcome) (void)co_await waiting->ended.async_wait(asio::as_tuple(asio::use_awaitable));
   if (auto& outcome = waiting->outcome; outcome) co_return std::move(*outcome);
   co_await throw_if_stopped();
   co_return not_written(fmt::format("the disk took longer than {} ms, and may still finish; look before you repeat it",
@@ -256,14 +271,14 @@ asio::awaitable<Result<void>> StateDirectory::change(Decision decide) {
 }
 
 asio::awaitable<void> StateDirectory::write_changes() {
-  for (;;) {
-    while (queue_.empty()) co_await arrived_.wait();
+  while (!queue_.empty()) {
     const auto change = queue_.front().lock();
     queue_.pop_front();
     if (!change) continue;
     change->outcome = co_await carry_out(change->decide);
     change->ended.cancel();
   }
+  is_writing_ = false;
 }
 
 asio::awaitable<Result<void>> StateDirectory::carry_out(Decision& decide) {

@@ -19,7 +19,6 @@
 #include "common/admin/log.hpp"
 #include "common/base/error.hpp"
 #include "common/config/durable_file.hpp"
-#include "common/net/event.hpp"
 #include "common/net/offload.hpp"
 #include "common/net/task_group.hpp"
 #include "server/enrolment/agent_file.hpp"
@@ -106,6 +105,7 @@ class StateDirectory final : public AgentStore {
   std::unexpected<Error> unknown(std::string_view name) const;
 
   StateFiles files_;
+  Log& log_;
   StateDirectoryOptions options_;
   std::map<std::string, StoredAgent, std::less<>> by_name_;
   std::map<std::string, std::string, std::less<>> name_by_key_;
@@ -114,7 +114,7 @@ class StateDirectory final : public AgentStore {
   std::function<void()> on_change_;
   boost::asio::any_io_executor home_;
   std::deque<std::weak_ptr<Change>> queue_;
-  Event arrived_;
+  bool is_writing_ = false;  ///< write_changes() runs.
   Offload offload_;
   TaskGroup tasks_;
 };

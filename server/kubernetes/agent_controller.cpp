@@ -10,6 +10,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "common/base/utc_time.hpp"
 #include "common/enrolment/join_token.hpp"
 #include "common/net/deadline.hpp"
 #include "server/enrolment/new_token.hpp"
@@ -117,7 +118,7 @@ asio::awaitable<Result<bool>> AgentController::make_token(std::string key, Agent
   policy_.note_made(key, token.note);
   log_.info("agent.token_made", {{"agent", token.note.identity},
                                  {"object", work.object.name},
-                                 {"until", kubernetes_time(token.note.not_after)},
+                                 {"until", utc_text(token.note.not_after)},
                                  {"rejoin", work.record.certificate.has_value()}});
   co_return true;
 }

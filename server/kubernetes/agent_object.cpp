@@ -10,6 +10,7 @@
 #include <boost/json/array.hpp>
 #include <fmt/core.h>
 
+#include "common/base/utc_time.hpp"
 #include "protocol/limits.hpp"
 #include "server/kubernetes/object.hpp"
 
@@ -58,8 +59,8 @@ std::optional<Sha256> digest_of(std::string_view hex) {
 
 std::optional<CertificateNote> certificate_of(const json::object& status, const std::string& identity) {
   const json::object& certificate = object_at(status, "certificate");
-  const auto issued_at = read_kubernetes_time(text_at(certificate, "issuedAt"));
-  const auto not_after = read_kubernetes_time(text_at(certificate, "notAfter"));
+  const auto issued_at = read_utc(text_at(certificate, "issuedAt"));
+  const auto not_after = read_utc(text_at(certificate, "notAfter"));
   std::string serial = text_at(certificate, "serial");
   if (text_at(status, "joinedAs") != identity || serial.empty() || !issued_at || !not_after) return std::nullopt;
   return CertificateNote{std::move(serial), *issued_at, *not_after};
@@ -169,7 +170,7 @@ EnrolledAgents enrolled_of(const AgentObjects& objects, const PlannedAgents& pla
 std::optional<TokenNote> token_of(const AgentObject& object) {
   const json::object& token = object_at(object.status, "joinToken");
   const auto hash = digest_of(text_at(token, "secretSHA256"));
-  const auto not_after = read_kubernetes_time(text_at(token, "notAfter"));
+  const auto not_after = read_utc(text_at(token, "notAfter"));
   std::string id = text_at(token, "id");
   if (id.empty() || !hash || !not_after) return std::nullopt;
   return TokenNote{.id = std::move(id),
@@ -194,18 +195,16 @@ Granted<void> judge(const TokenNote* token, const PlannedAgent* planned, const T
   if (!token->used_by.empty() && token->used_by != hex_of(claim.key))
     return deny(Reason::token_used, false, "the join token was used already; have a new one made on the server");
   if (now >= token->not_after)
-    return deny(
-        Reason::token_expired, false,
-        "the join token was valid until " + kubernetes_time(token->not_after) + "; have a new one made on the server");
+    return deny(Reason::token_expired, false,
+                "the join token was valid until " + utc_text(token->not_after) + "; have a new one made on the server");
   if (!planned->record.enabled)
     return deny(Reason::agent_disabled, true, "the agent is disabled on the server; enable it there");
   return {};
 }
 
 json::object with_certificate(json::object status, const AgentRecord& record, const CertificateNote& note) {
-  status["certificate"] = {{"serial", note.serial},
-                           {"notAfter", kubernetes_time(note.not_after)},
-                           {"issuedAt", kubernetes_time(note.issued_at)}};
+  status["certificate"] = {
+      {"serial", note.serial}, {"notAfter", utc_text(note.not_after)}, {"issuedAt", utc_text(note.issued_at)}};
   status["joinedAs"] = key_of(record);
   return status;
 }
@@ -213,7 +212,7 @@ json::object with_certificate(json::object status, const AgentRecord& record, co
 json::object with_used_token(json::object status, const TokenClaim& claim, std::chrono::sys_seconds now) {
   json::object token = object_at(status, "joinToken");
   token["usedBy"] = hex_of(claim.key);
-  if (!token.contains("usedAt")) token["usedAt"] = kubernetes_time(now);
+  if (!token.contains("usedAt")) token["usedAt"] = utc_text(now);
   status["joinToken"] = std::move(token);
   return status;
 }
@@ -221,7 +220,7 @@ json::object with_used_token(json::object status, const TokenClaim& claim, std::
 json::object with_new_token(json::object status, const TokenNote& token) {
   status["joinToken"] = {{"id", token.id},
                          {"secretSHA256", hex_of(token.hash)},
-                         {"notAfter", kubernetes_time(token.not_after)},
+                         {"notAfter", utc_text(token.not_after)},
                          {"identity", token.identity}};
   return status;
 }
@@ -238,7 +237,7 @@ json::object join_secret_of(const AgentObject& object, const TokenNote& token, s
            {{"name", join_secret_name(object)},
             {"namespace", object.name_space},
             {"labels", {{"app.kubernetes.io/managed-by", "culvert-server"}}},
-            {"annotations", {{"culvert.dev/not-after", kubernetes_time(token.not_after)}}},
+            {"annotations", {{"culvert.dev/not-after", utc_text(token.not_after)}}},
             {"ownerReferences", json::array{json::object{{"apiVersion", "culvert.dev/v1alpha1"},
                                                          {"kind", "Agent"},
                                                          {"name", object.name},

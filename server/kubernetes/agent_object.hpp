@@ -14,7 +14,7 @@
 #include "common/tls/digest.hpp"
 #include "server/enrolment/agent_store.hpp"
 
-// From Agent objects to the agents that may come in, and to their join tokens and back. Pure: no network, no clock.
+// From Agent objects to the agents that may connect, and to their join tokens and back. Pure: no network, no clock.
 
 namespace culvert::server {
 

@@ -7,6 +7,7 @@
 #include <boost/json/array.hpp>
 #include <fmt/core.h>
 
+#include "common/base/utc_time.hpp"
 #include "server/kubernetes/conditions.hpp"
 #include "server/kubernetes/object.hpp"
 
@@ -24,7 +25,7 @@ bool wants_rejoin(const AgentObject& object) {
   return !object.rejoin.empty() && object.rejoin != text_at(object.status, "rejoinHandled");
 }
 
-/// Nobody can use it any more, or nobody shall.
+/// Nobody can use it any more, or nobody may.
 bool is_over(const TokenNote& token, const PlannedAgent& planned, AgentPolicy::Date date) {
   return !token.used_by.empty() || date >= token.not_after || !planned.is_accepted() ||
          token.identity != key_of(planned.record);
@@ -46,7 +47,7 @@ Condition joined_condition(const AgentObject& object, const PlannedAgent& planne
   if (is_usable && !token->secret_name.empty()) {
     return {"Joined", false, "TokenIssued",
             fmt::format("the join token in the Secret {} can be used until {}; for another one: {}", token->secret_name,
-                        kubernetes_time(token->not_after), rejoin_command(object))};
+                        utc_text(token->not_after), rejoin_command(object))};
   }
   if (!planned.record.enabled) return {"Joined", false, "Disabled", "the agent gets a join token once it is enabled"};
   if (token && !is_usable && token->identity == key_of(planned.record)) {
@@ -68,8 +69,7 @@ Condition certificate_condition(const PlannedAgent& planned, AgentPolicy::Date d
   const auto& certificate = planned.record.certificate;
   if (!certificate) return {"CertificateValid", false, "NotJoined", "the agent has not joined yet"};
   if (date < certificate->not_after) return {"CertificateValid", true, "Valid", ""};
-  return {"CertificateValid", false, "Expired",
-          fmt::format("it was valid until {}", kubernetes_time(certificate->not_after))};
+  return {"CertificateValid", false, "Expired", fmt::format("it was valid until {}", utc_text(certificate->not_after))};
 }
 
 /// "culvert-agent 0.4.0" is shown as "0.4.0"; blanks have become '_' on the way.
@@ -190,9 +190,9 @@ json::object AgentPolicy::status_of(const AgentObject& object, const PlannedAgen
   }
   const bool is_connected = planned.is_accepted() && !connections.empty();
   const bool was_connected = text_at(condition_in(object.status, "Connected"), "status") == "True";
-  const auto seen = read_kubernetes_time(text_at(object.status, "lastSeen"));
+  const auto seen = read_utc(text_at(object.status, "lastSeen"));
   if (is_connected != was_connected || (is_connected && (!seen || date - *seen >= seen_interval)))
-    status["lastSeen"] = kubernetes_time(date);
+    status["lastSeen"] = utc_text(date);
   json::array replicas;
   if (is_connected) {
     for (const AgentConnection& each : connections) replicas.emplace_back(each.replica);
@@ -203,7 +203,7 @@ json::object AgentPolicy::status_of(const AgentObject& object, const PlannedAgen
   status["conditions"] =
       write_conditions({joined_condition(object, planned, token, left.failure, date),
                         connected_condition(planned, is_connected), certificate_condition(planned, date)},
-                       object.status, object.generation, kubernetes_time(date));
+                       object.status, object.generation, utc_text(date));
   return status;
 }
 
@@ -228,7 +228,7 @@ std::optional<StatusWrite> AgentPolicy::next_status(const std::string& key,
   };
   if (const auto token = token_of(*object)) note_end(token->not_after);
   if (planned.record.certificate) note_end(planned.record.certificate->not_after);
-  if (const auto seen = read_kubernetes_time(text_at(object->status, "lastSeen"))) note_end(*seen + seen_interval);
+  if (const auto seen = read_utc(text_at(object->status, "lastSeen"))) note_end(*seen + seen_interval);
   rest_.insert_or_assign(key, Rest{std::move(inputs), until});
   return std::nullopt;
 }

@@ -92,7 +92,7 @@ void Cluster::enrol(Worker& home, const ClusterEnrolment& enrolment) {
   agents_ = std::make_shared<ClusterAgents>(home.context().get_executor(), shared_client_, log_, settings.name_space,
                                             state_.agents, [this] {
                                               state_.agents = agents_->agents();
-                                              if (hooks_.agents_changed) hooks_.agents_changed();
+                                              hooks_.changed(ClusterPart::agents);
                                             });
   agent_controller_.emplace(client_, log_, settings, enrolment, lease_, replicas_, *agents_, hooks_.connected);
   if (enrolment.issuer)

@@ -43,9 +43,8 @@ class Cluster {
   struct Hooks {
     std::function<std::vector<std::string>()> agents;  ///< This process's, sorted: "account/location".
     std::function<void(ClusterPart)> changed;          ///< This part of state() has changed; the numbers every second.
-    /// Only with enrolment: the agents with a tunnel in this process, and that state().agents has changed.
-    std::function<std::vector<ConnectedAgent>()> connected;
-    std::function<void()> agents_changed;
+    std::function<std::vector<ConnectedAgent>()>
+        connected;  ///< With enrolment: the agents with a tunnel in this process.
   };
   /// `known` is what an earlier Cluster has left: each part stays in force until this one has read it anew.
   Cluster(Worker& home, Log& log, ClusterPlan plan, ClusterState known, Hooks hooks);

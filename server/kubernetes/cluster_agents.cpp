@@ -61,7 +61,7 @@ std::string ClusterAgents::path_of(const std::string& name) const {
   return collection_ + "/" + name;
 }
 
-// ---- who may come in
+// ---- agents that may connect
 
 asio::awaitable<void> ClusterAgents::keep() {
   for (;;) {

@@ -34,6 +34,6 @@ struct ClusterState {
   std::shared_ptr<const EnrolledAgents> agents;
   ClusterNumbers numbers;
 };
-enum class ClusterPart : std::uint8_t { mappings, ports, replicas, numbers };
+enum class ClusterPart : std::uint8_t { mappings, ports, replicas, agents, numbers };
 
 }  // namespace culvert::server

@@ -2,11 +2,11 @@
 #include "server/kubernetes/informer.hpp"
 
 #include <algorithm>
-#include <random>
 
 #include <boost/json/parse.hpp>
 #include <fmt/core.h>
 
+#include "common/base/chance.hpp"
 #include "common/net/deadline.hpp"
 #include "server/kubernetes/object.hpp"
 
@@ -133,10 +133,9 @@ Result<Watch::After> Watch::read_event(std::string_view line) {
 /// The pause doubles with each failure in a row. It is short after a watch that ended as it should, so that a server
 /// that ends every watch at once does not cause a busy loop.
 asio::awaitable<void> Watch::pause(bool failed) {
-  thread_local std::minstd_rand chance{std::random_device{}()};
   failures_ = failed ? failures_ + 1 : 0;
   const auto longest = std::min<std::chrono::milliseconds>(pause_max, pause_first * (1 << std::min(failures_, 10U)));
-  const auto time = std::uniform_real_distribution<>(0.5, 1)(chance) * longest;
+  const auto time = (0.5 + chance() / 2) * longest;
   co_await wait_for(std::chrono::duration_cast<std::chrono::milliseconds>(time));
 }
 

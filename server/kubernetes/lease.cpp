@@ -69,7 +69,7 @@ LeasePolicy::Outcome Lease::failed(const Error& error) {
 
 json::object Lease::record(json::object metadata, std::string_view holder, std::int64_t transitions,
                            std::string_view acquired) const {
-  const std::string now = kubernetes_time(true);
+  const std::string now = micro_time();
   return {{"apiVersion", "coordination.k8s.io/v1"},
           {"kind", "Lease"},
           {"metadata", std::move(metadata)},

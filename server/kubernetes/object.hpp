@@ -24,11 +24,8 @@ std::int64_t number_at(const boost::json::object& object, std::string_view name)
 /// "namespace/name", or "name" for an object without a namespace.
 std::string key_of(const boost::json::object& object);
 
-/// The wall clock's time in the form of Kubernetes: "2026-11-21T10:00:00Z", with six decimals for `is_micro`.
-std::string kubernetes_time(bool is_micro = false);
-/// A point in time in the same form, in full seconds.
-std::string kubernetes_time(std::chrono::sys_seconds time);
-/// Nothing: the text is not of this form.
-std::optional<std::chrono::sys_seconds> read_kubernetes_time(std::string_view text);
+/// The wall clock's time as a Lease has it, with six decimals: "2026-11-21T10:00:00.000000Z". Other objects have
+/// utc_text().
+std::string micro_time();
 
 }  // namespace culvert::server

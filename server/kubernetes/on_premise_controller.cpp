@@ -6,6 +6,7 @@
 
 #include <fmt/core.h>
 
+#include "common/base/utc_time.hpp"
 #include "common/net/deadline.hpp"
 #include "server/kubernetes/object.hpp"
 
@@ -107,7 +108,7 @@ asio::awaitable<void> OnPremiseController::keep(std::string key) {
   const auto has_agent = [this](const std::string& account, const std::string& location) {
     return replicas_.has_agent(account, location);
   };
-  auto write = policy_.next_status(key, has_agent, Clock::now(), kubernetes_time());
+  auto write = policy_.next_status(key, has_agent, Clock::now(), utc_text(wall_clock_now()));
   if (!write) co_return;
   const std::size_t slash = key.find('/');
   const ObjectReference object{"culvert.dev/v1alpha1", "OnPremiseService", key.substr(0, slash), key.substr(slash + 1),

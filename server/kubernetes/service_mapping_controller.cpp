@@ -6,6 +6,7 @@
 
 #include <fmt/core.h>
 
+#include "common/base/utc_time.hpp"
 #include "common/net/deadline.hpp"
 #include "server/kubernetes/object.hpp"
 
@@ -167,7 +168,7 @@ asio::awaitable<void> ServiceMappingController::keep_status() {
     if (!lease_.is_ours() || !is_synced()) continue;
     // By name: each write may take a while, and objects come and go meanwhile.
     const std::vector<std::string> keys = policy_.keys();
-    std::string date = kubernetes_time();
+    std::string date = utc_text(wall_clock_now());
     for (const std::string& key : keys) {
       if (!lease_.is_ours()) break;
       const auto known = mappings_.objects().find(key);
@@ -177,7 +178,7 @@ asio::awaitable<void> ServiceMappingController::keep_status() {
       const ObjectReference object{"connectivityproxy.sap.com/v1", "ServiceMapping", "", key, write->uid};
       if (co_await writer_.write(object, fmt::format("{}/{}", collection, key), *write))
         policy_.note_written(*write, Clock::now());
-      date = kubernetes_time();
+      date = utc_text(wall_clock_now());
     }
   }
 }

@@ -5,6 +5,7 @@
 
 #include <fmt/core.h>
 
+#include "common/base/utc_time.hpp"
 #include "server/kubernetes/object.hpp"
 
 namespace culvert::server {
@@ -29,7 +30,7 @@ asio::awaitable<bool> StatusWriter::write(ObjectReference object, std::string pa
 /// An Event of type Warning. Events of objects that belong to the cluster as a whole are in the namespace "default".
 asio::awaitable<void> StatusWriter::warn(ObjectReference object, RefusalReason refusal) {
   const std::string where = object.name_space.empty() ? "default" : object.name_space;
-  const std::string now = kubernetes_time();
+  const std::string now = utc_text(wall_clock_now());
   json::object involved{
       {"apiVersion", object.api_version}, {"kind", object.kind}, {"name", object.name}, {"uid", object.uid}};
   if (!object.name_space.empty()) involved["namespace"] = object.name_space;

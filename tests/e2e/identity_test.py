@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Agents that join with a token, renew their certificates, and are put out: docs/security.md says how."""
+"""Agents that join with a token, renew their certificates, and are disabled: docs/security.md says how."""
 
 import concurrent.futures
 import contextlib
@@ -90,6 +90,26 @@ class Identity(Case):
         status, said = pair.agent.check()
         self.assertEqual(status, CONFIGURATION)
         self.assertIn("holds no identity yet: run culvert-agent join", said)
+
+    def test_a_port_in_use_is_reported_at_the_start_and_at_a_reload(self):
+        pair = self.enrolled()
+        with socket.create_server(("127.0.0.1", pair.server.port)):
+            pair.server.start()
+            self.assertEqual(pair.server.exit_status(10), TRY_AGAIN)
+        self.assertIn("tunnel.listen: cannot listen on", pair.server.output())
+        # The state directory of a reload is opened before the port is, and given back.
+        enrolment = pair.server.tables.pop("enrolment")
+        pair.server.tables["tunnel"]["client_ca"] = pair.authority.ca
+        pair.server.start().wait_until_ready()
+        pair.server.tables["enrolment"] = enrolment
+        listen = pair.server.tables["tunnel"]["listen"]
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            pair.server.tables["tunnel"]["listen"] = f"127.0.0.1:{taken.getsockname()[1]}"
+            pair.server.write()
+            self.assertIn("tunnel.listen: cannot listen on", pair.server.ask("reload")[1])
+        pair.server.tables["tunnel"]["listen"] = listen
+        pair.server.reload()
+        pair.join(pair.token())
 
     # ---- tokens
 
@@ -189,7 +209,7 @@ class Identity(Case):
         with self.assertRaises(ssl.SSLError):
             join_connection(pair.server.port)
 
-    # ---- agents that may not come in
+    # ---- agents that may not connect
 
     def test_a_disabled_agent_is_out_at_once_and_enabled_it_returns(self):
         pair = self.enrolled()

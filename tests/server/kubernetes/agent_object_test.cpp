@@ -215,15 +215,5 @@ TEST(AgentObject, owns_the_secret_with_its_token) {
   EXPECT_EQ(text_at(owner, "kind") + text_at(owner, "name") + text_at(owner, "uid"), "Agentgate-1u-gate-1");
 }
 
-TEST(KubernetesTime, is_written_and_read) {
-  const auto time = start + 25h + 61s;
-  EXPECT_EQ(kubernetes_time(time), "2026-05-02T01:01:01Z");
-  EXPECT_EQ(read_kubernetes_time("2026-05-02T01:01:01Z"), time);
-  for (const char* bad : {"", "2026-05-02", "2026-05-02T01:01:01", "2026-05-02T01:01:01+00:00", "2026-13-02T01:01:01Z",
-                          "2026-02-30T01:01:01Z", "2026-05-02T24:01:01Z", "2026-05-02T01:60:01Z",
-                          "2026-05-02 01:01:01Z", "2026-05-02T01:01:0aZ"})
-    EXPECT_FALSE(read_kubernetes_time(bad)) << bad;
-}
-
 }  // namespace
 }  // namespace culvert::server
