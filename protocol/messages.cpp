@@ -36,6 +36,10 @@ constexpr std::uint64_t hour_ms = 3'600'000;
 
 }  // namespace
 
+bool has_capability(const std::vector<std::string>& capabilities, std::string_view name) {
+  return std::ranges::find(capabilities, name) != capabilities.end();
+}
+
 std::vector<std::byte> encode(const Hello& message) {
   return MessageWriter(8)
       .put("v_min", std::uint64_t{message.version_min})

@@ -22,6 +22,14 @@ namespace culvert::protocol {
 
 using InstanceId = std::array<std::byte, instance_bytes>;
 
+/// The capability of a side that reads every HEAD (SPEC 5.6).
+inline constexpr std::string_view heads_capability = "heads";
+/// The HEADs that the peer reads: all of SPEC 5.7, or only those of releases without `heads` ("older peers" there).
+enum class HeadForm : std::uint8_t { current, older };
+
+/// Whether this list of HELLO or WELCOME has the capability.
+bool has_capability(const std::vector<std::string>& capabilities, std::string_view name);
+
 /// SPEC 5.1: agent to server, the first frame.
 struct Hello {
   std::uint32_t version_min = 1;

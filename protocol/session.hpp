@@ -135,6 +135,8 @@ class Session {
   const SessionCounters& counters() const { return streams_.counters(); }
   std::uint64_t frames_skipped() const { return reader_.skipped(); }
   bool is_greeted() const { return tunnel_.is_greeted(); }
+  /// After the greeting: the HEADs that send_head() may be given.
+  HeadForm head_form() const { return tunnel_.head_form(); }
 
  private:
   void set_time(Time now);

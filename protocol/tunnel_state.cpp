@@ -29,7 +29,9 @@ bool write_whole(const std::vector<std::byte>& frame, std::span<std::byte> room,
 
 TunnelState::TunnelState(Role role, const Hello& hello, Queue<Event>& events, Time now)
     : role_(role), version_min_(hello.version_min), version_max_(hello.version_max), events_(events), liveness_(now) {
-  if (role == Role::agent) frames_.push_back(whole_frame(FrameType::hello, encode(hello)));
+  if (role == Role::server) return;
+  has_heads_ = has_capability(hello.capabilities, heads_capability);
+  frames_.push_back(whole_frame(FrameType::hello, encode(hello)));
 }
 
 // ---- The driver's calls
@@ -37,6 +39,7 @@ TunnelState::TunnelState(Role role, const Hello& hello, Queue<Event>& events, Ti
 void TunnelState::welcome(const Welcome& message, Time now) {
   check(role_ == Role::server && hello_seen_ && !greeted_, "welcome() answers one HELLO");
   if (ended_) return;
+  has_heads_ = has_heads_ && has_capability(message.capabilities, heads_capability);
   std::vector<std::byte> encoded = encode(message);
   const bool fits = encoded.size() <= greeting_payload_bytes_max;
   if (!fits) {
@@ -207,6 +210,7 @@ std::optional<Fault> TunnelState::receive_hello(std::span<const std::byte> paylo
   auto hello = decode_hello(payload);
   if (!hello) return Fault{.text = "a malformed HELLO"};
   hello_seen_ = true;
+  has_heads_ = has_capability(hello->capabilities, heads_capability);
   events_.push_back(Greeted{std::move(*hello)});
   return std::nullopt;
 }
@@ -217,6 +221,7 @@ std::optional<Fault> TunnelState::receive_welcome(std::span<const std::byte> pay
   if (welcome->version < version_min_ || welcome->version > version_max_) {
     return Fault{Reason::version, "the server chose a version that was not offered"};
   }
+  has_heads_ = has_heads_ && has_capability(welcome->capabilities, heads_capability);
   become_greeted(now);
   events_.push_back(Welcomed{std::move(*welcome)});
   return std::nullopt;

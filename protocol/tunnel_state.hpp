@@ -64,6 +64,8 @@ class TunnelState {
   std::size_t frames_queued() const { return frames_.size(); }
 
   bool is_greeted() const { return greeted_; }
+  /// After the greeting.
+  HeadForm head_form() const { return has_heads_ ? HeadForm::current : HeadForm::older; }
   /// expect_join() was called.
   bool is_join() const { return is_join_; }
   bool is_draining() const { return leave_.has_value(); }
@@ -102,6 +104,7 @@ class TunnelState {
   bool greeted_ = false;
   bool hello_seen_ = false;  ///< Server: HELLO came.
   bool is_join_ = false;     ///< Server: there is no greeting, but one JOIN or RENEW.
+  bool has_heads_ = false;   ///< The capability `heads` is in force; until the greeting: HELLO offers it.
   bool peer_draining_ = false;
   bool ended_ = false;
 

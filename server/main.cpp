@@ -7,6 +7,7 @@
 #include "common/program/private_memory.hpp"
 #include "common/program/program.hpp"
 #include "common/tls/secret_hash.hpp"
+#include "server/gateway/destinations_command.hpp"
 #include "server/server.hpp"
 #include "server/trial.hpp"
 
@@ -52,7 +53,8 @@ int main(int argc, char** argv) {
   program.tools = {{"hash-secret",
                     "Read a secret from standard input, and print its hash for secret_hash",
                     {},
-                    [](const auto&, const auto&) { return hash_secret(); }}};
+                    [](const auto&, const auto&) { return hash_secret(); }},
+                   culvert::server::destinations_tool()};
   program.remotes = {{"agents", "Manage the agents that are enrolled at this server, without a cluster",
                       "add NAME --account A [--location L] [--agent N] [--lifetime 30d] [--json]\n"
                       "    prints the token with which the agent joins\n"

@@ -26,6 +26,20 @@ ClientPort::Serve serve_virtual_host(const Route& route, const Endpoint& virtual
   return serve_tcp(context.directory, context.log, std::move(tcp));
 }
 
+void add_gateway(const GatewaySettings& settings, const Gateway& gateway, std::vector<ClientPort::Settings>& ports) {
+  const auto add = [&](const std::optional<Endpoint>& listen, std::string name,
+                       const std::shared_ptr<HttpPortContext>& context) {
+    if (!listen) return;
+    ListenSettings port = settings.port;
+    port.listen = *listen;
+    ports.push_back({std::move(port), std::move(name), "gateway", serve_http(context)});
+  };
+  add(settings.port.listen, "gateway", gateway.services());
+  add(settings.entries, "gateway_entries", gateway.entries());
+  add(settings.destinations, "gateway_destinations", gateway.destinations());
+  add(settings.health, "gateway_health", gateway.health());
+}
+
 }  // namespace
 
 std::vector<ClientPort::Settings> ports_of(const Config& config, const PortContext& context) {
@@ -36,8 +50,8 @@ std::vector<ClientPort::Settings> ports_of(const Config& config, const PortConte
     ports.push_back(
         {listener.port, name, "virtual_listeners", serve_virtual_host(route, listener.virtual_host, name, context)});
   }
-  if (config.http_proxy)
-    ports.push_back({config.http_proxy->port, "http_proxy", "proxies", serve_http_proxy(context.http)});
+  if (config.http_proxy) ports.push_back({config.http_proxy->port, "http_proxy", "proxies", serve_http(context.http)});
+  if (config.gateway) add_gateway(*config.gateway, context.gateway, ports);
   if (config.socks5_proxy)
     ports.push_back({config.socks5_proxy->port, "socks5_proxy", "proxies", serve_socks5(context.socks5)});
   return ports;

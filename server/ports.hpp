@@ -9,6 +9,7 @@
 #include "common/tunnel/tunnel_directory.hpp"
 #include "server/config/config.hpp"
 #include "server/config/on_premise_port.hpp"
+#include "server/gateway/gateway.hpp"
 #include "server/proxy/http_proxy.hpp"
 #include "server/proxy/socks5_client.hpp"
 
@@ -18,8 +19,9 @@ namespace culvert::server {
 struct PortContext {
   const TunnelDirectory& directory;
   Log& log;
-  std::shared_ptr<HttpProxyContext> http;
+  std::shared_ptr<HttpPortContext> http;
   std::shared_ptr<Socks5Context> socks5;
+  const Gateway& gateway;
 };
 
 /// Returns the settings of all ports in the file: virtual listeners and proxies.

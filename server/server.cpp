@@ -24,10 +24,24 @@ std::unique_ptr<ServerPlan> own(std::unique_ptr<Plan> plan) {
   return std::unique_ptr<ServerPlan>(&plan_of(*plan.release()));
 }
 
-PortContext make_port_context(const TunnelDirectory& directory, Log& log) {
-  auto http = std::make_shared<HttpProxyContext>(directory, log);
+PortContext make_port_context(const TunnelDirectory& directory, Log& log, const Gateway& gateway) {
+  auto http = http_proxy(directory, log);
   auto socks5 = std::make_shared<Socks5Context>(directory, log, http);
-  return {directory, log, std::move(http), std::move(socks5)};
+  return {directory, log, std::move(http), std::move(socks5), gateway};
+}
+
+http::HeadLimits head_limits_of(const LimitSettings& limits) {
+  return {.head_bytes_max = limits.head_bytes_max, .line_bytes_max = limits.head_line_bytes_max};
+}
+
+Result<std::vector<TokenIssuer>> load_issuers(const CallerSettings& callers) {
+  std::vector<TokenIssuer> issuers;
+  for (const IssuerSettings& issuer : callers.issuers) {
+    auto keys = IssuerKeys::load(issuer);
+    if (!keys) return std::unexpected(keys.error());
+    issuers.push_back({issuer, std::move(*keys)});
+  }
+  return issuers;
 }
 
 }  // namespace
@@ -45,18 +59,29 @@ Result<std::unique_ptr<Plan>> ServerPlan::load(const ConfigSource& source) {
   const Config& checked = plan->config_;
   plan->settings_ = {checked.log, checked.admin, checked.metrics, checked.limits, files_of(checked)};
   if (checked.http_proxy) {
-    for (const IssuerSettings& issuer : checked.http_proxy->callers.issuers) {
-      auto keys = IssuerKeys::load(issuer);
-      if (!keys)
-        return fail(keys.error().code, fmt::format("{}: [[http_proxy.issuer]]: {}", source.name(), keys.error().text));
-      plan->issuers_.push_back({issuer, std::move(*keys)});
-    }
+    auto issuers = load_issuers(checked.http_proxy->callers);
+    if (!issuers)
+      return fail(issuers.error().code,
+                  fmt::format("{}: [[http_proxy.issuer]]: {}", source.name(), issuers.error().text));
+    plan->issuers_ = std::move(*issuers);
+  }
+  if (checked.gateway) {
+    auto issuers = load_issuers(checked.gateway->callers);
+    if (!issuers)
+      return fail(issuers.error().code, fmt::format("{}: [[gateway.issuer]]: {}", source.name(), issuers.error().text));
+    plan->gateway_issuers_ = std::move(*issuers);
   }
   if (checked.kubernetes) {
     auto access = load_access(*checked.kubernetes);
     if (!access)
       return fail(access.error().code, fmt::format("{}: [kubernetes]: {}", source.name(), access.error().text));
     plan->cluster_ = ClusterPlan{*checked.kubernetes, checked.on_premise_services, std::move(*access)};
+  }
+  if (checked.gateway) {
+    auto gateway = GatewayPlan::load(*checked.gateway, head_limits_of(checked.limits));
+    if (!gateway)
+      return fail(gateway.error().code, fmt::format("{}: [gateway]: {}", source.name(), gateway.error().text));
+    plan->gateway_ = std::move(*gateway);
   }
   std::optional<TunnelPolicy::Enrolling> enrolling;
   if (checked.enrolment) {
@@ -84,7 +109,8 @@ ServerService::ServerService(const ProgramContext& context, std::unique_ptr<Plan
       agents_(context_.planes, directory_, context_.log, plan_->policy_,
               std::make_shared<const ServiceMappings>(plan_->config_.service_mappings)),
       enrolling_(context_.planes.home(), context_.log, agents_),
-      port_context_(make_port_context(directory_, context_.log)),
+      gateway_(context_.planes, context_.log, directory_),
+      port_context_(make_port_context(directory_, context_.log, gateway_)),
       ports_(context_.planes, context_.log, &context_.inherited),
       on_premise_ports_(context_.planes, context_.log, &context_.inherited),
       key_fetcher_(context_.planes.home(), context_.log),
@@ -101,22 +127,29 @@ Result<ServerService::Staged> ServerService::stage(const ServerPlan& plan) {
   staged.ports = std::move(*ports);
   if (!plan.issuers_.empty())
     staged.tokens = std::make_shared<TokenCheck>(plan.issuers_, context_.planes.workers().size());
+  if (!plan.gateway_issuers_.empty())
+    staged.gateway_tokens = std::make_shared<TokenCheck>(plan.gateway_issuers_, context_.planes.workers().size());
   if (plan.config_.http_proxy)
     staged.http_rules = http_proxy_rules(*plan.config_.http_proxy, staged.tokens, passwords_);
   if (plan.config_.socks5_proxy)
     staged.socks5_rules = socks5_rules(*plan.config_.socks5_proxy, staged.tokens, passwords_);
-  const LimitSettings& limits = plan.config_.limits;
-  staged.head_limits = std::make_shared<const http::HeadLimits>(
-      http::HeadLimits{.head_bytes_max = limits.head_bytes_max, .line_bytes_max = limits.head_line_bytes_max});
+  staged.head_limits = std::make_shared<const http::HeadLimits>(head_limits_of(plan.config_.limits));
   return staged;
 }
 
-void ServerService::commit(Staged staged) {
-  const auto older = std::exchange(tokens_, std::move(staged.tokens));
-  for (const TokenIssuer& issuer : tokens_ ? tokens_->issuers() : std::vector<TokenIssuer>())
+/// Replaces a check of tokens. Keys that are known go on.
+void ServerService::keep_keys(std::shared_ptr<TokenCheck>& tokens, std::shared_ptr<TokenCheck> next) {
+  const auto older = std::exchange(tokens, std::move(next));
+  for (const TokenIssuer& issuer : tokens ? tokens->issuers() : std::vector<TokenIssuer>())
     key_fetcher_.keep(issuer.keys, older ? older->keys_of(issuer.settings.issuer) : nullptr);
+}
+
+void ServerService::commit(Staged staged) {
+  keep_keys(tokens_, std::move(staged.tokens));
+  keep_keys(gateway_tokens_, std::move(staged.gateway_tokens));
   // If a proxy was removed, its old rules apply to its open connections.
   if (staged.http_rules) port_context_.http->rules.publish(std::move(staged.http_rules));
+  gateway_.commit(plan_->gateway_ ? &*plan_->gateway_ : nullptr, gateway_tokens_, passwords_, staged.head_limits);
   port_context_.http->head_limits.publish(std::move(staged.head_limits));
   if (staged.socks5_rules) port_context_.socks5->rules.publish(std::move(staged.socks5_rules));
   ports_.commit(std::move(staged.ports));
@@ -280,11 +313,13 @@ void ServerService::stop(std::function<void()> done) {
   if (cluster_) cluster_->request_stop();
   target_check_.request_stop();
   enrolling_.request_stop();
+  gateway_.request_stop();
   const auto finish = [this, done = std::move(done)] {
     // A cancelled fetch ends in one of the next turns.
     context_.planes.when_idle(
         [this](DataPlane& plane) {
           const auto over = [](const auto& each) { return each->is_over(); };
+          if (!gateway_.is_over(plane)) return true;
           return plane.worker().index() == 0 &&
                  !(key_fetcher_.is_over() && target_check_.is_over() && enrolling_.is_over() &&
                    (!cluster_ || over(cluster_)) && std::ranges::all_of(retired_, over));
@@ -307,14 +342,16 @@ void ServerService::status(std::function<void(boost::json::object)> done) {
         object["location"] = identity->location;
         object["serial"] = identity->serial;
       },
-      [enrolled = enrolling_.status(), ports = ports_.status("virtual_listeners"), proxies = ports_.status("proxies"),
-       clusters = std::move(clusters), done = std::move(done)](boost::json::array tunnels) {
+      [enrolled = enrolling_.status(), ports = ports_.status("virtual_listeners"), gateway = gateway_.status(),
+       proxies = ports_.status("proxies"), clusters = std::move(clusters),
+       done = std::move(done)](boost::json::array tunnels) {
         done({{"program", "culvert-server"},
               {"version", CULVERT_VERSION},
               {"tunnels", std::move(tunnels)},
               {"agents", enrolled},
               {"virtual_listeners", ports},
               {"proxies", proxies},
+              {"gateway", gateway},
               {"kubernetes", clusters}});
       });
 }
@@ -347,6 +384,7 @@ void ServerService::collect(MetricsPage& page) {
                "Connections to the tunnel port that were closed without a byte, as by a health check.", {},
                agents_.probes());
   enrolling_.collect(page);
+  gateway_.collect(page);
   const auto certificates = certificates_.get();
   for (const auto& [name, not_after] : *certificates) {
     page.gauge("culvert_certificate_expiry_seconds", "Time until the certificate ends; negative afterwards.",

@@ -13,6 +13,7 @@
 #include "server/auth/token_check.hpp"
 #include "server/config/config.hpp"
 #include "server/enrolling.hpp"
+#include "server/gateway/gateway.hpp"
 #include "server/kubernetes/cluster.hpp"
 #include "server/ports.hpp"
 
@@ -30,9 +31,11 @@ class ServerPlan final : public Plan {
   Config config_;
   ProgramSettings settings_;
   std::shared_ptr<const TunnelPolicy> policy_;
-  std::vector<TokenIssuer> issuers_;  ///< Issuers for the proxies.
+  std::vector<TokenIssuer> issuers_;          ///< Issuers for the proxies.
+  std::vector<TokenIssuer> gateway_issuers_;  ///< The same for the gateway.
   std::optional<ClusterPlan> cluster_;
   std::optional<EnrolmentPlan> enrolment_;
+  std::optional<GatewayPlan> gateway_;
 };
 
 /// culvert-server: accepts agents on the tunnel listener, and workloads on client ports.
@@ -57,12 +60,14 @@ class ServerService final : public Service {
     ClientPorts::Staged ports;
     Enrolling::Staged enrolling;
     std::shared_ptr<TokenCheck> tokens;
-    std::shared_ptr<const HttpProxyRules> http_rules;  ///< nullptr: there is no HTTP proxy.
-    std::shared_ptr<const Socks5Rules> socks5_rules;   ///< nullptr: there is no SOCKS5 proxy.
+    std::shared_ptr<TokenCheck> gateway_tokens;
+    std::shared_ptr<const HttpPortRules> http_rules;  ///< nullptr: there is no HTTP proxy.
+    std::shared_ptr<const Socks5Rules> socks5_rules;  ///< nullptr: there is no SOCKS5 proxy.
     std::shared_ptr<const http::HeadLimits> head_limits;
   };
   Result<Staged> stage(const ServerPlan& plan);
   void commit(Staged staged);
+  void keep_keys(std::shared_ptr<TokenCheck>& tokens, std::shared_ptr<TokenCheck> next);
   void close_ports();
   void follow_cluster();
   void enrol(Enrolling::Staged staged);
@@ -79,11 +84,13 @@ class ServerService final : public Service {
   TunnelDirectory directory_;
   AgentAcceptor agents_;
   Enrolling enrolling_;
+  Gateway gateway_;
   PortContext port_context_;
   ClientPorts ports_;
   ClientPorts on_premise_ports_;  ///< Ports of the cluster's OnPremiseServices.
   PasswordChecker passwords_;
-  std::shared_ptr<TokenCheck> tokens_;  ///< Token check of the proxies.
+  std::shared_ptr<TokenCheck> tokens_;          ///< Token check of the proxies.
+  std::shared_ptr<TokenCheck> gateway_tokens_;  ///< That of the gateway.
   KeyFetcher key_fetcher_;
   TargetCheck target_check_;
   std::unique_ptr<Cluster> cluster_;

@@ -2,7 +2,6 @@
 #include "agent/links/connect_proxy.hpp"
 
 #include <algorithm>
-#include <cstdint>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -13,6 +12,7 @@
 #include <boost/asio/write.hpp>
 #include <fmt/core.h>
 
+#include "common/base/base64.hpp"
 #include "common/http/characters.hpp"
 
 namespace culvert::agent {
@@ -39,18 +39,6 @@ struct Request {
   Request& operator=(const Request&) = delete;
   ~Request() { wipe(text); }
 };
-
-/// RFC 4648 4.
-void append_base64(std::string& out, std::string_view bytes) {
-  constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  for (std::size_t at = 0; at < bytes.size(); at += 3) {
-    const std::size_t count = std::min<std::size_t>(3, bytes.size() - at);
-    std::uint32_t group = 0;
-    for (std::size_t i = 0; i < 3; ++i)
-      group = group << 8 | (i < count ? static_cast<unsigned char>(bytes[at + i]) : 0u);
-    for (std::size_t i = 0; i < 4; ++i) out += i <= count ? letters[group >> (18 - 6 * i) & 63] : '=';
-  }
-}
 
 /// Reserves first: a string that grows leaves a copy behind.
 void write_request(std::string& out, const Endpoint& target, std::string_view credentials) {

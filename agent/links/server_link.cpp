@@ -134,7 +134,7 @@ Result<void> ServerLink::begin(LinkPolicy::KeeperId keeper, DialedSocket dialed)
                       .memory_holder = memory_};
   setup.session.role = protocol::Role::agent;
   setup.session.streams_max = context_.limits.streams_max;
-  setup.session.hello.capabilities = {std::string(protocol::renew_capability)};
+  setup.session.hello.capabilities = {std::string(protocol::renew_capability), std::string(protocol::heads_capability)};
   setup.session.hello.instance = context_.instance;
   setup.session.hello.epoch = greeting.epoch;
   setup.session.hello.slot = greeting.slot;

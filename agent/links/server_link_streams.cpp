@@ -25,8 +25,7 @@ void ServerLink::on_welcomed(Tunnel& tunnel, const protocol::Welcome& welcome) {
     context_.directory.add(server_.name, {tunnel.id(), tunnel.plane().worker().index(), tunnel.load()});
   LinkPolicy::Welcome received{welcome.replica, welcome.replicas, tunnel.socket().tcp_round_trip(),
                                tunnel.socket().tls_round_trip()};
-  const auto& offered = welcome.capabilities;
-  const bool can_renew = std::ranges::find(offered, protocol::renew_capability) != offered.end();
+  const bool can_renew = protocol::has_capability(welcome.capabilities, protocol::renew_capability);
   Arrival arrival{tunnel.id(), tunnel.peer(), std::move(received), can_renew};
   context_.planes.home().post([this, arrival = std::move(arrival)] { welcomed(arrival); });
 }

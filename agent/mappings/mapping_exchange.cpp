@@ -12,6 +12,7 @@
 
 namespace culvert::agent {
 
+using protocol::HeadForm;
 using protocol::Reason;
 using protocol::Source;
 
@@ -19,6 +20,9 @@ namespace {
 
 /// Limit of time between OPEN and the request's HEAD, which a server sends together.
 constexpr std::chrono::seconds head_time_max{10};
+
+/// Limit of interim responses for an older server, which ends tunnels for a few more (SPEC 5.7).
+constexpr int older_interims_max = 8;
 
 }  // namespace
 
@@ -142,7 +146,10 @@ void MappingExchange::on_response(http::ResponseHead head) {
   // Mapping may have made it longer, by as much as a hostile back end likes.
   if (head.fields.bytes() > http::tunnel_head_limits.head_bytes_max)
     return on_failed({Reason::target_not_http, false, "the response's head is too long once its URLs are mapped back"});
-  stream_.send_head(http::to_message(head));
+  const auto form = stream_.head_form();
+  // RFC 9110 15.2: a client must not depend on them, and the final response is still to come.
+  if (form == HeadForm::older && http::is_interim(head.status) && ++interims_ > older_interims_max) return;
+  stream_.send_head(http::to_message(head, form));
   if (!http::is_interim(head.status)) plane_.counters().http_responses(head.status).add();
 }
 
@@ -187,7 +194,7 @@ void MappingExchange::refuse(const protocol::Reject& why) {
 /// Where the back end broke a rule, the client gets a text about it: it may have to fix the back end.
 void MappingExchange::on_failed(const protocol::Reject& why) {
   const bool has_text = why.reason == Reason::target_not_http || why.reason == Reason::target_tls_failed;
-  if (!is_accepted_ || !has_text) return refuse(why);
+  if (!is_accepted_ || !has_text || stream_.head_form() == HeadForm::older) return refuse(why);
   back_end_->break_off();
   stream_.send_head(http::to_failure(why.text));
   failure_ = why.reason;

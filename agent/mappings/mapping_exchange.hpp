@@ -63,6 +63,7 @@ class MappingExchange final : public Resident, public StreamEnd, private BackEnd
   const protocol::Time began_;
   http::HeadOrder order_;                    ///< Parts of the request that were received.
   bool is_accepted_ = false;                 ///< The stream is accepted.
+  int interims_ = 0;                         ///< Interim responses that were sent to an older server.
   std::optional<protocol::Reason> failure_;  ///< The stream is reset once the text about it is sent.
   http::Fields request_trailers_;
   bool sent_trailers_ = false;

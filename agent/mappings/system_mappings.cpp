@@ -16,7 +16,9 @@ Result<SystemMappings> SystemMappings::load(const std::vector<SystemMapping>& ma
     if (!settings.enabled) continue;
     Mapping mapping{settings,
                     std::nullopt,
-                    settings.addresses.empty() ? nullptr : std::make_shared<const AllowList>(settings.addresses),
+                    settings.addresses.empty()
+                        ? nullptr
+                        : std::make_shared<const AddressRule>(AddressRule{.networks = settings.addresses}),
                     std::make_shared<Quota>(),
                     std::make_shared<const std::vector<Resource>>(settings.resources),
                     nullptr};

@@ -61,7 +61,7 @@ class SystemMappings {
   struct Mapping {
     SystemMapping settings;
     std::optional<TlsContext> tls;
-    std::shared_ptr<const AllowList> addresses;
+    std::shared_ptr<const AddressRule> addresses;
     std::shared_ptr<Quota> connections;
     std::shared_ptr<const std::vector<Resource>> resources;
     std::shared_ptr<const HttpTarget> http;  ///< Target of the first port, made once and shared by its requests.

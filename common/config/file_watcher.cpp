@@ -70,6 +70,10 @@ void FileWatcher::rescan() {
     if (Directory* directory = add(path.parent_path(), false)) directory->names.insert(path.filename().string());
   };
   for (const fs::path& file : files_) {
+    if (!file.has_filename()) {
+      if (Directory* directory = add(file, false)) directory->any_name = true;
+      continue;
+    }
     add_name(file);
     std::error_code error;
     const fs::path target = fs::canonical(file, error);
@@ -120,6 +124,7 @@ bool FileWatcher::is_relevant(int watch, std::uint32_t mask, std::string_view na
   const auto found = directories_.find(watch);
   if (found == directories_.end()) return false;
   const Directory& directory = found->second;
+  if (directory.any_name && !name.empty() && !name.starts_with('.')) return true;
   if ((mask & directory_gone) != 0 || name == kubernetes_link || directory.names.contains(name)) return true;
   return directory.any_toml && name.ends_with(".toml") && !name.starts_with('.');
 }

@@ -31,8 +31,9 @@ class FileWatcher {
   FileWatcher(const FileWatcher&) = delete;
   FileWatcher& operator=(const FileWatcher&) = delete;
 
-  /// Watches exactly `files`, and the *.toml in `drop_in_directory`, which need not exist. Absolute paths. Code
-  /// "reload.unwatched": the system refuses to watch some of them; the others are watched.
+  /// Watches exactly `files`, and the *.toml in `drop_in_directory`, which need not exist. Absolute paths; one that
+  /// ends with a slash is a directory, and stands for all files in it. Code "reload.unwatched": the system refuses to
+  /// watch some of them; the others are watched.
   Result<void> watch(std::vector<std::filesystem::path> files, std::filesystem::path drop_in_directory);
   /// Call before reading the files: changes up to now are not reported any more.
   void forget_changes() { (void)read_events(); }
@@ -41,6 +42,7 @@ class FileWatcher {
   struct Directory {
     std::set<std::string, std::less<>> names;
     bool any_toml = false;
+    bool any_name = false;
   };
 
   void arm();

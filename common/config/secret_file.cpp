@@ -65,7 +65,7 @@ void Secret::wipe() {
   ::explicit_bzero(bytes_.data(), bytes_.size());
 }
 
-Result<Secret> read_secret_file(const std::filesystem::path& path) {
+Result<Secret> read_secret_file(const std::filesystem::path& path, Openness openness) {
   // Non-blocking, since opening a pipe without a writer would wait without end.
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!file) return unreadable(path, errno);
@@ -74,7 +74,7 @@ Result<Secret> read_secret_file(const std::filesystem::path& path) {
   if (!S_ISREG(status.st_mode))
     return fail("secret.unreadable", fmt::format("{} is not a regular file", path.string()));
   // The group may read it: a Kubernetes secret with fsGroup and a service's own group need that. Others never may.
-  if ((status.st_mode & 0007) != 0) {
+  if (openness == Openness::secret && (status.st_mode & 0007) != 0) {
     return fail("secret.mode", fmt::format("{} is open to every user of this machine (mode {:04o}); chmod o-rwx it",
                                            path.string(), status.st_mode & 07777));
   }

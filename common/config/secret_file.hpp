@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string_view>
 #include <utility>
@@ -31,7 +32,9 @@ class Secret {
 
 /// Reads a file that holds one secret, without its final newline. Blocks. Codes: "secret.unreadable" (missing, no
 /// permission, not a regular file), "secret.mode" (others may read or write it), "secret.empty", "secret.too_large"
-/// (above 64 KiB), "secret.wrong_encoding" (a byte order mark or UTF-16). No text shows any content.
-Result<Secret> read_secret_file(const std::filesystem::path& path);
+/// (above 64 KiB), "secret.wrong_encoding" (a byte order mark or UTF-16). No text shows any content. Everybody may
+/// read the file of a certificate, which is not secret.
+enum class Openness : std::uint8_t { secret, certificate };
+Result<Secret> read_secret_file(const std::filesystem::path& path, Openness openness = Openness::secret);
 
 }  // namespace culvert

@@ -6,13 +6,17 @@
 #include <string_view>
 #include <utility>
 
+#include "common/http/characters.hpp"
 #include "common/http/head_check.hpp"
+#include "common/http/path.hpp"
+#include "protocol/limits.hpp"
 #include "protocol/message_reader.hpp"
 #include "protocol/messages.hpp"
 
 namespace culvert::http {
 
 using protocol::Head;
+using protocol::HeadForm;
 
 namespace {
 
@@ -35,11 +39,29 @@ Framing framing_of(const Head& message) {
 }
 
 /// For each field: name, zero byte, value, zero byte. Neither can contain a zero byte.
-std::string joined(const Fields& fields) {
+std::string joined(const Fields& fields, HeadForm form) {
   std::string text;
   text.reserve(fields.bytes());
-  for (const auto& [name, value] : fields) text.append(name).append(1, '\0').append(value).append(1, '\0');
+  for (const auto& [name, value] : fields) {
+    if (form == HeadForm::older && is_equal_ignoring_case(name, "Trailer")) continue;
+    text.append(name).append(1, '\0').append(value).append(1, '\0');
+  }
   return text;
+}
+
+struct Target {
+  std::string path;
+  std::string query;
+};
+
+/// Empty if it is longer than an older peer reads: a message with it would end the tunnel. A path that older peers
+/// refuse in any spelling ("/a%5Cb") is kept, and refused there.
+Target older_target(const RequestHead& head) {
+  Target target;
+  if (append_canonical_path(target.path, head.path, all_kept) != nullptr) target.path = head.path;
+  append_ascii_query(target.query, head.query);
+  if (target.path.size() + target.query.size() > protocol::head_string_bytes_max) return {};
+  return target;
 }
 
 std::span<const std::byte> bytes_of(const std::string& text) {
@@ -84,26 +106,30 @@ constexpr std::unexpected<Flaw> misplaced{&refusals::bad_head};
 
 }  // namespace
 
-std::vector<std::byte> to_message(const RequestHead& head) {
-  const std::string fields = joined(head.fields);
-  const bool is_text = protocol::is_utf8(head.query);
+std::vector<std::byte> to_message(const RequestHead& head, HeadForm form) {
+  const bool is_older = form == HeadForm::older;
+  const std::string fields = joined(head.fields, form);
+  const Target older = is_older ? older_target(head) : Target();
+  const std::string& query = is_older ? older.query : head.query;
+  const bool is_text = protocol::is_utf8(query);
+  const Framing framing = is_older && !head.framing.has_body() ? Framing() : head.framing;
   return encode(Head{.kind = Head::Kind::request,
                      .method = head.method,
                      .host = head.authority.host,
                      .port = head.authority.port,
-                     .path = head.path,
-                     .query = is_text ? std::string_view(head.query) : std::string_view(),
-                     .query_bytes = is_text ? std::span<const std::byte>() : bytes_of(head.query),
+                     .path = is_older ? older.path : head.path,
+                     .query = is_text ? std::string_view(query) : std::string_view(),
+                     .query_bytes = is_text ? std::span<const std::byte>() : bytes_of(query),
                      .expects_continue = head.expect_continue,
                      .accepts_trailers = head.accepts_trailers,
-                     .framing = framing_of(head.framing),
-                     .length = head.framing.length,
+                     .framing = framing_of(framing),
+                     .length = framing.length,
                      .upgrade = head.upgrade,
                      .fields = bytes_of(fields)});
 }
 
-std::vector<std::byte> to_message(const ResponseHead& head) {
-  const std::string fields = joined(head.fields);
+std::vector<std::byte> to_message(const ResponseHead& head, HeadForm form) {
+  const std::string fields = joined(head.fields, form);
   // A reason with bytes that a string in a message must not contain is left out: the status says the same.
   const bool is_ascii = std::ranges::all_of(head.reason, is_printable);
   return encode(Head{.kind = is_interim(head.status) ? Head::Kind::interim : Head::Kind::response,
@@ -116,7 +142,7 @@ std::vector<std::byte> to_message(const ResponseHead& head) {
 }
 
 std::vector<std::byte> to_message(const Fields& trailers) {
-  const std::string fields = joined(trailers);
+  const std::string fields = joined(trailers, HeadForm::current);
   return encode(Head{.kind = Head::Kind::trailers, .fields = bytes_of(fields)});
 }
 

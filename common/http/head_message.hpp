@@ -12,6 +12,7 @@
 #include "common/http/head.hpp"
 #include "common/http/head_limits.hpp"
 #include "common/http/refusal.hpp"
+#include "protocol/messages.hpp"
 
 // Conversion of heads to and from messages in the tunnel (SPEC 5.7). A head that is read is checked by the rules of the
 // parsers (head_check.hpp): a flaw ends the stream. A flaw of nullptr means that the message itself is malformed: the
@@ -19,16 +20,19 @@
 
 namespace culvert::http {
 
-std::vector<std::byte> to_message(const RequestHead& head);
-/// An interim or a final response, depending on the status.
-std::vector<std::byte> to_message(const ResponseHead& head);
+/// In the form that the peer reads. HeadForm::older is what releases without the capability `heads` sent and checked
+/// (SPEC 5.7): the path in canonical form, a query of printable ASCII, no body of length 0, no Trailer. A path and
+/// query that are longer than 8 KiB in this form are left out: the peer then refuses this request, and nothing else.
+std::vector<std::byte> to_message(const RequestHead& head, protocol::HeadForm form = protocol::HeadForm::current);
+/// An interim or a final response, depending on the status. An older peer reads at most 8 interim ones per exchange.
+std::vector<std::byte> to_message(const ResponseHead& head, protocol::HeadForm form = protocol::HeadForm::current);
 std::vector<std::byte> to_message(const Fields& trailers);
 
 std::expected<RequestHead, Flaw> read_request(std::span<const std::byte> message,
                                               const HeadLimits& limits = tunnel_head_limits);
 
 /// Says for the client what happened, before the stream is reset. Other characters than printable ones of ASCII become
-/// question marks, and a long text is cut.
+/// question marks, and a long text is cut. Not for an older peer.
 std::vector<std::byte> to_failure(std::string_view text);
 
 /// What the acceptor of a request sends. One of the last three is set.

@@ -193,4 +193,16 @@ bool is_query(std::string_view text) {
   return all_are(query_character, text);
 }
 
+void append_ascii_query(std::string& out, std::string_view text) {
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    const bool is_kept = c == '%' ? triplet_value(text.substr(at)) >= 0 : c > ' ' && c <= '~' && c != '#';
+    if (is_kept) {
+      out += c;
+    } else {
+      append_encoded(out, static_cast<unsigned char>(c));
+    }
+  }
+}
+
 }  // namespace culvert::http

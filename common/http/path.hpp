@@ -61,5 +61,8 @@ std::size_t bad_byte_of_path(std::string_view raw);
 /// Whether `text`, without its question mark, may be sent on as a query: no blank and no control byte. Queries are
 /// never decoded: nothing is decided by them.
 bool is_query(std::string_view text);
+/// Appends `text`, a query, in printable ASCII: other bytes, "#", and a percent sign that begins no triplet are
+/// encoded. For older peers, which accept no other query.
+void append_ascii_query(std::string& out, std::string_view text);
 
 }  // namespace culvert::http

@@ -28,6 +28,10 @@ Result<std::string> trial_text(const Trial& trial, const Trial::Values& values) 
   return trial.toml(values);
 }
 
+int values_max(const Trial::Option& option) {
+  return option.count == Trial::Count::many ? CLI::detail::expected_max_vector_size : 1;
+}
+
 /// The commands that only this program has.
 void add_own_commands(CLI::App& app, const Program& program, CommandLine& line) {
   for (const Program::Tool& tool : program.tools) {
@@ -37,8 +41,8 @@ void add_own_commands(CLI::App& app, const Program& program, CommandLine& line) 
                                ? command->add_flag(option.name, option.help)
                                : command->add_option(option.name, line.tool_options[option.name], option.help)
                                      ->type_name(option.value)
-                                     ->expected(1)
-                                     ->allow_extra_args(false);
+                                     ->expected(1, values_max(option))
+                                     ->allow_extra_args(!option.name.starts_with('-'));
       if (option.count == Trial::Count::once) added->required();
     }
   }
@@ -80,7 +84,7 @@ CommandLine read_command_line(const Program& program, int argc, char** argv) {
     app.add_option(option.name, values[option.name], option.help)
         ->type_name(option.value)
         ->group("Instead of a file, for a quick test")
-        ->expected(1, option.count == Trial::Count::many ? CLI::detail::expected_max_vector_size : 1)
+        ->expected(1, values_max(option))
         ->allow_extra_args(false);
   }
   app.require_subcommand(0, 1);

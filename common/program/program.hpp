@@ -37,6 +37,7 @@ struct Program {
   struct Tool {
     std::string name;
     std::string description;
+    /// A name without hyphens is that of an argument.
     std::vector<Trial::Option> options;
     /// Returns the exit status. `config` is the configuration's path, which need not exist.
     std::function<int(const Trial::Values& options, const std::filesystem::path& config)> run;

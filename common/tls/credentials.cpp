@@ -34,21 +34,14 @@ Error refused_by_context(const fs::path& certificate) {
   return {"tls.failed", fmt::format("{}: OpenSSL refuses certificate and key: {}", certificate.string(), text)};
 }
 
-}  // namespace
-
-Result<CertificateFacts> use_certificate(ssl_ctx_st* context, const fs::path& certificate,
-                                         const fs::path& private_key) {
-  Result<std::vector<UniqueX509>> chain = load_certificates(certificate, "certificate");
-  if (!chain) return std::unexpected(chain.error());
-  if (chain->empty()) {
+Result<CertificateFacts> use_chain(ssl_ctx_st* context, const fs::path& certificate, const fs::path& private_key,
+                                   std::vector<UniqueX509> chain, UniqueKey key) {
+  if (chain.empty()) {
     return fail("tls.not_pem", fmt::format("{}: holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)",
                                            certificate.string()));
   }
-  Result<UniqueKey> key = load_key(private_key);
-  if (!key) return std::unexpected(key.error());
-
-  X509* const leaf = chain->front().get();
-  if (X509_check_private_key(leaf, key->get()) != 1) {
+  X509* const leaf = chain.front().get();
+  if (X509_check_private_key(leaf, key.get()) != 1) {
     ERR_clear_error();
     return fail("tls.key_mismatch",
                 fmt::format("{} is not the key of the first certificate in {}; the leaf comes first, and both "
@@ -59,11 +52,30 @@ Result<CertificateFacts> use_certificate(ssl_ctx_st* context, const fs::path& ce
   if (Result<void> valid = check_validity(certificate, facts); !valid) return std::unexpected(valid.error());
 
   const Owned<STACK_OF(X509)> intermediates(sk_X509_new_null());
-  for (std::size_t i = 1; i < chain->size(); ++i) sk_X509_push(intermediates.get(), (*chain)[i].release());
-  if (SSL_CTX_use_cert_and_key(context, leaf, key->get(), intermediates.get(), 1) != 1) {
+  for (std::size_t i = 1; i < chain.size(); ++i) sk_X509_push(intermediates.get(), chain[i].release());
+  if (SSL_CTX_use_cert_and_key(context, leaf, key.get(), intermediates.get(), 1) != 1) {
     return std::unexpected(refused_by_context(certificate));
   }
   return facts;
+}
+
+}  // namespace
+
+Result<CertificateFacts> use_certificate(ssl_ctx_st* context, const fs::path& certificate,
+                                         const fs::path& private_key) {
+  Result<std::vector<UniqueX509>> chain = load_certificates(certificate, "certificate");
+  if (!chain) return std::unexpected(chain.error());
+  Result<UniqueKey> key = load_key(private_key);
+  if (!key) return std::unexpected(key.error());
+  return use_chain(context, certificate, private_key, std::move(*chain), std::move(*key));
+}
+
+Result<CertificateFacts> use_certificate(ssl_ctx_st* context, const PemPair& pair) {
+  Result<std::vector<UniqueX509>> chain = parse_certificates(pair.certificate, pair.certificate_name, "certificate");
+  if (!chain) return std::unexpected(chain.error());
+  Result<UniqueKey> key = parse_key_of(pair.private_key, pair.key_name);
+  if (!key) return std::unexpected(key.error());
+  return use_chain(context, pair.certificate_name, pair.key_name, std::move(*chain), std::move(*key));
 }
 
 Result<std::vector<UniqueX509>> load_anchors(const fs::path& ca, Anchors anchors) {

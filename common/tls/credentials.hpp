@@ -22,6 +22,15 @@ namespace culvert {
 Result<CertificateFacts> use_certificate(ssl_ctx_st* context, const std::filesystem::path& certificate,
                                          const std::filesystem::path& private_key);
 
+/// The same for texts that are in memory already; the names stand in errors instead of files.
+struct PemPair {
+  std::string_view certificate;
+  std::string_view private_key;
+  std::filesystem::path certificate_name;
+  std::filesystem::path key_name;
+};
+Result<CertificateFacts> use_certificate(ssl_ctx_st* context, const PemPair& pair);
+
 /// What a CA file may contain: `authorities` only, or `any` certificate, so that a self-signed back end can be trusted.
 enum class Anchors : std::uint8_t { authorities, any };
 

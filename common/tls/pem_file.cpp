@@ -76,7 +76,11 @@ int refuse_pass_phrase(char* /*buffer*/, int /*size*/, int /*writing*/, void* us
 Result<std::vector<UniqueX509>> load_certificates(const fs::path& path, std::string_view role) {
   Result<PemText> text = read_file(path, role);
   if (!text) return std::unexpected(text.error());
-  const Owned<BIO> bio(BIO_new_mem_buf(text->view().data(), static_cast<int>(text->view().size())));
+  return parse_certificates(text->view(), path, role);
+}
+
+Result<std::vector<UniqueX509>> parse_certificates(std::string_view pem, const fs::path& path, std::string_view role) {
+  const Owned<BIO> bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
   std::vector<UniqueX509> certificates;
   ERR_clear_error();
   while (X509* certificate = PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr))
@@ -103,8 +107,12 @@ UniqueKey parse_key(std::string_view pem, bool* encrypted) {
 Result<UniqueKey> load_key(const fs::path& path) {
   Result<PemText> text = read_file(path, "private key");
   if (!text) return std::unexpected(text.error());
+  return parse_key_of(text->view(), path);
+}
+
+Result<UniqueKey> parse_key_of(std::string_view pem, const fs::path& path) {
   bool encrypted = false;
-  UniqueKey key = parse_key(text->view(), &encrypted);
+  UniqueKey key = parse_key(pem, &encrypted);
   if (key) return key;
   if (encrypted) {
     return fail("tls.key_encrypted",

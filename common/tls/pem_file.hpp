@@ -18,8 +18,14 @@ namespace culvert {
 /// errors: "certificate", "CA file". Codes: tls.file_unreadable, tls.not_pem.
 Result<std::vector<UniqueX509>> load_certificates(const std::filesystem::path& path, std::string_view role);
 
+/// The same for a text that came from elsewhere; `path` is its name in errors.
+Result<std::vector<UniqueX509>> parse_certificates(std::string_view pem, const std::filesystem::path& path,
+                                                   std::string_view role);
+
 /// Codes: tls.file_unreadable, tls.not_pem, tls.key_encrypted.
 Result<UniqueKey> load_key(const std::filesystem::path& path);
+/// The same for a text that came from elsewhere; `path` is its name in errors.
+Result<UniqueKey> parse_key_of(std::string_view pem, const std::filesystem::path& path);
 
 /// The key in a PEM text; nothing if there is none, or an encrypted one: then `*encrypted` becomes true. Empties
 /// OpenSSL's error queue, as the functions above do.

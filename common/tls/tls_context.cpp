@@ -286,6 +286,34 @@ Result<TlsContext> TlsContext::for_backend(const BackendCredentials& credentials
   return TlsContext(std::move(parts));
 }
 
+Result<TlsContext> TlsContext::for_outside(const OutsideCredentials& credentials) {
+  auto parts = std::make_shared<Parts>();
+  parts->role = Role::backend;
+  parts->context.reset(SSL_CTX_new(TLS_client_method()));
+  SSL_CTX* const context = parts->context.get();
+  if (context == nullptr || !harden(context, TLS1_2_VERSION)) return lacks_something();
+  if (credentials.skips_verify)
+    SSL_CTX_set_verify(context, SSL_VERIFY_NONE, nullptr);
+  else
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, &verify_backend);
+  SSL_CTX_set_info_callback(context, &note_refused_renegotiation);
+  static constexpr unsigned char http_1_1[] = "\x08http/1.1";
+  if (SSL_CTX_set_alpn_protos(context, http_1_1, sizeof http_1_1 - 1) != 0) return lacks_something();
+  if (!credentials.certificate.empty()) {
+    Result<CertificateFacts> own = use_certificate(
+        context,
+        PemPair{credentials.certificate, credentials.private_key, credentials.certificate_name, credentials.key_name});
+    if (!own) return std::unexpected(std::move(own.error()));
+    parts->own_certificate = std::move(*own);
+    SSL_CTX_set_post_handshake_auth(context, 1);
+  }
+  if (SSL_CTX_set_default_verify_paths(context) != 1) return lacks_something();
+  if (credentials.ca.empty()) return TlsContext(std::move(parts));
+  if (Result<void> trusted = trust_authority(context, credentials.ca, Anchors::any); !trusted)
+    return std::unexpected(std::move(trusted.error()));
+  return TlsContext(std::move(parts));
+}
+
 bool TlsContext::is_for(std::string_view name) const {
   X509* const own = SSL_CTX_get0_certificate(parts_->context.get());
   if (own == nullptr) return false;

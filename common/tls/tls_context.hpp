@@ -44,6 +44,17 @@ struct BackendCredentials {
   bool allows_legacy = false;                ///< Servers without secure renegotiation (RFC 5746).
 };
 
+/// The server's trust in external systems, and its client certificate if one wants that: texts in PEM, with names for
+/// errors.
+struct OutsideCredentials {
+  std::filesystem::path ca;  ///< In addition to the system's store; empty: none.
+  std::string_view certificate;
+  std::string_view private_key;
+  std::string certificate_name;
+  std::string key_name;
+  bool skips_verify = false;  ///< Any certificate is accepted.
+};
+
 /// The settings that all connections of one kind share: certificate, trust, versions, ciphers. An immutable value:
 /// copies are cheap and share one SSL_CTX, and may be used on any thread. When files change, a new context is made;
 /// existing connections keep the old one.
@@ -77,6 +88,10 @@ class TlsContext {
   /// protocol. With a client certificate the back end may also ask for it after the handshake, in TLS 1.3. Each
   /// connection needs `set_expected_server_name`.
   static Result<TlsContext> for_backend(const BackendCredentials& credentials);
+
+  /// For the server's connections to external systems: TLS 1.2 or 1.3, and HTTP/1.1 as the only application protocol.
+  /// Each connection needs `set_expected_server_name`.
+  static Result<TlsContext> for_outside(const OutsideCredentials& credentials);
 
   /// A new connection in this context's role (for_server accepts, the others dial), without a BIO. Throws
   /// std::bad_alloc only.

@@ -60,6 +60,10 @@ void Stream::send_head(std::vector<std::byte> message) {
   if (tunnel_ != nullptr) tunnel_->send_head(id_, std::move(message));
 }
 
+protocol::HeadForm Stream::head_form() const {
+  return tunnel_ != nullptr ? tunnel_->head_form() : protocol::HeadForm::current;
+}
+
 void Stream::set_readable() {
   if (tunnel_ != nullptr) tunnel_->set_readable(id_);
 }

@@ -46,7 +46,10 @@ class Stream {
   void announce_dial_time(std::chrono::milliseconds time);
   void accept();
   void reject(const protocol::Reject& reject);
+  /// `message` has the form head_form().
   void send_head(std::vector<std::byte> message);
+  /// The HEADs that the peer reads. A stream that is opened again may have another peer.
+  protocol::HeadForm head_form() const;
   /// Call it when the end has bytes, the end of its data or a failure to give: the tunnel then calls pull().
   void set_readable();
   /// Reports that `bytes` of push() or on_head() are disposed of: the peer may send as many more.

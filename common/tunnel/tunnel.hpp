@@ -114,6 +114,8 @@ class Tunnel final : public Pollable, public TurnEnd {
   bool is_out_of_memory() const {
     return memory_holder_ ? memory_holder_->is_exhausted() : plane_.memory().is_exhausted();
   }
+  /// Once its streams exist: the HEADs that the peer reads.
+  protocol::HeadForm head_form() const { return session_.head_form(); }
   std::size_t streams() const { return session_.streams(); }
   std::uint64_t window_bytes() const { return session_.window_bytes(); }
   /// Returns whether it holds a send buffer; an idle tunnel does not.

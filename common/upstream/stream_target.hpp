@@ -7,7 +7,7 @@
 #include <string>
 
 #include "common/base/permit.hpp"
-#include "common/net/allow_list.hpp"
+#include "common/net/address_rule.hpp"
 #include "common/net/endpoint.hpp"
 #include "common/tls/tls_context.hpp"
 
@@ -24,7 +24,7 @@ struct StreamTarget {
   std::chrono::milliseconds connect_time_max{10'000};
   std::optional<Tls> tls;
   /// Networks that a name may resolve to. nullptr: any except this host and its link (is_outside()).
-  std::shared_ptr<const AllowList> addresses;
+  std::shared_ptr<const AddressRule> addresses;
   /// Open connections of the mapping, and their limit. nullptr: they are not counted.
   std::shared_ptr<Quota> connections;
   std::uint32_t connections_max = 0;

@@ -116,7 +116,8 @@ void AgentAcceptor::on_greeted(Tunnel& tunnel, const protocol::Hello& hello) {
     return tunnel.close(Reason::wrong_replica, "this server is not the wanted replica");
   const std::size_t plane = tunnel.plane().worker().index();
   Known& known = locals_[plane].known.at(tunnel.id());
-  known.offers_renewal = std::ranges::find(hello.capabilities, protocol::renew_capability) != hello.capabilities.end();
+  known.offers_renewal = protocol::has_capability(hello.capabilities, protocol::renew_capability);
+  known.offers_heads = protocol::has_capability(hello.capabilities, protocol::heads_capability);
   planes_.home().post(
       [this, identity = known.identity, hello, ref = TunnelRef{tunnel.id(), plane}] { join(identity, hello, ref); });
 }
@@ -187,6 +188,7 @@ void AgentAcceptor::welcome(TunnelRef ref) {
   known->second.welcomed = true;
   std::vector<std::string> capabilities;
   if (policy_.get()->enrolling && known->second.offers_renewal) capabilities.emplace_back(protocol::renew_capability);
+  if (known->second.offers_heads) capabilities.emplace_back(protocol::heads_capability);
   tunnel->welcome({.version = 1,
                    .capabilities = std::move(capabilities),
                    .instance = instance_,

@@ -126,9 +126,11 @@ class AgentAcceptor final : public TunnelOwner {
     bool issued_here = false;  ///< Its certificate is one that this server, or another replica, has given out.
     boost::asio::ip::address source;
     bool offers_renewal = false;  ///< The capability "renew" of its HELLO.
+    bool offers_heads = false;    ///< The capability "heads" of its HELLO.
     bool listed = false;
     bool welcomed = false;
-    Shares shares;  ///< Once it is listed.
+    bool has_ended = false;  ///< Its certificate has, and it was asked to leave.
+    Shares shares;           ///< Once it is listed.
   };
   struct Replicas {
     std::string own;

@@ -145,24 +145,31 @@ void AgentAcceptor::renew_late(Tunnel& tunnel, protocol::Renew renew) {
 
 // ---- certificates that end
 
-/// A tunnel whose certificate has ended takes no new streams; it is closed unless its link has proved a later one
+/// A tunnel whose certificate has ended takes no new streams. At the next look it is closed, unless its link has proved
+/// a later certificate: an agent that has one, from a file for example, proves it by the tunnel that replaces this one
 /// (docs/threat-model.md, E5).
 void AgentAcceptor::look_for_ended_certificates() {
   const auto now = std::chrono::system_clock::now();
   planes_.on_each([this, now](DataPlane& plane) {
-    std::vector<TunnelRef> ended;
-    for (const auto& [id, known] : locals_[plane.worker().index()].known) {
-      if (known.welcomed && known.identity.not_after + end_leeway < now) ended.push_back({id, plane.worker().index()});
+    std::vector<TunnelId> ended;
+    std::vector<TunnelRef> still_here;
+    for (auto& [id, known] : locals_[plane.worker().index()].known) {
+      if (!known.welcomed || known.identity.not_after + end_leeway >= now) continue;
+      if (std::exchange(known.has_ended, true)) {
+        still_here.push_back({id, plane.worker().index()});
+      } else {
+        ended.push_back(id);
+      }
     }
-    if (ended.empty()) return;
-    for (const TunnelRef& ref : ended) {
-      if (Tunnel* tunnel = plane.find_tunnel(ref.id)) {
+    for (const TunnelId id : ended) {
+      if (Tunnel* tunnel = plane.find_tunnel(id)) {
         on_draining(*tunnel, std::chrono::milliseconds(0));
         tunnel->drain(Reason::certificate_expired, std::chrono::milliseconds(0));
       }
     }
-    planes_.home().post([this, ended, now] {
-      for (const TunnelRef& ref : ended) {
+    if (still_here.empty()) return;
+    planes_.home().post([this, still_here, now] {
+      for (const TunnelRef& ref : still_here) {
         if (!agents_.has_valid_certificate(ref.id, now))
           close_at(ref, Reason::certificate_expired, "the agent's certificate has ended, and no later one came");
       }

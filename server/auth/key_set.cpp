@@ -13,6 +13,7 @@
 #include <fmt/core.h>
 
 #include "common/base/base64url.hpp"
+#include "common/base/json_object.hpp"
 
 // The JWKS is parsed here, so that only numbers get into libcjose: no private key, no secret, no other kind.
 

@@ -76,10 +76,6 @@ struct Token {
 /// Parses the three parts. Flaws: too_long, malformed, algorithm.
 std::expected<Token, TokenFlaw> parse_token(std::string_view text);
 
-/// Parses a JSON object of at most `elements_max` and 8 levels, in which no name occurs twice at any level. Nothing for
-/// any other text.
-std::optional<boost::json::value> parse_object(std::string_view text, std::size_t elements_max);
-
 /// The text at `pointer` (RFC 6901); nullptr if there is none.
 const boost::json::string* text_at(const boost::json::value& claims, std::string_view pointer);
 

@@ -197,6 +197,22 @@ std::optional<HttpProxySettings> read_http_proxy(const TomlTable& root, std::vec
   return proxy;
 }
 
+GatewayCallers read_gateway_callers(const TomlTable& table) {
+  GatewayCallers callers;
+  // An account is asked for, but nothing is decided by it here.
+  callers.settings.account = "gateway";
+  const bool trusts_everybody = table.word<bool>("trust", {{trust_words, true}}).value_or(false);
+  for (const TomlTable& each : table.tables("issuer")) {
+    IssuerSettings issuer = read_issuer(each);
+    if (issuer.account_claim.empty() && issuer.account.empty()) issuer.account = callers.settings.account;
+    callers.settings.issuers.push_back(std::move(issuer));
+  }
+  if (trusts_everybody && !callers.settings.issuers.empty())
+    table.fault("trust", "is for a gateway without tokens, but there is an [[issuer]]; remove one of the two");
+  callers.are_guarded = trusts_everybody || !callers.settings.issuers.empty();
+  return callers;
+}
+
 std::optional<Socks5ProxySettings> read_socks5_proxy(const TomlTable& root, std::vector<PlacedListener>& listeners) {
   const TomlTable table = root.table("socks5_proxy");
   const bool is_there = root.has("socks5_proxy");

@@ -15,4 +15,11 @@ namespace culvert::server {
 std::optional<HttpProxySettings> read_http_proxy(const TomlTable& root, std::vector<PlacedListener>& listeners);
 std::optional<Socks5ProxySettings> read_socks5_proxy(const TomlTable& root, std::vector<PlacedListener>& listeners);
 
+/// Reads who may call the gateway: keys issuer and trust of its table.
+struct GatewayCallers {
+  CallerSettings settings;
+  bool are_guarded = false;  ///< ListenRules::is_guarded
+};
+GatewayCallers read_gateway_callers(const TomlTable& table);
+
 }  // namespace culvert::server

@@ -13,6 +13,7 @@
 #include "protocol/limits.hpp"
 #include "server/config/caller_reader.hpp"
 #include "server/config/enrolment_reader.hpp"
+#include "server/config/gateway_reader.hpp"
 #include "server/config/kubernetes_reader.hpp"
 
 namespace culvert::server {
@@ -172,6 +173,7 @@ Config read_config(const TomlTable& root) {
   config.virtual_listeners = read_virtual_listeners(root, listeners);
   config.http_proxy = read_http_proxy(root, listeners);
   config.socks5_proxy = read_socks5_proxy(root, listeners);
+  config.gateway = read_gateway(root, listeners);
   check_listeners(listeners);
   config.kubernetes = read_kubernetes(root);
   config.enrolment = read_enrolment(root, config.tunnel, config.kubernetes);
@@ -182,6 +184,26 @@ Config read_config(const TomlTable& root) {
   config.admin = read_admin(root);
   config.limits = read_limits(root);
   return config;
+}
+
+void add_files_of(const GatewaySettings& gateway, std::vector<std::filesystem::path>& files) {
+  const auto add = [&files](const std::filesystem::path& file) {
+    if (!file.empty()) files.push_back(file);
+  };
+  add(gateway.ca);
+  for (const IssuerSettings& issuer : gateway.callers.issuers) {
+    add(issuer.jwks_file);
+    add(issuer.ca);
+  }
+  if (!gateway.definitions.empty()) files.push_back(gateway.definitions / "");
+  for (const ApplicationSettings& application : gateway.applications) {
+    for (const ApiSettings& api : application.apis) {
+      add(api.parameters_file);
+      add(api.credentials.secret_file);
+      add(api.credentials.certificate);
+      add(api.credentials.private_key);
+    }
+  }
 }
 
 }  // namespace
@@ -205,6 +227,7 @@ std::vector<std::filesystem::path> files_of(const Config& config) {
       if (!file.empty()) files.push_back(file);
     }
   }
+  if (config.gateway) add_files_of(*config.gateway, files);
   if (!config.http_proxy) return files;
   for (const IssuerSettings& issuer : config.http_proxy->callers.issuers) {
     for (const auto& file : {issuer.jwks_file, issuer.ca}) {

@@ -12,6 +12,8 @@
 #include "common/config/config_source.hpp"
 #include "common/config/settings.hpp"
 #include "common/tls/secret_hash.hpp"
+#include "server/config/caller_settings.hpp"
+#include "server/config/gateway_settings.hpp"
 
 namespace culvert::server {
 
@@ -48,41 +50,13 @@ struct VirtualListener {
   friend bool operator==(const VirtualListener&, const VirtualListener&) = default;
 };
 
-/// One [[http_proxy.issuer]]: an issuer whose tokens are accepted, and the account of its tokens. Exactly one of each
-/// pair is set: jwks_file and jwks_url, account and account_claim.
-struct IssuerSettings {
-  std::string issuer;  ///< The claim `iss`.
-  std::filesystem::path jwks_file;
-  std::string jwks_url;
-  std::filesystem::path ca;  ///< CA of jwks_url's server; empty: the system's store.
-  // At least one of the next three is not empty.
-  std::vector<std::string> audience;  ///< Accepted values of `aud`; empty accepts any. The same holds for the next two.
-  std::vector<std::string> client_ids;  ///< Accepted values of `client_id`, `azp` and `cid`.
-  std::vector<std::string> subjects;    ///< Accepted values of `sub`.
-  std::string account;
-  std::string account_claim;  ///< A JSON pointer.
-  friend bool operator==(const IssuerSettings&, const IssuerSettings&) = default;
-};
-
-/// How a proxy determines the account whose agents a caller may reach.
-struct CallerSettings {
-  /// If there are any, every client needs a token of one of them, which determines the account.
-  std::vector<IssuerSettings> issuers;
-  // Without issuers:
-  enum class Account : std::uint8_t { fixed, consumer_field, service_token };
-  Account account_from = Account::fixed;
-  std::string account;        ///< Account::fixed
-  std::string account_claim;  ///< Account::service_token: a JSON pointer into a token that is not verified.
-  friend bool operator==(const CallerSettings&, const CallerSettings&) = default;
-};
-
 /// Table [http_proxy]: the port through which workloads reach virtual hosts (docs/contracts.md 2). Without it there is
 /// no proxy.
 struct HttpProxySettings {
   ListenSettings port{
       .listen = {"127.0.0.1", 20003}, .allow_from = {}, .connections_max = 10'000, .connections_per_source_max = 100};
   CallerSettings callers;
-  /// A client that has closed its direction is gone if the response is silent for so long, and has no known end.
+  /// A client that has closed its direction is gone if the response is silent for so long.
   std::chrono::milliseconds abandoned_after{30'000};
   /// Clients whose X-Forwarded-* and Forwarded are sent on: networks, and subjects of tokens.
   AllowList forwarded_networks;
@@ -182,6 +156,7 @@ struct Config {
   std::optional<Socks5ProxySettings> socks5_proxy;
   std::optional<KubernetesSettings> kubernetes;
   std::optional<OnPremiseSettings> on_premise_services;
+  std::optional<GatewaySettings> gateway;
   DenyList deny;
   LogSettings log;
   AdminSettings admin;

@@ -1,88 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/proxy/http_proxy.hpp"
 
-#include <algorithm>
-#include <optional>
 #include <utility>
 
-#include "common/config/settings_reader.hpp"
+#include "common/http/connection_login.hpp"
+#include "common/http/field_names.hpp"
+#include "server/proxy/client_exchange.hpp"
 #include "server/proxy/proxy_client.hpp"
-#include "server/proxy/proxy_exchange.hpp"
+#include "server/proxy/tunnel_upstream.hpp"
 
 namespace culvert::server {
 
-namespace {
-
-constexpr std::string_view location_field = "SAP-Connectivity-SCC-Location_ID";
-
-ClientPort::Serve serve(std::shared_ptr<const HttpProxyContext> context, std::optional<FixedHost> inside) {
-  return [context = std::move(context), inside = std::move(inside)](DataPlane& plane, Client client) {
-    ProxyClient::start(plane, {.context = context,
-                               .socket = std::move(client.socket),
-                               .read_ahead = {},
-                               .source = client.peer.address(),
-                               .connection = std::move(client.connection),
-                               .clients = std::move(client.clients),
-                               .inside = inside,
-                               .exchange = {}});
+std::shared_ptr<HttpPortContext> http_proxy(const TunnelDirectory& directory, Log& log) {
+  const auto open = [](ProxyClient& client, ClientExchange& exchange, Caller caller) {
+    if (!caller.may_reach(exchange.head().authority)) return client.answer(error_of(protocol::Reason::not_exposed));
+    send_to_agent(client, exchange, std::move(caller.route));
   };
+  return std::make_shared<HttpPortContext>(directory, log, http::Role::proxy, ErrorFormat::problem, open);
 }
 
-/// Returns the location that the request names, or the default one.
-std::expected<std::string, ProxyError> location_of(const http::Fields& fields) {
-  const auto named = fields.find(location_field);
-  if (!named) return std::string();
-  auto location = parse_location(*named);
-  if (location && fields.count(location_field) == 1) return std::move(*location);
-  return std::unexpected(ProxyError{400,
-                                    "request.bad_location",
-                                    "http_request_error",
-                                    "the location name contains invalid characters",
-                                    "fix the field SAP-Connectivity-SCC-Location_ID",
-                                    {},
-                                    false});
-}
-
-}  // namespace
-
-std::shared_ptr<const HttpProxyRules> http_proxy_rules(const HttpProxySettings& settings,
-                                                       std::shared_ptr<TokenCheck> tokens, PasswordChecker& passwords) {
+std::shared_ptr<const HttpPortRules> http_proxy_rules(const HttpProxySettings& settings,
+                                                      std::shared_ptr<TokenCheck> tokens, PasswordChecker& passwords) {
   auto ask = ask_by(rules_of(settings.callers, std::move(tokens)), passwords);
-  return std::make_shared<const HttpProxyRules>(HttpProxyRules{.callers = settings.callers,
-                                                               .ask = std::move(ask),
-                                                               .abandoned_after = settings.abandoned_after,
-                                                               .forwarded_networks = settings.forwarded_networks,
-                                                               .forwarded_subjects = settings.forwarded_subjects});
+  return std::make_shared<const HttpPortRules>(HttpPortRules{.callers = settings.callers,
+                                                             .ask = std::move(ask),
+                                                             .abandoned_after = settings.abandoned_after,
+                                                             .forwarded_networks = settings.forwarded_networks,
+                                                             .forwarded_subjects = settings.forwarded_subjects});
 }
 
-bool HttpProxyRules::trusts_forwarded_of(const boost::asio::ip::address& source, std::string_view subject) const {
-  // An empty list of networks would allow loopback.
-  return (!forwarded_networks.empty() && forwarded_networks.allows(source)) ||
-         (!subject.empty() && std::ranges::find(forwarded_subjects, subject) != forwarded_subjects.end());
-}
-
-ClientPort::Serve serve_http_proxy(std::shared_ptr<const HttpProxyContext> context) {
-  return serve(std::move(context), std::nullopt);
-}
-
-ClientPort::Serve serve_http_host(std::shared_ptr<const HttpProxyContext> context, FixedHost host) {
-  return serve(std::move(context), std::move(host));
-}
-
-std::expected<CallerQuestion, ProxyError> question_of(const http::Fields& fields, std::string_view proxy_authorization,
-                                                      const CallerSettings& callers,
-                                                      const boost::asio::ip::address& source) {
-  auto credentials = credentials_of(fields, proxy_authorization, callers);
-  if (!credentials) return std::unexpected(error_of_caller(credentials.error()));
-  auto location = location_of(fields);
-  if (!location) return std::unexpected(location.error());
-  return CallerQuestion{*credentials, std::move(*location), source};
-}
-
-ProxyError error_of_caller(CallerFlaw flaw) {
-  if (flaw == &caller_refusals::no_account)
-    return {400, flaw->code, "http_request_error", flaw->text, flaw->hint, {}, false};
-  return error_of(flaw != nullptr ? *flaw : token_refusals::missing);
+void send_to_agent(ProxyClient& client, ClientExchange& exchange, Route route) {
+  http::Fields& fields = exchange.head().fields;
+  const bool trusts_forwarded = client.context().rules.get()->trusts_forwarded_of(client.source(), client.subject());
+  http::erase_own_fields(fields, trusts_forwarded ? http::Forwarded::keep : http::Forwarded::erase);
+  http::append_via(fields, exchange.course().request.version);
+  http::append_member(fields, "X-Forwarded-For", client.source_text());
+  // Our fields, and names that were replaced, make it longer.
+  if (fields.bytes() > http::tunnel_head_limits.head_bytes_max)
+    return client.answer(error_of(http::refusals::head_too_long));
+  if (http::has_connection_login(fields)) client.begin_bonds();
+  exchange.begin(std::make_unique<TunnelUpstream>(exchange.near_side(), exchange.head(), std::move(route)));
 }
 
 }  // namespace culvert::server

@@ -5,9 +5,11 @@
 
 #include <sys/epoll.h>
 
+#include "common/http/characters.hpp"
 #include "common/http/head_writer.hpp"
 #include "common/net/monotonic_time.hpp"
-#include "server/proxy/proxy_exchange.hpp"
+#include "server/proxy/client_exchange.hpp"
+#include "server/proxy/http_proxy.hpp"
 #include "server/proxy/response_fields.hpp"
 
 namespace culvert::server {
@@ -43,7 +45,7 @@ ProxyClient::ProxyClient(DataPlane& plane, Setup setup)
       has_sent_(setup.has_sent || setup.exchange),
       socket_(DataSocket(std::move(setup.socket)), std::move(setup.read_ahead)),
       since_(monotonic_now()),
-      parser_(setup.inside ? http::Role::origin : http::Role::proxy, *context_->head_limits.get()),
+      parser_(setup.inside ? http::Role::origin : context_->role, *context_->head_limits.get()),
       inside_(std::move(setup.inside)),
       subject_(std::move(setup.subject)),
       bonds_(std::move(setup.bonds)),
@@ -102,12 +104,11 @@ void ProxyClient::read_requests() {
 void ProxyClient::forget_exchange() {
   if (!exchange_) return;
   exchange_.reset();
-  failure_.clear();
   parser_.reset();
 }
 
 void ProxyClient::begin_request() {
-  exchange_ = std::make_unique<ProxyExchange>(*this, parser_);
+  exchange_ = std::make_unique<ClientExchange>(*this, parser_);
   socket_.use(parser_.used());
   waits_.end();
   state_ = State::exchanging;
@@ -118,18 +119,17 @@ void ProxyClient::begin_request() {
     return answer(error_of(http::refusals::misdirected));
   // Requests inside CONNECT go to its authority; their Host field is for the back end only.
   exchange_->set_authority(inside_->authority);
-  open_exchange(inside_->route);
-}
-
-void ProxyClient::open_exchange(Route route) {
   if (exchange_->ends_here()) return answer_itself();
-  const bool trusts_forwarded = context_->rules.get()->trusts_forwarded_of(source_, subject_);
-  exchange_->open(std::move(route), {source_text_, trusts_forwarded});
+  send_to_agent(*this, *exchange_, inside_->route);
 }
 
 void ProxyClient::ask_for_caller() {
   const auto rules = context_->rules.get();
-  const auto question = question_of(exchange_->head().fields, parser_.proxy_authorization(), rules->callers, source_);
+  const http::RequestHead& head = exchange_->head();
+  std::string_view credentials = parser_.proxy_authorization();
+  if (context_->is_for_server && context_->is_for_server(head))
+    credentials = head.fields.find("Authorization").value_or("");
+  const auto question = question_of(head.fields, credentials, rules->callers, source_);
   if (!question) return answer(question.error());
   rules->ask(plane_.worker(), *question,
              [&plane = plane_, handle = plane_.clients().handle_of(*this)](std::expected<Caller, CallerFlaw> verdict) {
@@ -141,9 +141,9 @@ void ProxyClient::ask_for_caller() {
 
 void ProxyClient::on_caller(std::expected<Caller, CallerFlaw> verdict) {
   if (!verdict) return answer(error_of_caller(verdict.error()));
-  if (!verdict->may_reach(exchange_->head().authority)) return answer(error_of(Reason::not_exposed));
-  subject_ = std::move(verdict->subject);
-  open_exchange(std::move(verdict->route));
+  subject_ = verdict->subject;
+  if (exchange_->ends_here()) return answer_itself();
+  context_->open(*this, *exchange_, std::move(*verdict));
 }
 
 void ProxyClient::begin_inside(FixedHost host) {
@@ -226,17 +226,24 @@ void ProxyClient::linger() {
 
 // ---- the ends
 
-void ProxyClient::answer(ProxyError error) {
-  if (error.from_agent && !failure_.empty()) error.detail = std::move(failure_);
+/// The client's own, where its port takes that over.
+std::string ProxyClient::request_id() {
+  constexpr std::size_t bytes_max = 128;
+  const bool takes_over = context_->errors == ErrorFormat::gateway && state_ == State::exchanging;
+  const auto own = takes_over ? exchange_->head().fields.find("X-Request-Id") : std::nullopt;
+  return own && own->size() <= bytes_max && http::is_token(*own) ? std::string(*own) : next_request_id();
+}
+
+void ProxyClient::answer(const ProxyError& error) {
   const bool understood = state_ == State::exchanging;
-  const std::string id = next_request_id();
+  const std::string id = request_id();
   const bool keeps = understood && exchange_->course().request_is_complete && !exchange_->course().request.close &&
                      !exchange_->is_connect();
   context_->log.limited(Log::Level::info, "request.failed",
                         {{"status", error.status}, {"code", error.code}, {"request_id", id}});
   plane_.counters().http_errors(error.status).add();
   const bool is_head = understood ? exchange_->is_head() : parser_.head().method == "HEAD";
-  socket_.write(write_error(error, id, !is_head, keeps));
+  socket_.write(write_error(error, context_->errors, id, !is_head, keeps));
   if (understood) exchange_->drop(Reason::cancelled);
   end_answer(error.status, keeps);
 }
@@ -244,22 +251,30 @@ void ProxyClient::answer(ProxyError error) {
 /// The last recipient of OPTIONS says what it can do, and that of TRACE what it received (RFC 9110 9.3.7, 9.3.8).
 void ProxyClient::answer_itself() {
   http::RequestHead head = exchange_->head();
-  http::ResponseHead answer;
+  http::Fields fields;
   std::string body;
   if (head.method == "TRACE") {
     for (const char* secret : {"Authorization", "Cookie", "Proxy-Authorization"}) head.fields.erase(secret);
     if (head.path.empty()) head.path = "/";
     http::write_request(body, head, http::AfterThis::keep);
-    answer.fields.add("Content-Type", "message/http");
+    fields.add("Content-Type", "message/http");
   } else {
-    answer.fields.add("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE, CONNECT");
+    fields.add("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE, CONNECT");
   }
+  answer_with(200, std::move(fields), body);
+}
+
+void ProxyClient::answer_with(int status, http::Fields fields, std::string_view body) {
+  http::ResponseHead answer;
+  answer.status = status;
+  answer.fields = std::move(fields);
   answer.framing = {http::Framing::Kind::length, body.size()};
   set_own_fields(answer);
   const bool keeps = exchange_->course().request_is_complete && !exchange_->course().request.close;
   std::string text;
   http::write_response(text, answer, http::Transfer::length, keeps ? http::AfterThis::keep : http::AfterThis::close);
-  socket_.write(text + body);
+  socket_.write(text);
+  if (!exchange_->is_head()) socket_.write(body);
   end_answer(answer.status, keeps);
 }
 
@@ -325,10 +340,10 @@ void ProxyClient::on_tick(protocol::Time now) {
   close();
 }
 
-/// A client that has only closed its direction still waits for the end of its response. If the response may have no
-/// end, the back end would never learn that the client is gone.
+/// A client that has only closed its direction still waits for the end of its response. If that stands still, the back
+/// end would not learn that the client is gone.
 bool ProxyClient::has_abandoned(protocol::Time now) {
-  if (state_ != State::exchanging || !has_hung_up_ || !exchange_->is_open_ended()) return false;
+  if (state_ != State::exchanging || !has_hung_up_ || exchange_->is_raw()) return false;
   const std::uint64_t bytes = exchange_->response_bytes();
   if (std::exchange(response_bytes_seen_, bytes) != bytes || socket_.has_output()) silent_since_ = now;
   return now - silent_since_ >= context_->rules.get()->abandoned_after;

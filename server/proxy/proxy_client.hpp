@@ -16,30 +16,30 @@
 #include "common/tunnel/data_plane.hpp"
 #include "common/upstream/http_socket.hpp"
 #include "server/proxy/client_pace.hpp"
-#include "server/proxy/http_proxy.hpp"
+#include "server/proxy/http_port.hpp"
 #include "server/proxy/proxy_bond.hpp"
 #include "server/proxy/proxy_error.hpp"
 
 namespace culvert::server {
 
-class ProxyExchange;
+class ClientExchange;
 
 /// A workload's connection to a port that speaks HTTP: its socket, its deadlines and its end. It reads one request
-/// after the other; each becomes a ProxyExchange with its own route. Owned by its DataPlane; retires itself. It may
+/// after the other; each becomes a ClientExchange with its own route. Owned by its DataPlane; retires itself. It may
 /// move to another worker together with a request, until the first byte of that request is sent.
 class ProxyClient final : public ClientConnection, public Pollable, public TurnEnd {
  public:
   struct Setup {
-    std::shared_ptr<const HttpProxyContext> context;
+    std::shared_ptr<const HttpPortContext> context;
     UniqueFd socket;
     std::string read_ahead;
     boost::asio::ip::address source;
     Permit connection;
-    std::shared_ptr<PortClients> clients;     ///< All clients of the port.
-    bool has_sent = false;                    ///< The client has sent something already, before a request.
-    std::optional<FixedHost> inside;          ///< If set, the route is known and the caller is not checked.
-    std::string subject;                      ///< Of the token that came with CONNECT.
-    std::unique_ptr<ProxyExchange> exchange;  ///< The exchange that the connection moved for.
+    std::shared_ptr<PortClients> clients;      ///< All clients of the port.
+    bool has_sent = false;                     ///< The client has sent something already, before a request.
+    std::optional<FixedHost> inside;           ///< If set, the route is known and the caller is not checked.
+    std::string subject;                       ///< Of the token that came with CONNECT.
+    std::unique_ptr<ClientExchange> exchange;  ///< The exchange that the connection moved for.
     std::unique_ptr<ProxyBonds> bonds;
   };
   /// Becomes the owner of the connection. Call it on the plane's worker.
@@ -48,10 +48,14 @@ class ProxyClient final : public ClientConnection, public Pollable, public TurnE
   ProxyClient(DataPlane& plane, Setup setup);
   ~ProxyClient() override;
 
-  // ---- called by its exchange
+  // ---- called by its exchange, and by those who open it
   DataPlane& plane() { return plane_; }
   HttpSocket& socket() { return socket_; }
-  const HttpProxyContext& context() const { return *context_; }
+  const HttpPortContext& context() const { return *context_; }
+  const boost::asio::ip::address& source() const { return source_; }
+  const std::string& source_text() const { return source_text_; }
+  /// The subject of the token that the last request came with; empty: none.
+  const std::string& subject() const { return subject_; }
   /// Requests a flush, and the handling of an end, at the end of the turn.
   void touch();
   void note_read_all() { readable_ = false; }
@@ -59,9 +63,9 @@ class ProxyClient final : public ClientConnection, public Pollable, public TurnE
   void move_to(DataPlane& there);
   /// Sends an error of the proxy instead of a response. The connection closes after it, unless a complete request was
   /// read.
-  void answer(ProxyError error);
-  /// Keeps the agent's text about the exchange, for an error that follows.
-  void note_failure(std::string text) { failure_ = std::move(text); }
+  void answer(const ProxyError& error);
+  /// Sends a response of this server itself.
+  void answer_with(int status, http::Fields fields, std::string_view body);
   /// Sends what waits, then resets the connection, so that an incomplete response does not look complete.
   void break_off();
   /// Logs that the current response is cut off.
@@ -97,6 +101,7 @@ class ProxyClient final : public ClientConnection, public Pollable, public TurnE
   void read_requests();
   void begin_request();
   void ask_for_caller();
+  std::string request_id();
   void on_caller(std::expected<Caller, CallerFlaw> verdict);
   void forget_exchange();
   void leave();
@@ -105,14 +110,13 @@ class ProxyClient final : public ClientConnection, public Pollable, public TurnE
   void linger();
   bool is_too_slow(protocol::Time now);
   bool has_abandoned(protocol::Time now);
-  void open_exchange(Route route);
   void answer_itself();
   void end_answer(int status, bool keeps);
   void end_slow_client();
   void close();
 
   DataPlane& plane_;
-  const std::shared_ptr<const HttpProxyContext> context_;
+  const std::shared_ptr<const HttpPortContext> context_;
   const boost::asio::ip::address source_;
   const std::string source_text_;
   Permit connection_;
@@ -130,9 +134,8 @@ class ProxyClient final : public ClientConnection, public Pollable, public TurnE
   http::RequestParser parser_;
   std::optional<FixedHost> inside_;
   std::string subject_;  ///< Of the last caller's token.
-  std::string failure_;  ///< note_failure() of the current exchange.
   std::unique_ptr<ProxyBonds> bonds_;
-  std::unique_ptr<ProxyExchange> exchange_;  ///< May be over and not destroyed yet in State::reading.
+  std::unique_ptr<ClientExchange> exchange_;  ///< May be over and not destroyed yet in State::reading.
 };
 
 }  // namespace culvert::server

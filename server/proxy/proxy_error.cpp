@@ -19,6 +19,7 @@ constexpr std::string_view reason_phrase(int status) {
   switch (status) {
     case 400: return "Bad Request";
     case 403: return "Forbidden";
+    case 404: return "Not Found";
     case 405: return "Method Not Allowed";
     case 407: return "Proxy Authentication Required";
     case 408: return "Request Timeout";
@@ -121,23 +122,38 @@ ProxyError error_of(const http::Refusal& refusal) {
           of_response};
 }
 
-std::string write_error(const ProxyError& error, std::string_view request_id, bool with_body, bool keep) {
-  const std::string body = boost::json::serialize(boost::json::object{
-      {"type", "about:blank"},
-      {"title", std::string(reason_phrase(error.status))},
-      {"status", error.status},
-      {"code", std::string(error.code)},
-      {"detail", error.detail.empty() ? std::string(error.text) : fmt::format("{}: {}", error.text, error.detail)},
-      {"hint", std::string(error.hint)},
-      {"hop", error.from_agent ? "culvert-agent" : "culvert-server"},
-      {"request_id", std::string(request_id)},
-  });
+namespace {
+
+boost::json::object body_of(const ProxyError& error, ErrorFormat format, std::string_view request_id) {
+  const std::string detail =
+      error.detail.empty() ? std::string(error.text) : fmt::format("{}: {}", error.text, error.detail);
+  if (format == ErrorFormat::gateway)
+    return {{"code", error.status},
+            {"error", detail},
+            {"reason", std::string(error.code)},
+            {"hint", std::string(error.hint)},
+            {"request_id", std::string(request_id)}};
+  return {{"type", "about:blank"},
+          {"title", std::string(reason_phrase(error.status))},
+          {"status", error.status},
+          {"code", std::string(error.code)},
+          {"detail", detail},
+          {"hint", std::string(error.hint)},
+          {"hop", error.from_agent ? "culvert-agent" : "culvert-server"},
+          {"request_id", std::string(request_id)}};
+}
+
+}  // namespace
+
+std::string write_error(const ProxyError& error, ErrorFormat format, std::string_view request_id, bool with_body,
+                        bool keep) {
+  const std::string body = boost::json::serialize(body_of(error, format, request_id));
   std::string out = fmt::format(
       "HTTP/1.1 {} {}\r\nDate: {}\r\nProxy-Status: {}; error={}; details=\"{}\"\r\nContent-Type: "
-      "application/problem+json\r\n"
+      "application/{}\r\n"
       "Content-Length: {}\r\nX-Request-Id: {}\r\n",
       error.status, reason_phrase(error.status), date_now(), error.from_agent ? "culvert-agent" : "culvert-server",
-      error.type, error.code, body.size(), request_id);
+      error.type, error.code, format == ErrorFormat::gateway ? "json" : "problem+json", body.size(), request_id);
   if (!error.challenge.empty()) out += fmt::format("Proxy-Authenticate: {}\r\n", error.challenge);
   if (error.status == 503) out += "Retry-After: 5\r\n";
   if (error.status == 405) out += "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE, CONNECT\r\n";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -35,8 +36,15 @@ ProxyError error_of(const TokenRefusal& refusal);
 /// Returns the error for a malformed message of the client or the agent.
 ProxyError error_of(const http::Refusal& refusal);
 
+/// The form of the body.
+enum class ErrorFormat : std::uint8_t {
+  problem,  ///< application/problem+json
+  gateway,  ///< application/json with "code" and "error", as clients of the application gateway know it.
+};
+
 /// Returns the whole response; `with_body` is false for HEAD. The connection closes after it unless `keep`.
-std::string write_error(const ProxyError& error, std::string_view request_id, bool with_body, bool keep);
+std::string write_error(const ProxyError& error, ErrorFormat format, std::string_view request_id, bool with_body,
+                        bool keep);
 
 /// Returns 16 random hexadecimal digits, so that ids of all processes differ most likely.
 std::string next_request_id();

@@ -11,8 +11,8 @@
 #include "common/config/settings_reader.hpp"
 #include "common/net/monotonic_time.hpp"
 #include "common/tunnel/relay.hpp"
+#include "server/proxy/client_exchange.hpp"
 #include "server/proxy/proxy_client.hpp"
-#include "server/proxy/proxy_exchange.hpp"
 
 // A connection: on_ready -> read -> perform, step by step; begin_request -> the opener; on_accepted.
 

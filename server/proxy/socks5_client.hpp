@@ -34,12 +34,12 @@ std::shared_ptr<const Socks5Rules> socks5_rules(const Socks5ProxySettings& setti
 
 /// Shared by all connections of the SOCKS5 proxy, on every worker.
 struct Socks5Context {
-  Socks5Context(const TunnelDirectory& tunnels, Log& program_log, std::shared_ptr<const HttpProxyContext> inside)
+  Socks5Context(const TunnelDirectory& tunnels, Log& program_log, std::shared_ptr<const HttpPortContext> inside)
       : directory(tunnels), log(program_log), http(std::move(inside)) {}
 
   const TunnelDirectory& directory;
   Log& log;
-  std::shared_ptr<const HttpProxyContext> http;  ///< For connections to mappings that speak HTTP.
+  std::shared_ptr<const HttpPortContext> http;  ///< For connections to mappings that speak HTTP.
   Snapshot<Socks5Rules> rules{std::make_shared<const Socks5Rules>()};
 };
 

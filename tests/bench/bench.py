@@ -3,6 +3,7 @@
 docs/performance.md explains the figures."""
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ import sys
 import textwrap
 
 import against
+import gateways
 import loads
 import machine
 import peers
@@ -72,9 +74,9 @@ def parse():
         epilog="Prints the figures as a table; only --document writes them to docs/performance.{md,json,svg}. "
                "See scripts/bench --wan --help for measurements over a wide area network.")
     option = parser.add_argument
-    option("--rounds", type=int, help="default: 5; 9 with --against and --document")
+    option("--rounds", type=int, help="default: 5; 9 with --against, --gateway and --document")
     option("--seconds", type=float,
-           help="of each load, per peer and round; default: 1; 2 with --against; 3 with --document")
+           help="of each load, per peer and round; default: 1; 2 with --against and --gateway; 3 with --document")
     option("--smoke", action="store_true",
            help="a quick run that shows that everything works; its figures mean nothing")
     option("--peers", metavar="NAME,…", help=f"of {', '.join(peers.PEERS)}")
@@ -90,6 +92,9 @@ def parse():
            "build/against; the exit status is 1 if a ratio exceeds the limit")
     option("--limit", type=float, default=1.02, metavar="RATIO",
            help="with --against: the greatest allowed median of the ratios within a round; default: %(default)s")
+    option("--gateway", action="store_true",
+           help="instead: compare the CPU time of the gateway for external systems with that of HAProxy; the exit "
+           f"status is 1 if a ratio exceeds {' or '.join(f'{limit:g} ({f})' for f, limit in gateways.LIMITS.items())}")
     option("--churn", nargs="?", type=int, const=60, metavar="SECONDS",
            help="instead: open and end 5,000 streams per second, by default for 60 s, and check that nothing is left")
     option("--workers", action="store_true",
@@ -99,21 +104,22 @@ def parse():
 
 def checked(parser, arguments):
     """The arguments with their defaults. Exits if they do not fit together."""
-    if arguments.against and (arguments.peers or arguments.document):
-        parser.error("--against cannot be combined with --peers or --document")
-    if arguments.against and not against.select(arguments.loads):
-        parser.error(f"no load of --against contains {arguments.loads} in its name")
+    compares_two = arguments.against or arguments.gateway
+    if compares_two and (arguments.peers or arguments.document or (arguments.against and arguments.gateway)):
+        parser.error("--against and --gateway cannot be combined, nor with --peers or --document")
+    if compares_two and not (gateways if arguments.gateway else against).select(arguments.loads):
+        parser.error(f"no load of --against or --gateway contains {arguments.loads} in its name")
     if arguments.document and (arguments.peers or arguments.loads or arguments.smoke):
         parser.error("--document needs all loads of all peers; leave out --peers, --loads and --smoke")
     arguments.rounds = arguments.rounds if arguments.rounds is not None else (
-        1 if arguments.smoke else DOCUMENT_ROUNDS_MIN if arguments.against or arguments.document else 5)
+        1 if arguments.smoke else DOCUMENT_ROUNDS_MIN if compares_two or arguments.document else 5)
     arguments.seconds = arguments.seconds if arguments.seconds is not None else (
-        0.05 if arguments.smoke else 2 if arguments.against else DOCUMENT_SECONDS_MIN if arguments.document else 1)
+        0.05 if arguments.smoke else 2 if compares_two else DOCUMENT_SECONDS_MIN if arguments.document else 1)
     if arguments.rounds < 1 or arguments.seconds <= 0:
         parser.error("--rounds and --seconds must be more than 0")
     if arguments.document and (arguments.rounds < DOCUMENT_ROUNDS_MIN or arguments.seconds < DOCUMENT_SECONDS_MIN):
         parser.error(f"--document needs at least {DOCUMENT_ROUNDS_MIN} rounds of {DOCUMENT_SECONDS_MIN} s")
-    if not loads.select(arguments.loads):
+    if not compares_two and not loads.select(arguments.loads):
         parser.error(f"no load contains {arguments.loads} in its name; there are: {'; '.join(loads.LOADS)}; "
                      f"{loads.BESIDE_BULK_AFTER_HISTORY}")
     after_history = arguments.loads == loads.BESIDE_BULK_AFTER_HISTORY
@@ -140,18 +146,29 @@ def run_test(arguments):
 
 def run_against(arguments):
     revision, other = arguments.against, against.build(arguments.against)
-    about = {**machine.describe(), "against": revision}
+    run_two(arguments, revision, lambda space, _: against.measure(space, revision, other, arguments),
+            lambda summary: against.over_limit(summary, arguments.limit))
+
+
+def run_gateway(arguments):
+    run_two(arguments, gateways.OTHER, lambda space, stack: gateways.measure(space, stack, arguments),
+            gateways.over_limit)
+
+
+def run_two(arguments, other, measure, over_limit):
+    """Compares this checkout with `other`. Exits with status 1 if `over_limit` has lines."""
+    about = {**machine.describe(), "against": other}
     if about["load_average"] >= machine.LOAD_AVERAGE_LIMIT:
         print(f"bench: note: the load average is {about['load_average']:.2f}; small differences need a quiet machine",
               file=sys.stderr)
-    with rounds.workspace() as space:
-        rows = list(against.measure(space, revision, other, arguments))
-    summary = against.summarise(rows, revision)
-    print(against.table(summary, revision))
+    with rounds.workspace() as space, contextlib.ExitStack() as stack:
+        rows = list(measure(space, stack))
+    summary = against.summarise(rows, other)
+    print(against.table(summary, other))
     if arguments.json:
         pathlib.Path(arguments.json).write_text(as_json(about, rows, summary))
     require_all_figures(rows)
-    over = against.over_limit(summary, arguments.limit)
+    over = over_limit(summary)
     if over and not arguments.smoke:
         raise SystemExit("\n".join(f"bench: {line}" for line in over))
 
@@ -190,6 +207,8 @@ def main():
     descriptors = raise_descriptor_limit()
     if arguments.against:
         run_against(arguments)
+    elif arguments.gateway:
+        run_gateway(arguments)
     else:
         run_compared(arguments, descriptors)
 

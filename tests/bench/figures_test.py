@@ -8,6 +8,7 @@ import unittest
 
 import against
 import bench
+import gateways
 import loads
 import machine
 import peers
@@ -43,6 +44,23 @@ class Against(unittest.TestCase):
         self.assertEqual([name for name in loads.LOADS if name not in against.select("")],
                          ["request beside bulk down", "request beside bulk up",
                           "stalled reader among 64, down", "stalled reader among 64, up"])
+
+
+class Gateway(unittest.TestCase):
+    def over_limit(self, figure, ratio):
+        rows = [row for build, value in ((gateways.OTHER, 100), (against.THIS, 100 * ratio))
+                for row in rows_of(build, [value], "gateway", "small HTTP", figure)]
+        return gateways.over_limit(against.summarise(rows, gateways.OTHER))
+
+    def test_each_figure_has_its_own_limit(self):
+        self.assertEqual(self.over_limit("CPU µs/request", 1.14), [])
+        self.assertEqual(self.over_limit("CPU s/GB", 1.09), [])
+        self.assertEqual(self.over_limit("CPU s/GB", 1.14), ["small HTTP, CPU s/GB: 1.140 × exceeds 1.1 ×"])
+        self.assertEqual(len(self.over_limit("CPU µs/request", 1.16)), 1)
+
+    def test_both_targets_carry_small_requests_and_bodies_both_ways(self):
+        self.assertEqual(len(gateways.select("")), 6)
+        self.assertEqual(len(gateways.select("HTTPS")), 3)
 
 
 class Document(unittest.TestCase):

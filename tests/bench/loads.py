@@ -75,7 +75,7 @@ def http(connections, path, peer, seconds):
     script = ""
     if peer.virtual_host:  # A proxy expects the whole URL.
         script = f'wrk.path = "http://{peer.virtual_host}{path}"\nwrk.headers["Host"] = "{peer.virtual_host}"\n'
-    if path == "/up":
+    if path.endswith("/up"):
         script += f'wrk.method = "PUT"\nwrk.body = string.rep("x", {HTTP_BODY_BYTES})\n'
 
     def carry():
@@ -99,16 +99,17 @@ def requests_per_second(output):
     return float(re.search(r"Requests/sec:\s+([\d.]+)", output)[1])
 
 
-def small_http(peer, seconds):
-    requests, cpu, output = http(HTTP_CONNECTIONS, "/", peer, seconds)
+def small_http(peer, seconds, folder="/"):
+    """`folder` is the path that leads to the back end's root."""
+    requests, cpu, output = http(HTTP_CONNECTIONS, folder, peer, seconds)
     latencies = {percent: float(value) * MICROSECONDS[unit]
                  for percent, value, unit in re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s)\b", output)}
     return {"CPU µs/request": cost(peer, cpu / requests * 1e6), "requests/s": requests_per_second(output),
             "p50 µs": latencies["50"], "p99 µs": latencies["99"]}
 
 
-def bulk_http(way, connections, peer, seconds):
-    requests, cpu, output = http(connections, f"/{way}", peer, seconds)
+def bulk_http(way, connections, peer, seconds, folder="/"):
+    requests, cpu, output = http(connections, f"{folder}{way}", peer, seconds)
     gigabyte = HTTP_BODY_BYTES / 1e9
     return {"CPU s/GB": cost(peer, cpu / requests / gigabyte), "MB/s": 1000 * requests_per_second(output) * gigabyte}
 

@@ -33,24 +33,25 @@ class Peer:
     ports: dict  # back end -> the port that clients connect to
     processes: dict = dataclasses.field(default_factory=dict)  # "server", "agent"
     virtual_host: str = ""  # if set, the port for HTTP is that of a proxy, where the back end has this name
+    path: str = "/"  # of the back end for HTTP
 
 
-def start_peer(name, stack, folder, certificates, backends, build=ROOT):
-    """Starts a peer and returns it once every back end answers through it. Closing `stack` ends it. `build` is the
-    checkout whose release build Culvert's programs are taken from."""
+def start_peer(make, stack, folder, certificates, backends, build=ROOT):
+    """Starts the peer that `make`, a value of PEERS, makes. Returns it once every back end answers through it. Closing
+    `stack` ends it. `build` is the checkout whose release build Culvert's programs are taken from."""
     folder.mkdir()
-    peer = PEERS[name](stack, folder, certificates, backends, build)
-    await_ports(peer.ports, folder, peer.virtual_host, peer.processes.values())
+    peer = make(stack, folder, certificates, backends, build)
+    await_ports(peer.ports, folder, peer.virtual_host, peer.processes.values(), peer.path)
     return peer
 
 
-def await_ports(ports, folder, virtual_host="", processes=()):
+def await_ports(ports, folder, virtual_host="", processes=(), path="/"):
     limit = time.monotonic() + START_SECONDS_MAX
     while True:
         try:
             for name in ports.keys() - {"http"}:
                 ask(ports[name])
-            request = urllib.request.Request(f"http://{virtual_host or '127.0.0.1:%d' % ports['http']}/")
+            request = urllib.request.Request(f"http://{virtual_host or '127.0.0.1:%d' % ports['http']}{path}")
             if virtual_host:
                 request.set_proxy(f"127.0.0.1:{ports['http']}", "http")
             urllib.request.urlopen(request, timeout=2).read()

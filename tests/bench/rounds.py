@@ -10,8 +10,8 @@ import tempfile
 import loads
 import peers
 
-# A peer that takes part: `labels` go into each row of it; `kind` is a key of peers.PEERS; `build` is the checkout that
-# Culvert's programs come from.
+# A peer that takes part: `labels` go into each row of it; `kind` is a key of the makers (peers.PEERS); `build` is the
+# checkout that Culvert's programs come from.
 Entrant = collections.namedtuple("Entrant", "labels kind build")
 Workspace = collections.namedtuple("Workspace", "folder certificates backends")
 
@@ -28,8 +28,9 @@ def workspace():
         yield Workspace(folder, certificates, peers.start_backends(stack, folder / "backends"))
 
 
-def start(entrant, stack, space, name):
-    return peers.start_peer(entrant.kind, stack, space.folder / name, space.certificates, space.backends, entrant.build)
+def start(entrant, stack, space, name, makers):
+    return peers.start_peer(makers[entrant.kind], stack, space.folder / name, space.certificates, space.backends,
+                            entrant.build)
 
 
 def attempt(row, measure):
@@ -48,13 +49,13 @@ def rotated(items, number):
     return items[shift:] + items[:shift]
 
 
-def measure(space, selected, groups, rounds, seconds):
+def measure(space, selected, groups, rounds, seconds, makers=peers.PEERS):
     """Yields a row for each round, load and entrant. Within a load, the entrants of a group follow one another, in an
     order that rotates from round to round. Loads that build on the one before (loads.HISTORY_LOADS) follow one another
     for each entrant instead, without a pause, since a tunnel forgets within seconds."""
     for number in range(rounds):
         with contextlib.ExitStack() as stack:
-            running = [[(entrant, start(entrant, stack, space, f"{number}-{group}-{index}"))
+            running = [[(entrant, start(entrant, stack, space, f"{number}-{group}-{index}", makers))
                         for index, entrant in enumerate(entrants)] for group, entrants in enumerate(groups)]
             order = [each for group in running for each in rotated(group, number)]
             steps = [(load, *each) for load in selected for each in order]
@@ -73,7 +74,7 @@ def measure_idle(space, entrants, counts):
     for entrant in entrants:
         for count in counts:
             with contextlib.ExitStack() as stack:
-                peer = start(entrant, stack, space, f"idle-{entrant.kind}-{count}")
+                peer = start(entrant, stack, space, f"idle-{entrant.kind}-{count}", peers.PEERS)
                 at_rest = {}
 
                 def grow():

@@ -51,7 +51,8 @@ class Rollback(MixedCase):
         agent = other.agent()
         credentials = Credentials(agent.certificate, agent.private_key, pair.authority.ca)
         pair.server.start().wait_until_ready()
-        for offered, named in (([], []), (["later"], []), (["renew", "later"], ["renew"])):
+        for offered, named in (([], []), (["later"], []), (["renew", "later"], ["renew"]),
+                               (["later", "heads", "renew"], ["renew", "heads"])):
             tunnel = BareAgent(self, pair.server.port, credentials).dial()
             tunnel.sendall(frame(HELLO, 0, msgpack.packb({"v_min": 1, "v_max": 1, "instance": os.urandom(16),
                                                           "epoch": 1, "slot": 0, "caps": offered})))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many agents that join and renew at the same time. The long form, with any number of agents:
+"""Many agents that join and renew at the same time. The long form, with any number of agents (1,000 take 5 minutes):
 
     /usr/bin/python3 -B -m tests.e2e.identity_load_test --agents 1000
 """
@@ -8,9 +8,11 @@ import argparse
 import collections
 import concurrent.futures
 import json
+import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import unittest
 
@@ -58,6 +60,16 @@ class Requests:
         self.case.assertEqual(self.fault, "")
 
 
+def prepare(pair, folder, count, *options):
+    """Adds the agents, and makes their keys and requests. Each has an address of its own, as real ones have: of many
+    unproven connections from one address the server drops some."""
+    def one(number):
+        return Member.prepare(pair.token(f"n{number}", *options), folder, f"n{number}",
+                              source=f"127.1.{number // 250}.{number % 250 + 1}")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        return list(pool.map(one, range(count)))
+
+
 class ManyAgents(Case):
     alone = True
     seconds = 30
@@ -74,7 +86,7 @@ class ManyAgents(Case):
         port = pair.to_cloud(back_end)
         pair.start()
         # After the first ones the server has the memory of as many connections as there are at the same time.
-        members = self.prepare(pair, self.first + self.agents)
+        members = prepare(pair, self.folder, self.first + self.agents)
         first, crowd = (Crowd(self, pair.server.port, pair.authority.ca, each)
                         for each in (members[:self.first], members[self.first:]))
         for order in ("join", "greet", "renew"):
@@ -101,13 +113,6 @@ class ManyAgents(Case):
                           metrics["culvert_enrolment_denied_total"]), (len(members) + 1, len(members), 0))
         self.assertEqual({each["state"] for each in json.loads(pair.agents("list", "--json"))}, {"joined"})
 
-    def prepare(self, pair, count):
-        """Adds the agents, and makes their keys and requests."""
-        def one(number):
-            return Member.prepare(pair.token(f"n{number}"), self.folder, f"n{number}")
-        with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            return list(pool.map(one, range(count)))
-
     def check(self, what, pace, grown_kib):
         rate, longest = pace
         print(f"note: {self.agents} agents {what} at {rate:.0f}/s, the slowest in {longest:.2f} s; the server grew by "
@@ -118,36 +123,48 @@ class ManyAgents(Case):
 
 
 class Spread(Case):
-    """One process with many identities of one minute, all of which join when it starts."""
+    """Many identities with a short life. All of them ask for their certificates at the same moment, on connections
+    that are open already, and then belong to the agent, one process."""
 
     seconds = 65
     identities = 100
     life_seconds = 60
+    joining_seconds_max = 1
 
-    def test_identities_that_joined_together_do_not_renew_together(self):
-        pair = EnrolledPair(self, Authority(self.folder / "certificates"))
+    def test_identities_that_joined_within_a_second_do_not_renew_together(self):
+        raise_descriptor_limit()
+        # Both programs sync each certificate to the disk, one after the other. The disk's speed is not the question.
+        in_memory = tempfile.TemporaryDirectory(dir="/dev/shm")  # pylint: disable=consider-using-with
+        self.addCleanup(in_memory.cleanup)
+        folder = pathlib.Path(in_memory.name)
+        pair = EnrolledPair(self, Authority(self.folder / "certificates"), state=folder / "state")
         pair.server.start().wait_until_ready()
-        for number in range(self.identities):
-            token = self.folder / f"token-{number}"
-            token.touch(0o600)
-            token.write_text(pair.token(f"n{number}", "--lifetime", f"{self.life_seconds}s"))
-            pair.use_identity(directory=self.folder / f"identity-{number}", name=f"n{number}", join_token_file=token,
-                              tunnels_min=1, tunnels_max=1)
-        pair.agent.start().wait_until_ready(40)
+        members = prepare(pair, folder, self.identities, "--lifetime", f"{self.life_seconds}s")
+        crowd = Crowd(self, pair.server.port, pair.authority.ca, members)
+        for order in ("connect", "ask", "be_answered"):
+            crowd.all(order)
         joined = self.times(pair.server, "agent.joined")
         self.assertEqual(len(joined), self.identities)
+        if CHECKED:
+            self.assertLess(max(joined) - min(joined), self.joining_seconds_max)
+        crowd.all("store")
+        for member in members:
+            pair.use_identity(directory=member.certificate.with_suffix(""), name=member.certificate.stem,
+                              tunnels_min=1, tunnels_max=1)
+        pair.agent.start().wait_until_ready(40)
         renewed = lambda: self.times(pair.server, "agent.renewed")
         wait_until(lambda: len(renewed()) >= self.identities, self.life_seconds, "all renewals", every=1)
         first = sorted(renewed())[:self.identities]
         in_second = collections.Counter(int(time) for time in first)
         span = first[-1] - first[0]
         peak, mean = max(in_second.values()), self.identities / span
-        print(f"note: {self.identities} identities that joined within {max(joined) - min(joined):.1f} s renewed within "
+        print(f"note: {self.identities} identities that joined within {max(joined) - min(joined):.2f} s renewed within "
               f"{span:.1f} s, at most {peak} in one second, {mean:.1f} on average")
         # Two thirds of the life, plus or minus a tenth of it.
         self.assertGreater(span, 0.15 * self.life_seconds)
         self.assertLessEqual(peak, 3 * mean)
-        self.assertNotIn("warn", pair.agent.output())
+        # Of many tunnels that one address opens at once, the server may drop some, and they come again.
+        self.assertEqual(re.findall(r"(?m)^\S+ (?:warn|error) (?!server\.unreachable).*", pair.agent.output()), [])
 
     @staticmethod
     def times(program, event):
@@ -159,8 +176,11 @@ class Spread(Case):
 def main():
     parser = argparse.ArgumentParser(prog="python3 -m tests.e2e.identity_load_test")
     parser.add_argument("--agents", type=int, default=1000)
-    ManyAgents.agents = parser.parse_args().agents
-    tests = unittest.defaultTestLoader.loadTestsFromTestCase(ManyAgents)
+    ManyAgents.agents = Spread.identities = parser.parse_args().agents
+    # One agent renews about 50 in a second, and must have nothing to catch up on.
+    Spread.life_seconds = max(Spread.life_seconds, Spread.identities * 3 // 10)
+    load = unittest.defaultTestLoader.loadTestsFromTestCase
+    tests = unittest.TestSuite([load(ManyAgents), load(Spread)])
     return 0 if unittest.TextTestRunner(verbosity=2).run(tests).wasSuccessful() else 1
 
 

@@ -154,6 +154,30 @@ void tokens(Corpus& corpus) {
   corpus.add("token", bytes_of("\3eyJhbGciOiJFUzI1NiIsImtpZCI6ImUxIn0"));
 }
 
+/// What the gateway reads: paths, answers of token services, parameters, and one destination of each kind.
+void gateway(Corpus& corpus) {
+  for (const char* path : {"/shop/orders/v1/items/", "/a/b//c:d?e=1\n?f&g", "Orders API (2)", "/api/\n//x"})
+    corpus.add("gateway_path", bytes_of(path));
+  for (const char* answer : {R"({"access_token":"a.b-_~+/=","token_type":"Bearer","expires_in":3600,"scope":"a b"})",
+                             R"({"access_token":"a","expires_in":"60"})", R"({"access_token":"a","expires_in":1.5e3})",
+                             R"({"error":"invalid_client","error_description":"x"})"}) {
+    for (const char status : {'\0', '\1'}) corpus.add("token_answer", bytes_of(std::string(1, status) + answer));
+  }
+  for (const char* parameters : {R"({"headers":{"X-A":["1","2"]},"queryParameters":{"a b":"c"}})",
+                                 "{\"X-A\":\"1\"}\n{\"a\":[\"b&c\",\"\"]}", R"({"headers":{"Host":"a"}})"})
+    corpus.add("request_parameters", bytes_of(parameters));
+  for (
+      const char* text :
+      {"#x\nName=a\nType=HTTP\nURL=http\\://a\\:1/b\nProxyType=OnPremise\nAuthentication=BasicAuthentication\nUser=u\n"
+       "Password=\\u00e9\\ud83d\\ude00\\\n  p\nsap-client=100\nURL.headers.A=b\nURL.queries.c=d\nTrustAll=true\n",
+       R"({"Name":"a","Type":"HTTP","URL":"https://a","ProxyType":"Internet","Authentication":"OAuth2ClientCredentials",)"
+       R"("clientId":"c","clientSecret":"s","tokenServiceURL":"https://{tenant}.l","tokenServiceURLType":"Common"})",
+       "Name=a\nType=LDAP\nldap.url=ldap\\://a\nldap.proxyType=Internet",
+       "Name a\nType TCP\nAddress a:1\nProxyType PrivateLink",
+       R"({"subaccount":{"destinations":[{"Name":"a","Type":"MAIL","ProxyType":"Internet","mail.smtp.host":"m"}]}})"})
+    corpus.add("destination", bytes_of(text));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -166,5 +190,6 @@ int main(int argc, char** argv) {
   http(corpus);
   socks5(corpus);
   tokens(corpus);
+  gateway(corpus);
   return 0;
 }

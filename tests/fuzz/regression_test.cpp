@@ -71,14 +71,17 @@ struct Named {
   Target target;
 };
 class Corpus : public testing::TestWithParam<Named> {};
-INSTANTIATE_TEST_SUITE_P(, Corpus,
-                         testing::Values(Named{"enrolment_decode", enrolment_decode},
-                                         Named{"frame_decode", frame_decode}, Named{"message_decode", message_decode},
-                                         Named{"session", session}, Named{"http_authority", http_authority},
-                                         Named{"http_chunked", http_chunked}, Named{"http_path", http_path},
-                                         Named{"http_request", http_request}, Named{"http_response", http_response},
-                                         Named{"socks5", socks5}, Named{"token", token}),
-                         [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    , Corpus,
+    testing::Values(Named{"enrolment_decode", enrolment_decode}, Named{"frame_decode", frame_decode},
+                    Named{"message_decode", message_decode}, Named{"session", session},
+                    Named{"http_authority", http_authority}, Named{"http_chunked", http_chunked},
+                    Named{"http_path", http_path}, Named{"http_request", http_request},
+                    Named{"http_response", http_response}, Named{"certificate_request", certificate_request},
+                    Named{"join_token", join_token}, Named{"socks5", socks5}, Named{"token", token},
+                    Named{"gateway_path", gateway_path}, Named{"token_answer", token_answer},
+                    Named{"request_parameters", request_parameters}, Named{"destination", destination}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 TEST_P(Corpus, is_there_and_no_file_of_it_breaks_a_law) {
   const auto files = corpus_of(GetParam().name);
@@ -107,7 +110,9 @@ TEST(Amplification, neither_does_any_file_of_the_other_corpora) {
   for (const auto& [name, target] :
        {Named{"enrolment_decode", enrolment_decode}, Named{"http_authority", http_authority},
         Named{"http_chunked", http_chunked}, Named{"http_path", http_path}, Named{"http_request", http_request},
-        Named{"http_response", http_response}, Named{"socks5", socks5}, Named{"token", token}}) {
+        Named{"http_response", http_response}, Named{"socks5", socks5}, Named{"token", token},
+        Named{"gateway_path", gateway_path}, Named{"token_answer", token_answer},
+        Named{"request_parameters", request_parameters}, Named{"destination", destination}}) {
     for (const auto& path : corpus_of(name)) {
       const Bytes input = content_of(path);
       EXPECT_LE(peak_of(target, input), allowance(input.size(), 0)) << path;

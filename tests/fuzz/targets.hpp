@@ -35,8 +35,21 @@ void http_path(std::span<const std::byte> input);
 void http_authority(std::span<const std::byte> input);
 /// The first byte chooses the methods and the verdict, the second the slices; the rest is what a SOCKS client says.
 void socks5(std::span<const std::byte> input);
+/// The input as the request of a certificate from an agent.
+void certificate_request(std::span<const std::byte> input);
+/// The first byte chooses what the rest is: a join token, or the JSON inside one.
+void join_token(std::span<const std::byte> input);
 /// The first byte chooses what the rest is: a token, its claims or its header; or base64url and a JSON object.
 void token(std::span<const std::byte> input);
+
+/// The input as a request's path and as a display name; up to the first line feed, as a base path and a query, too.
+void gateway_path(std::span<const std::byte> input);
+/// The first byte chooses the status; the rest is what a token service answers.
+void token_answer(std::span<const std::byte> input);
+/// The input as a file of request parameters; up to the first line feed, as the fields alone, too.
+void request_parameters(std::span<const std::byte> input);
+/// The input as an exported destination in either form, and as an export.
+void destination(std::span<const std::byte> input);
 
 /// What the session of the last call of session() had to keep, for the amplification test.
 std::size_t session_streams_max();

@@ -136,10 +136,14 @@ def receive_frame(connection):
     return kind, msgpack.unpackb(receive_exactly(connection, size))
 
 
+def join_frame(token_id, secret, request):
+    return frame(JOIN, 0, msgpack.packb({"token": token_id, "secret": secret, "request": request}))
+
+
 def raw_join(port, token_id, secret, request, source="127.0.0.1"):
     """One JOIN: (frame type, message) of the answer."""
     with join_connection(port, source) as connection:
-        connection.sendall(frame(JOIN, 0, msgpack.packb({"token": token_id, "secret": secret, "request": request})))
+        connection.sendall(join_frame(token_id, secret, request))
         return receive_frame(connection)
 
 

@@ -20,8 +20,8 @@ class HostileAgent:
     """One tunnel to the server at `port`, in a thread; a new one as soon as the server has ended it. `on_head(stream,
     head)` gets each HEAD of a request, as an object, in that thread, and calls send()."""
 
-    def __init__(self, case, port, credentials, on_head):
-        self.context, self.port, self.on_head = agent_tls(credentials), port, on_head
+    def __init__(self, case, port, credentials, on_head, caps=("heads",)):
+        self.context, self.port, self.on_head, self.caps = agent_tls(credentials), port, on_head, caps
         self.instance, self.epochs, self.tunnel = os.urandom(16), itertools.count(1), None
         # The reasons of the server's GOAWAYs; None: a tunnel ended without one. `up`: there is a tunnel.
         self.ends, self.up, self.changed = [], False, threading.Condition()
@@ -61,7 +61,8 @@ class HostileAgent:
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=20)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.tunnel = self.context.wrap_socket(plain, server_hostname="localhost")
-        hello = {"v_min": 1, "v_max": 1, "instance": self.instance, "epoch": next(self.epochs), "slot": 0}
+        hello = {"v_min": 1, "v_max": 1, "caps": self.caps, "instance": self.instance, "epoch": next(self.epochs),
+                 "slot": 0}
         self.tunnel.sendall(frame(HELLO, 0, msgpack.packb(hello)))
         kind, _, payload = self.receive()
         if kind != WELCOME:

@@ -18,8 +18,10 @@ from tests.harness.sockets import receive_exactly
 HELLO, WELCOME, GOAWAY, PING = 1, 2, 3, 4
 OPEN, ACCEPT, REJECT, DATA, CREDIT, FIN, RESET, STOP, HEAD = range(0x10, 0x19)
 KIND_SERVICE, KIND_HOST, KIND_HTTP = 1, 2, 3
+# Kinds of HEAD.
+KIND_INTERIM, KIND_RESPONSE, KIND_FAILURE = 2, 3, 5
 SHUTDOWN, NOT_EXPOSED, ABORTED, STALLED, KIND_UNKNOWN, SPEAKS_HTTP, AMBIGUOUS_PATH = 11, 32, 44, 46, 47, 48, 49
-AMBIGUOUS_BACKSLASH = 51
+TARGET_NOT_HTTP, AMBIGUOUS_BACKSLASH = 50, 51
 
 
 class Outcome(NamedTuple):
@@ -27,6 +29,7 @@ class Outcome(NamedTuple):
     status: int | None  # of the response's HEAD
     fields: dict
     body: bytes
+    kinds: list  # of all HEADs
 
 
 def frame(kind, stream, payload=b"", flags=0):
@@ -70,7 +73,7 @@ class HostileServer:
         assert kind == HELLO, kind
         self.hello = msgpack.unpackb(payload)
         assert self.hello["v_min"] == 1
-        self.send(frame(WELCOME, 0, msgpack.packb({"v": 1, "instance": os.urandom(16), **welcome})))
+        self.send(frame(WELCOME, 0, msgpack.packb({"v": 1, "caps": ["heads"], "instance": os.urandom(16), **welcome})))
         return self
 
     def send(self, data):
@@ -95,7 +98,7 @@ class HostileServer:
         opened = msgpack.packb({"kind": kind, "name": host, "port": port, "credit": 1 << 20})
         data = frame(OPEN, stream, opened) + b"".join(frame(each, stream, payload) for each, payload in frames)
         self.send(data + (frame(FIN, stream) if ends else b""))
-        status, fields, body = None, {}, b""
+        status, fields, body, kinds = None, {}, b"", []
         deadline = time.monotonic() + seconds
         while True:
             if time.monotonic() > deadline:  # Pings keep the socket from timing out.
@@ -106,16 +109,19 @@ class HostileServer:
             if where != stream:
                 continue
             if kind == REJECT:
-                return Outcome(msgpack.unpackb(payload)["reason"], None, {}, b"")
+                return Outcome(msgpack.unpackb(payload)["reason"], None, {}, b"", kinds)
             if kind == RESET:
-                return Outcome(struct.unpack(">I", payload)[0], status, fields, body)
-            if kind == HEAD and (head := msgpack.unpackb(payload))["kind"] == 3:
-                status, parts = head["status"], head.get("fields", b"").split(b"\0")
-                fields = dict(zip((name.lower() for name in parts[::2]), parts[1::2]))
+                return Outcome(struct.unpack(">I", payload)[0], status, fields, body, kinds)
+            if kind == HEAD:
+                head = msgpack.unpackb(payload)
+                kinds.append(head["kind"])
+                if head["kind"] == KIND_RESPONSE:
+                    status, parts = head["status"], head.get("fields", b"").split(b"\0")
+                    fields = dict(zip((name.lower() for name in parts[::2]), parts[1::2]))
             if kind == DATA:
                 body += payload
             if kind == FIN:
                 if not ends:
                     with contextlib.suppress(OSError):
                         self.send(frame(RESET, stream, struct.pack(">I", 42)))
-                return Outcome(None, status, fields, body)
+                return Outcome(None, status, fields, body, kinds)

@@ -16,7 +16,8 @@ import msgpack
 
 from tests.harness.bare_agent import agent_tls
 from tests.harness.certificates import Credentials
-from tests.harness.enrolment import DENIED, ISSUED, RENEW, raw_join, receive_frame, request_for, token_parts
+from tests.harness.enrolment import (
+    DENIED, ISSUED, RENEW, join_connection, join_frame, raw_join, receive_frame, request_for, token_parts)
 from tests.harness.hostile_server import HELLO, WELCOME, frame
 from tests.harness.sockets import receive_exactly
 
@@ -31,22 +32,55 @@ class Member:
     key: pathlib.Path
     request: bytes
     certificate: pathlib.Path
+    source: str = "127.0.0.1"
+    authorities: str = ""  # PEM; from the answer to JOIN
+    connection: ssl.SSLSocket | None = None
     tunnel: ssl.SSLSocket | None = None
     began: float = 0
     ended: float = 0
 
     @classmethod
-    def prepare(cls, text, folder, name):
+    def prepare(cls, text, folder, name, **more):
         token = token_parts(text)
         key, request = request_for(token["u"], folder, name)
-        return cls(token, key, request, folder / f"{name}.pem")
+        return cls(token, key, request, folder / f"{name}.pem", **more)
 
     def join(self, port, _):
         self.began = time.monotonic()
         kind, answer = raw_join(port, self.token["i"], self.token["s"], self.request)
         self.ended = time.monotonic()
+        self.keep(kind, answer)
+
+    # The same in three orders, so that all can ask at the same moment.
+
+    def connect(self, port, _):
+        self.connection = join_connection(port, self.source)
+
+    def ask(self, *_):
+        self.began = time.monotonic()
+        self.connection.sendall(join_frame(self.token["i"], self.token["s"], self.request))
+
+    def be_answered(self, *_):
+        with self.connection:
+            answer = receive_frame(self.connection)
+        self.ended = time.monotonic()
+        self.keep(*answer)
+
+    def keep(self, kind, answer):
         assert kind == ISSUED, answer
         self.certificate.write_text(ssl.DER_cert_to_PEM_cert(answer["chain"]))
+        self.authorities = ssl.DER_cert_to_PEM_cert(answer["authorities"])
+
+    def store(self, *_):
+        """Makes the directory of an identity that the agent would have made, and its name the certificate's."""
+        directory = self.certificate.with_suffix("")
+        folder = directory / "generation-1"
+        folder.mkdir(mode=0o700, parents=True)
+        for name, text in (("certificate.pem", self.certificate.read_text()), ("authorities.pem", self.authorities),
+                           ("key.pem", self.key.read_text())):
+            (folder / name).touch(0o600)
+            (folder / name).write_text(text)
+        (directory / "current").symlink_to(folder.name)
 
     def greet(self, port, ca):
         """Makes its tunnel."""

@@ -3,6 +3,7 @@
 #include "protocol/session.hpp"
 
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -434,6 +435,25 @@ TEST(Greeting, a_list_of_replicas_that_is_too_long_for_it_is_sent_after_it) {
     std::string list;
     for (const std::string& name : names) list += " " + name;
     EXPECT_EQ(agent.events(), length == 50 ? Lines{"welcomed" + list} : (Lines{"welcomed", "replicas" + list}));
+  }
+}
+
+TEST(Greeting, brings_every_head_into_force_if_both_sides_name_them) {
+  using Names = std::vector<std::string>;
+  for (const auto& [offered, named, form] : {std::tuple{Names{"heads"}, Names{"heads"}, HeadForm::current},
+                                             {Names{"renew", "heads"}, Names{"later", "heads"}, HeadForm::current},
+                                             {Names{"heads"}, Names{}, HeadForm::older},
+                                             {Names{}, Names{"heads"}, HeadForm::older},
+                                             {Names{"head"}, Names{"head"}, HeadForm::older}}) {
+    const Time now{1};
+    Side agent({.role = Role::agent, .hello = {.capabilities = offered}}, now);
+    Side server({.role = Role::server}, now);
+    server.welcomes = false;
+    server.receive(agent.send());
+    server.session.welcome({.capabilities = named});
+    agent.receive(server.send());
+    EXPECT_EQ(agent.session.head_form(), form) << testing::PrintToString(offered) << testing::PrintToString(named);
+    EXPECT_EQ(server.session.head_form(), form) << testing::PrintToString(offered) << testing::PrintToString(named);
   }
 }
 

@@ -246,13 +246,16 @@ TEST(Spec, vectors_mean_what_the_document_says) {
 class Conversation {
  public:
   static Hello hello() {
-    Hello hello{
-        .capabilities = {"renew"}, .epoch = 1, .slot = 0, .wanted_replica = "", .software = "culvert-agent 0.1.0"};
+    Hello hello{.capabilities = {"renew", "heads"},
+                .epoch = 1,
+                .slot = 0,
+                .wanted_replica = "",
+                .software = "culvert-agent 0.1.0"};
     for (std::size_t i = 0; i < hello.instance.size(); ++i) hello.instance[i] = static_cast<std::byte>(i);
     return hello;
   }
   static Welcome welcome() {
-    Welcome welcome{.capabilities = {"renew"},
+    Welcome welcome{.capabilities = {"renew", "heads"},
                     .replica = "culvert-server-0",
                     .replicas = {"culvert-server-0"},
                     .software = "culvert-server 0.1.0"};

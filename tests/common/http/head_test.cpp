@@ -218,6 +218,57 @@ TEST(HeadMessage, has_room_for_what_the_server_adds_to_the_longest_head) {
   EXPECT_EQ(heads, 5u);
 }
 
+/// A head as releases without the capability `heads` read it.
+RequestHead request_for_older_peer(const RequestHead& head) {
+  const auto message = to_message(head, protocol::HeadForm::older);
+  EXPECT_TRUE(protocol::decode_head(message)->query_bytes.empty()) << "they do not know this key";
+  const auto read = read_request(message);
+  EXPECT_TRUE(read);
+  return read ? *read : RequestHead();
+}
+
+TEST(HeadMessage, has_targets_in_canonical_form_for_older_peers) {
+  for (const auto& [sent, target] : {std::pair{"/a%20b?c=%2f", "/a%20b?c=%2f"},
+                                     {"/%7Euser//x?q=\xe9", "/~user/x?q=%E9"},
+                                     {"/a%2fb{c}", "/a%2Fb%7Bc%7D"},
+                                     {"/100%?100%", "/100%25?100%25"},
+                                     {"/?\xc3\xbc#", "/?%C3%BC%23"}}) {
+    const auto head = request_for_older_peer(request("", std::string("GET ") + sent + " HTTP/1.1"));
+    EXPECT_EQ(head.path + head.query, target) << sent;
+  }
+  EXPECT_EQ(request_for_older_peer(request("", "OPTIONS * HTTP/1.1")).path, "*");
+  EXPECT_EQ(read_request(to_message(request("", "GET /%7Euser//x?q=\xe9 HTTP/1.1")))->path, "/%7Euser//x");
+}
+
+TEST(HeadMessage, has_no_target_that_is_too_long_for_older_peers) {
+  const std::string brackets(2'730, '[');
+  const auto fits = request_for_older_peer(request("", "GET /" + brackets + "? HTTP/1.1"));
+  EXPECT_EQ(fits.path.size() + fits.query.size(), protocol::head_string_bytes_max);
+  for (const std::string& target : {"/" + brackets + "?a", "/?q=" + std::string(2'730, '\xe9')}) {
+    const auto message = to_message(request("", "GET " + target + " HTTP/1.1"), protocol::HeadForm::older);
+    const auto head = protocol::decode_head(message);
+    ASSERT_TRUE(head) << "a malformed message ends their tunnels";
+    EXPECT_EQ(head->path, "");
+    EXPECT_TRUE(head->query.empty() && head->query_bytes.empty());
+    EXPECT_FALSE(read_request(message)) << "the request is refused";
+  }
+}
+
+TEST(HeadMessage, has_nothing_that_older_peers_do_not_know) {
+  const auto posted = request("Content-Length: 0\r\nTrailer: X-Sum\r\nX-A: b\r\n", "POST / HTTP/1.1");
+  const auto head = request_for_older_peer(posted);
+  EXPECT_EQ(head.framing, Framing()) << "they refuse a body of length 0";
+  EXPECT_EQ(lines_of(head.fields), (Lines{"X-A: b"}));
+  EXPECT_EQ(*read_request(to_message(posted)), posted);
+
+  const auto answered = response("HTTP/1.1 200 OK\r\nContent-Length: 0\r\ntrailer: X-Sum\r\nX-A: b\r\n\r\n");
+  const auto answer = read_answer(to_message(answered, protocol::HeadForm::older), {});
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->head.framing, answered.framing);
+  EXPECT_EQ(lines_of(answer->head.fields), (Lines{"X-A: b"}));
+  EXPECT_EQ(read_answer(to_message(answered), {})->head, answered);
+}
+
 TEST(Via, names_us_behind_those_before) {
   Fields fields;
   append_via(fields, Version::http_1_1);

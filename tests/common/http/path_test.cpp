@@ -54,6 +54,21 @@ TEST(Path, is_appended_behind_what_is_there) {
   EXPECT_EQ(append_canonical_path(out, "/a/../../b", EncodedSlash::refuse), &refusals::path_climbs_out);
 }
 
+TEST(Query, becomes_ascii_for_older_peers) {
+  for (const auto& [raw, ascii] : {std::pair{"", ""},
+                                   {"?a=b&c=%7e%2F", "?a=b&c=%7e%2F"},
+                                   {"?{\"\\<>^`|}'", "?{\"\\<>^`|}'"},
+                                   {"?q=\xe9", "?q=%E9"},
+                                   {"?q=\xc3\xbc", "?q=%C3%BC"},
+                                   {"?#", "?%23"},
+                                   {"?100%", "?100%25"},
+                                   {"?%u00fc%g0%4", "?%25u00fc%25g0%254"}}) {
+    std::string out;
+    append_ascii_query(out, raw);
+    EXPECT_EQ(out, ascii) << raw;
+  }
+}
+
 TEST(Query, is_anything_but_blanks_and_control_bytes) {
   for (const char* good : {"", "a=b", "%41", "?", "/../", "{a}", "\\", "%2f%00", "\"<>^`", "#", "100%", "%u00fc", "%g0",
                            "\xe9", "\xc3\xbc"}) {

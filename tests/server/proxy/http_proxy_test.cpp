@@ -42,16 +42,16 @@ class HttpProxyTest : public ::testing::Test {
       held.put(std::make_shared<testing::HeldStream>(tunnel.plane(), std::move(stream)));
     };
     ask = [](Worker&, const CallerQuestion&, CallerAnswer answer) { answer(Caller{{"acme", ""}, nullptr}); };
-    auto rules = std::make_shared<HttpProxyRules>();
+    auto rules = std::make_shared<HttpPortRules>();
     rules->ask = [this](Worker& worker, const CallerQuestion& question, CallerAnswer answer) {
       ask(worker, question, std::move(answer));
     };
-    auto context = std::make_shared<HttpProxyContext>(directory, log);
+    auto context = http_proxy(directory, log);
     context->rules.publish(std::move(rules));
     settings.port.listen = {"127.0.0.1", 0};
     settings.port.connections_max = 100;
     settings.name = "http_proxy";
-    settings.serve = serve_http_proxy(std::move(context));
+    settings.serve = serve_http(std::move(context));
     auto opened = ClientPort::open(pair.agent, log, settings);
     EXPECT_TRUE(opened) << opened.error().text;
     proxy = std::move(*opened);
@@ -246,11 +246,11 @@ TEST_F(HttpProxyTest, a_client_that_begins_a_head_goes_to_the_end_of_those_that_
 }
 
 TEST_F(HttpProxyTest, rules_of_nobody_refuse_everybody) {
-  auto context = std::make_shared<HttpProxyContext>(directory, log);
+  auto context = http_proxy(directory, log);
   ClientPort::Settings settings;
   settings.port.listen = {"127.0.0.1", 0};
   settings.port.connections_max = 1;
-  settings.serve = serve_http_proxy(context);
+  settings.serve = serve_http(context);
   auto port = ClientPort::open(pair.agent, log, std::move(settings));
   ASSERT_TRUE(port);
   (*port)->start();

@@ -49,7 +49,7 @@ class Socks5ProxyTest : public ::testing::Test {
       if (!jwt.ends_with("good")) return answer(std::unexpected(&token_refusals::expired));
       answer(Caller{{"acme", question.location}, nullptr});
     };
-    auto http = std::make_shared<HttpProxyContext>(directory, log);
+    auto http = http_proxy(directory, log);
     auto context = std::make_shared<Socks5Context>(directory, log, std::move(http));
     context->rules.publish(std::move(rules));
     settings.port.listen = {"127.0.0.1", 0};
