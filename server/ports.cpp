@@ -57,12 +57,18 @@ std::vector<ClientPort::Settings> ports_of(const Config& config, const PortConte
   return ports;
 }
 
-ClientPort::Settings port_of(const OnPremisePort& wanted, ListenSettings listen, const PortContext& context) {
+ClientPort::Settings port_of(std::string_view kind, const OnPremisePort& wanted, ListenSettings listen,
+                             const PortContext& context) {
   listen.listen.port = wanted.port;
-  const std::string name = "on_premise_service " + wanted.name;
-  auto serve = wanted.is_http ? serve_http_host(context.http, {wanted.virtual_host, wanted.route})
-                              : serve_virtual_host(wanted.route, wanted.virtual_host, name, context);
-  return {std::move(listen), name, "on_premise_services", std::move(serve)};
+  const std::string name = fmt::format("{} {}", kind, wanted.name);
+  ClientPort::Serve serve;
+  if (!wanted.destination.empty())
+    serve = serve_http(context.gateway.port_of_destination(wanted.destination));
+  else if (wanted.is_http)
+    serve = serve_http_host(context.http, {wanted.virtual_host, wanted.route});
+  else
+    serve = serve_virtual_host(wanted.route, wanted.virtual_host, name, context);
+  return {std::move(listen), name, kind == "destination" ? "destinations" : "on_premise_services", std::move(serve)};
 }
 
 }  // namespace culvert::server

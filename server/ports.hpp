@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "common/admin/log.hpp"
@@ -21,12 +22,14 @@ struct PortContext {
   Log& log;
   std::shared_ptr<HttpPortContext> http;
   std::shared_ptr<Socks5Context> socks5;
-  const Gateway& gateway;
+  Gateway& gateway;
 };
 
 /// Returns the settings of all ports in the file: virtual listeners and proxies.
 std::vector<ClientPort::Settings> ports_of(const Config& config, const PortContext& context);
-/// Returns the settings of a port of the cluster. `listen` applies except for the port number.
-ClientPort::Settings port_of(const OnPremisePort& wanted, ListenSettings listen, const PortContext& context);
+/// Returns the settings of a port of the cluster. `listen` applies except for the port number. `kind` is the object's,
+/// as in "destination".
+ClientPort::Settings port_of(std::string_view kind, const OnPremisePort& wanted, ListenSettings listen,
+                             const PortContext& context);
 
 }  // namespace culvert::server

@@ -24,7 +24,7 @@ std::unique_ptr<ServerPlan> own(std::unique_ptr<Plan> plan) {
   return std::unique_ptr<ServerPlan>(&plan_of(*plan.release()));
 }
 
-PortContext make_port_context(const TunnelDirectory& directory, Log& log, const Gateway& gateway) {
+PortContext make_port_context(const TunnelDirectory& directory, Log& log, Gateway& gateway) {
   auto http = http_proxy(directory, log);
   auto socks5 = std::make_shared<Socks5Context>(directory, log, http);
   return {directory, log, std::move(http), std::move(socks5), gateway};
@@ -75,7 +75,10 @@ Result<std::unique_ptr<Plan>> ServerPlan::load(const ConfigSource& source) {
     auto access = load_access(*checked.kubernetes);
     if (!access)
       return fail(access.error().code, fmt::format("{}: [kubernetes]: {}", source.name(), access.error().text));
-    plan->cluster_ = ClusterPlan{*checked.kubernetes, checked.on_premise_services, std::move(*access)};
+    plan->cluster_ = ClusterPlan{.settings = *checked.kubernetes,
+                                 .on_premise = checked.on_premise_services,
+                                 .access = std::move(*access),
+                                 .gateway = checked.gateway};
   }
   if (checked.gateway) {
     auto gateway = GatewayPlan::load(*checked.gateway, head_limits_of(checked.limits));
@@ -161,6 +164,9 @@ void ServerService::close_ports() {
 }
 
 Result<void> ServerService::start() {
+  gateway_.on_login_refused([this] {
+    if (cluster_) cluster_->look_at_secrets();
+  });
   auto staged = stage(*plan_);
   if (!staged) return std::unexpected(staged.error());
   publish_replicas();
@@ -197,6 +203,7 @@ void ServerService::follow_cluster() {
   } else {
     was_synced_ = false;
   }
+  publish_cluster(ClusterPart::destinations);
   publish_cluster(ClusterPart::numbers);
 }
 
@@ -237,6 +244,8 @@ void ServerService::publish_cluster(ClusterPart changed) {
     case ClusterPart::ports: return publish_ports();
     case ClusterPart::replicas: return publish_replicas();
     case ClusterPart::agents: return enrolling_.publish_agents();
+    case ClusterPart::destinations: return gateway_.follow_cluster(known_cluster().destinations);
+    case ClusterPart::targets: return gateway_.follow_cluster(known_cluster().targets);
     case ClusterPart::numbers:
       return cluster_numbers_.publish(std::make_shared<const ClusterNumbers>(known_cluster().numbers));
   }
@@ -248,10 +257,19 @@ void ServerService::publish_ports() {
   std::vector<ClientPort::Settings> wanted;
   if (settings) {
     for (const OnPremisePort& port : known_cluster().ports)
-      wanted.push_back(port_of(port, settings->port, port_context_));
+      wanted.push_back(port_of("on_premise_service", port, settings->port, port_context_));
+  }
+  const std::optional<GatewaySettings>& gateway = plan_->config_.gateway;
+  if (gateway && gateway->destination_ports) {
+    ListenSettings listen = gateway->port;
+    listen.listen.host = gateway->destination_ports->host;
+    for (const OnPremisePort& port : known_cluster().destination_ports)
+      wanted.push_back(port_of("destination", port, listen, port_context_));
   }
   on_premise_ports_.change_each(std::move(wanted), [this](const std::string& name, const Error& error) {
-    context_.log.limited(Log::Level::error, "on_premise_service.failed",
+    const bool is_destination = name.starts_with("destination ");
+    context_.log.limited(Log::Level::error,
+                         is_destination ? "destination.port_failed" : "on_premise_service.failed",
                          {{"object", name.substr(name.find(' ') + 1)}, {"code", error.code}, {"text", error.text}});
   });
 }
@@ -398,6 +416,7 @@ void ServerService::collect(MetricsPage& page) {
   count("ServiceMapping", cluster->service_mappings);
   count("OnPremiseService", cluster->on_premise_services);
   count("Agent", cluster->agents);
+  count("Destination", cluster->destinations);
   page.gauge("culvert_kubernetes_synced", "1 once all objects are received from the cluster.", {},
              cluster->is_synced ? 1 : 0);
   page.gauge("culvert_kubernetes_writer", "1 on the replica that holds the Lease, and writes.", {},

@@ -87,7 +87,7 @@ class ServerService final : public Service {
   Gateway gateway_;
   PortContext port_context_;
   ClientPorts ports_;
-  ClientPorts on_premise_ports_;  ///< Ports of the cluster's OnPremiseServices.
+  ClientPorts on_premise_ports_;  ///< Ports of the cluster's OnPremiseServices and Destinations.
   PasswordChecker passwords_;
   std::shared_ptr<TokenCheck> tokens_;          ///< Token check of the proxies.
   std::shared_ptr<TokenCheck> gateway_tokens_;  ///< That of the gateway.

@@ -10,6 +10,7 @@
 
 #include "common/base/error.hpp"
 #include "common/config/config_source.hpp"
+#include "common/config/proxy_reader.hpp"
 #include "common/config/settings.hpp"
 #include "common/http/path.hpp"
 #include "common/net/allow_list.hpp"
@@ -17,15 +18,6 @@
 #include "protocol/messages.hpp"
 
 namespace culvert::agent {
-
-/// Keys proxy_… of a [[server]]: an HTTP CONNECT proxy between the agent and the internet.
-struct ProxySettings {
-  Endpoint address;                     ///< proxy = "http://host:port"
-  std::string user;                     ///< proxy_user; empty: no authentication
-  std::filesystem::path password_file;  ///< proxy_password_file; read at each dial, so that it may rotate
-  std::vector<std::string> no_proxy;    ///< hosts, suffixes (".corp") and networks that are dialled directly
-  friend bool operator==(const ProxySettings&, const ProxySettings&) = default;
-};
 
 /// One [[server]].
 struct Server {

@@ -9,7 +9,7 @@
 
 #include <fmt/core.h>
 
-#include "agent/links/connect_proxy.hpp"
+#include "common/upstream/connect_proxy.hpp"
 #include "common/config/secret_file.hpp"
 
 namespace culvert::agent {

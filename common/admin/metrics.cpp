@@ -2,6 +2,7 @@
 #include "common/admin/metrics.hpp"
 
 #include <fstream>
+#include <limits>
 #include <map>
 #include <sstream>
 #include <unordered_map>
@@ -22,13 +23,14 @@ struct MetricsPage::Families {
     std::unordered_map<std::string, std::size_t> index_of_labels;
   };
 
-  double& at(std::string_view name, std::string_view help, prometheus::MetricType type, Labels labels) {
+  prometheus::ClientMetric& at(std::string_view name, std::string_view help, prometheus::MetricType type,
+                               Labels labels) {
     auto found = by_name.find(name);
     if (found == by_name.end()) {
       found = by_name.emplace(std::string(name), Family{{std::string(name), std::string(help), type, {}}, {}}).first;
     }
     Family& family = found->second;
-    check(family.content.type == type, "a metric is a counter or a gauge, not both");
+    check(family.content.type == type, "a metric has one type");
     std::string key = key_of(labels);
     const bool known = family.index_of_labels.contains(key);
     const bool full = !known && series >= series_max;
@@ -41,8 +43,7 @@ struct MetricsPage::Families {
       family.content.metric.push_back(make_series(labels, full));
       ++series;
     }
-    prometheus::ClientMetric& metric = family.content.metric[entry->second];
-    return type == prometheus::MetricType::Counter ? metric.counter.value : metric.gauge.value;
+    return family.content.metric[entry->second];
   }
 
   static std::string key_of(Labels labels) {
@@ -67,16 +68,31 @@ MetricsPage::MetricsPage() : families_(std::make_unique<Families>()) {}
 MetricsPage::~MetricsPage() = default;
 
 void MetricsPage::counter(std::string_view name, std::string_view help, Labels labels, std::uint64_t value) {
-  families_->at(name, help, prometheus::MetricType::Counter, labels) += static_cast<double>(value);
+  families_->at(name, help, prometheus::MetricType::Counter, labels).counter.value += static_cast<double>(value);
 }
 
 void MetricsPage::counter(std::string_view name, std::string_view help, Labels labels,
                           std::chrono::duration<double> value) {
-  families_->at(name, help, prometheus::MetricType::Counter, labels) += value.count();
+  families_->at(name, help, prometheus::MetricType::Counter, labels).counter.value += value.count();
 }
 
 void MetricsPage::gauge(std::string_view name, std::string_view help, Labels labels, double value) {
-  families_->at(name, help, prometheus::MetricType::Gauge, labels) += value;
+  families_->at(name, help, prometheus::MetricType::Gauge, labels).gauge.value += value;
+}
+
+void MetricsPage::histogram(std::string_view name, std::string_view help, Labels labels, std::span<const double> bounds,
+                            std::span<const std::uint64_t> counts, std::chrono::duration<double> sum) {
+  check(counts.size() == bounds.size() + 1, "a histogram has one bucket above its last bound");
+  auto& histogram = families_->at(name, help, prometheus::MetricType::Histogram, labels).histogram;
+  histogram.bucket.resize(counts.size());
+  std::uint64_t up_to = 0;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    up_to += counts[i];
+    histogram.bucket[i].upper_bound = i < bounds.size() ? bounds[i] : std::numeric_limits<double>::infinity();
+    histogram.bucket[i].cumulative_count += up_to;
+  }
+  histogram.sample_count += up_to;
+  histogram.sample_sum += sum.count();
 }
 
 std::string MetricsPage::text() const {

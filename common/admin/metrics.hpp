@@ -8,6 +8,7 @@
 #include <initializer_list>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,6 +38,11 @@ class MetricsPage {
   void counter(std::string_view name, std::string_view help, Labels labels, std::chrono::duration<double> value);
   /// Like counter(). Times are in seconds and sizes in bytes, never in multiples of them.
   void gauge(std::string_view name, std::string_view help, Labels labels, double value);
+
+  /// For times, in seconds; `name` ends in _seconds. `counts` has those up to each of the ascending `bounds`, then
+  /// those above the last. The same name and labels again add to the series, and must have the same bounds.
+  void histogram(std::string_view name, std::string_view help, Labels labels, std::span<const double> bounds,
+                 std::span<const std::uint64_t> counts, std::chrono::duration<double> sum);
 
   /// The page in Prometheus' text format 0.0.4.
   std::string text() const;

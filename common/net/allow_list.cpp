@@ -97,4 +97,11 @@ bool AllowList::allows(const ip::address& source) const {
       networks_, [&](const Network& network) { return share_prefix(network.address, address, network.prefix_bits); });
 }
 
+std::string AllowList::text() const {
+  std::string all;
+  for (const Network& network : networks_)
+    all += fmt::format("{}{}/{}", all.empty() ? "" : " ", network.address.to_string(), network.prefix_bits);
+  return all;
+}
+
 }  // namespace culvert

@@ -20,6 +20,8 @@ class AllowList {
   /// An IPv4-mapped IPv6 source counts as its IPv4 address.
   bool allows(const boost::asio::ip::address& source) const;
   bool empty() const { return networks_.empty(); }
+  /// "10.0.0.0/8 fd00::/8"
+  std::string text() const;
   friend bool operator==(const AllowList&, const AllowList&) = default;
 
  private:

@@ -43,6 +43,7 @@ class DataSocket {
   /// The poller's word that the peer has ended or the socket has failed: from now on only the socket itself says when
   /// it is empty.
   void note_hangup() { hangup_ = true; }
+  bool has_hung_up() const { return hangup_; }
   Outcome read(std::span<std::byte> room);
   /// Takes bytes from the front. With TLS, what was sealed counts as taken.
   Outcome write(std::span<const std::byte> bytes);

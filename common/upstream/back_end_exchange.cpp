@@ -86,7 +86,10 @@ void BackEndExchange::join(std::unique_ptr<BackEnd> back_end) {
   std::string text;
   http::write_request(text, request_, http::AfterThis::keep);
   back_end_->socket.write(text);
+  // The client may end its request in on_connected(): that end is written then.
+  const bool was_finished = is_finished_;
   if (!std::exchange(was_connected_, true)) client_.on_connected();
+  if (!back_end_) return;
   while (!early_.empty()) {
     const std::span<const std::byte> early = early_.front();
     const bool fits = request_body_ && back_end_->socket.write_body(std::span(&early, 1), *request_body_);
@@ -94,7 +97,7 @@ void BackEndExchange::join(std::unique_ptr<BackEnd> back_end) {
     course_.body_was_sent = true;
     if (!fits) return fail({Reason::aborted, false, "the request's body is longer than declared"});
   }
-  if (is_finished_) write_end_of_request();
+  if (was_finished) write_end_of_request();
   touch();
 }
 
@@ -303,8 +306,8 @@ void BackEndExchange::fail(const Reject& why) {
 
 void BackEndExchange::end() {
   const bool may_be_shared = !has_login_ || context_.pool->users() == BackEndPool::Users::one_client;
-  let_go(back_end_ && may_be_shared && !course_.is_raw() && !back_end_->socket.has_output() &&
-         http::may_reuse_back_end(course_, back_end_->socket.input().size()));
+  let_go(back_end_ && may_be_shared && !course_.is_raw() && !back_end_->socket.has_hung_up() &&
+         !back_end_->socket.has_output() && http::may_reuse_back_end(course_, back_end_->socket.input().size()));
 }
 
 void BackEndExchange::let_go(bool reusable) {

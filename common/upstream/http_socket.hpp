@@ -31,6 +31,7 @@ class HttpSocket {
   int fd() const { return socket_.fd(); }
   explicit operator bool() const { return static_cast<bool>(socket_); }
   void note_hangup() { socket_.note_hangup(); }
+  bool has_hung_up() const { return socket_.has_hung_up(); }
   bool has_refused_renegotiation() const { return socket_.has_refused_renegotiation(); }
 
   // ---- in

@@ -10,6 +10,7 @@
 #include "common/net/address_rule.hpp"
 #include "common/net/endpoint.hpp"
 #include "common/tls/tls_context.hpp"
+#include "common/upstream/connect_proxy.hpp"
 
 namespace culvert {
 
@@ -25,6 +26,9 @@ struct StreamTarget {
   std::optional<Tls> tls;
   /// Networks that a name may resolve to. nullptr: any except this host and its link (is_outside()).
   std::shared_ptr<const AddressRule> addresses;
+  /// The proxy on the way there, which resolves the name itself, so that `addresses` concerns literals only. nullptr:
+  /// there is none.
+  std::shared_ptr<const ConnectProxy> proxy;
   /// Open connections of the mapping, and their limit. nullptr: they are not counted.
   std::shared_ptr<Quota> connections;
   std::uint32_t connections_max = 0;

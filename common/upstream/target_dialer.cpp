@@ -294,7 +294,7 @@ std::unique_ptr<Dial> TargetDialer::begin(const StreamTarget& target, Permit per
   auto held = std::make_unique<Held>(*this, std::move(permit), std::move(connection));
   boost::system::error_code not_a_literal;
   const auto address = boost::asio::ip::make_address(target.endpoint.host, not_a_literal);
-  if (!not_a_literal && !target.tls && !target.addresses) {
+  if (!not_a_literal && !target.tls && !target.addresses && !target.proxy) {
     auto direct = std::make_unique<DirectDial>(*this, target, std::move(held), std::move(done));
     if (direct->begin(address)) return direct;
     return nullptr;
@@ -373,7 +373,7 @@ boost::asio::awaitable<Result<DataSocket>> reach(Dialer& dialer, const StreamTar
   } else if (!names_an_address(target.endpoint.host)) {
     where.allows = is_outside;
   }
-  auto dialed = co_await dialer.dial(std::move(where), deadline);
+  auto dialed = co_await dial_by_way_of(dialer, target.proxy.get(), std::move(where), deadline);
   if (!dialed) co_return std::unexpected(dialed.error());
   if (!target.tls) co_return DataSocket(std::move(dialed->fd));
   UniqueSsl ssl = target.tls->context.make_ssl();

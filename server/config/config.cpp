@@ -179,6 +179,7 @@ Config read_config(const TomlTable& root) {
   config.enrolment = read_enrolment(root, config.tunnel, config.kubernetes);
   if (!config.enrolment) root.table("tunnel").require({"client_ca"});
   config.on_premise_services = read_on_premise_services(root, config.kubernetes, listeners);
+  check_destination_ports(root, config, listeners);
   config.deny = read_deny(root, config.tunnel.trust_domain);
   config.log = read_log(root);
   config.admin = read_admin(root);
@@ -191,6 +192,7 @@ void add_files_of(const GatewaySettings& gateway, std::vector<std::filesystem::p
     if (!file.empty()) files.push_back(file);
   };
   add(gateway.ca);
+  if (gateway.proxy) add(gateway.proxy->password_file);
   for (const IssuerSettings& issuer : gateway.callers.issuers) {
     add(issuer.jwks_file);
     add(issuer.ca);

@@ -9,6 +9,7 @@
 #include <fmt/core.h>
 
 #include "server/config/caller_reader.hpp"
+#include "server/config/kubernetes_reader.hpp"
 #include "server/targets/target_url.hpp"
 
 namespace culvert::server {
@@ -159,10 +160,15 @@ std::optional<GatewaySettings> read_gateway(const TomlTable& root, std::vector<P
   }
   gateway.definitions = table.path("destinations").value_or("");
   gateway.account = table.parsed("account", parse_name).value_or("");
+  gateway.destination_ports = table.parsed("destination_ports", parse_ports_to_listen);
+  if (gateway.destination_ports && !callers.are_guarded)
+    require_allow_from(table, {gateway.destination_ports->host, gateway.destination_ports->ports.low},
+                       gateway.port.allow_from);
   if (table.has("listen_destinations") && gateway.destinations && gateway.definitions.empty())
     table.fault("listen_destinations", "needs destinations, the directory with the definitions");
   gateway.abandoned_after = table.duration("abandoned_after", 1s, 24h).value_or(gateway.abandoned_after);
   gateway.targets = read_networks(table, "allow_targets");
+  gateway.proxy = read_proxy(table);
   gateway.ca = read_file_path(table, "ca");
   gateway.allow_skip_verify = table.boolean("allow_skip_verify").value_or(false);
   gateway.compatible_errors = table.boolean("compatible_errors").value_or(false);

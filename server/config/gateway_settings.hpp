@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "common/config/proxy_reader.hpp"
 #include "common/config/settings.hpp"
 #include "server/config/caller_settings.hpp"
 #include "server/targets/target_description.hpp"
@@ -63,11 +64,14 @@ struct GatewaySettings {
   std::chrono::milliseconds abandoned_after{30'000};              ///< HttpProxySettings::abandoned_after
   /// Addresses of private networks, of this host and its links that targets may have; others are reached always.
   AllowList targets;
+  std::optional<ProxySettings> proxy;  ///< On the way to targets in the internet.
   std::filesystem::path ca;  ///< In addition to the system's store.
   /// The port for destinations, which X-Destination-Name chooses; nothing: none.
   std::optional<Endpoint> destinations;
   std::filesystem::path definitions;  ///< Key destinations: a directory with a definition in each file.
   std::string account;                ///< Whose agents reach on-premise destinations.
+  /// Ports for the cluster's Destinations, with the address to listen at; nothing: the objects are not followed.
+  std::optional<EndpointRange> destination_ports;
   CallerSettings callers;
   bool allow_skip_verify = false;
   bool compatible_errors = false;  ///< A target's 5xx becomes 502.

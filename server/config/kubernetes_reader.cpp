@@ -42,6 +42,8 @@ Result<DocumentUrl> parse_api_url(std::string_view text) {
               "must be https://host:port; http:// is accepted for this machine's own 127.0.0.1 or localhost only");
 }
 
+}  // namespace
+
 Result<EndpointRange> parse_ports_to_listen(std::string_view text) {
   auto range = parse_endpoint_range(text);
   if (!range) return range;
@@ -51,8 +53,6 @@ Result<EndpointRange> parse_ports_to_listen(std::string_view text) {
     return fail("config.malformed", fmt::format("\"{}\": write an IP address and a range of ports", text));
   return range;
 }
-
-}  // namespace
 
 std::optional<KubernetesSettings> read_kubernetes(const TomlTable& root) {
   const TomlTable table = root.table("kubernetes");
@@ -130,6 +130,27 @@ std::optional<OnPremiseSettings> read_on_premise_services(const TomlTable& root,
                                         other.table.where("listen")));
   }
   return settings;
+}
+
+void check_destination_ports(const TomlTable& root, const Config& config, const std::vector<PlacedListener>& others) {
+  if (!config.gateway || !config.gateway->destination_ports) return;
+  constexpr std::string_view key = "destination_ports";
+  const TomlTable table = root.table("gateway");
+  const EndpointRange& range = *config.gateway->destination_ports;
+  if (!config.kubernetes) {
+    table.fault(key, "needs a cluster: add [kubernetes]");
+  } else if (config.kubernetes->replicas_service.empty()) {
+    table.fault(key, "needs replicas_service in [kubernetes], which provides the addresses behind the Services");
+  }
+  for (const PlacedListener& other : others) {
+    if (range.ports.contains(other.listen.port))
+      table.fault(key, fmt::format("contains the port {}, which {} uses; choose other ports", other.listen.port,
+                                   other.table.where("listen")));
+  }
+  if (!config.on_premise_services) return;
+  const PortRange& theirs = config.on_premise_services->ports;
+  if (range.ports.low <= theirs.high && theirs.low <= range.ports.high)
+    table.fault(key, "has ports of [on_premise_services]; choose others");
 }
 
 }  // namespace culvert::server

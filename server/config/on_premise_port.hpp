@@ -9,7 +9,7 @@
 
 namespace culvert::server {
 
-/// A port of the server for one virtual host, which a Service of the cluster points to.
+/// A port of the server that a Service of the cluster points to, for one virtual host or for destinations.
 struct OnPremisePort {
   std::string name;  ///< "namespace/name"
   std::uint16_t port = 0;
@@ -17,6 +17,9 @@ struct OnPremisePort {
   bool is_http = false;
   Route route;
   Endpoint virtual_host;
+  /// Requests go to this destination of the gateway, not to a virtual host; "*": X-Destination-Name of each request
+  /// names it. Empty: to the virtual host.
+  std::string destination = {};
   friend bool operator==(const OnPremisePort&, const OnPremisePort&) = default;
 };
 

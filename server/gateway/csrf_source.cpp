@@ -46,10 +46,12 @@ boost::asio::awaitable<Result<Grant>> CsrfSource::fetch(Dialer& dialer, Deadline
   auto answer = co_await ask_outside(dialer, settings_.server, std::move(head), {}, answer_bytes_max, deadline);
   if (!answer)
     co_return fail("gateway.csrf_failed",
-                   fmt::format("the place of CSRF tokens cannot be asked: {}", answer.error().text));
+                   fmt::format("the page of CSRF tokens cannot be asked: {}", answer.error().text));
   const auto token = answer->head.fields.find("X-CSRF-Token");
+  if (answer->head.status == 401)
+    co_return fail("gateway.login_refused", "the page of CSRF tokens answered with status 401");
   if (answer->head.status >= 400 || !token || token->empty())
-    co_return fail("gateway.csrf_failed", fmt::format("the place of CSRF tokens answered with status {}{}",
+    co_return fail("gateway.csrf_failed", fmt::format("the page of CSRF tokens answered with status {}{}",
                                                       answer->head.status, token ? "" : " and no token"));
   Grant grant;
   grant.fields.add("X-CSRF-Token", *token);

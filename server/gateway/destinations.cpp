@@ -58,24 +58,48 @@ Result<DestinationDefinition> read_file(const fs::path& file) {
   return read_destination(text->reveal());
 }
 
-Result<Destination> load(const fs::path& file, const std::string& account, TargetBuilder& builder) {
-  const auto definition = read_file(file);
-  if (!definition) return std::unexpected(definition.error());
-  const auto description = describe(*definition, account, [&file](const std::string& location) {
-    // Only a name: nothing outside of the directory is read.
-    return read_secret_file(file.parent_path() / fs::path(location).filename());
-  });
+Result<Destination> make(const DestinationDefinition& definition, const std::string& account, TargetBuilder& builder,
+                         const ReadKeyStore& read_key_store) {
+  const auto description = describe(definition, account, read_key_store);
   if (!description) return std::unexpected(description.error());
   auto target = builder.build(*description);
   if (!target) return std::unexpected(target.error());
   // It can be looked up all the same: the client then calls it through the HTTP proxy.
-  if (definition->proxy == DestinationProxy::on_premise && account.empty())
+  if (definition.proxy == DestinationProxy::on_premise && account.empty())
     (*target)->problem = "an on-premise destination needs account of [gateway]: whose agents lead there";
-  Destination destination{definition->name, std::move(*target), {}};
-  for (const DestinationProperty& property : definition->properties)
+  Destination destination{definition.name, std::move(*target), {}};
+  for (const DestinationProperty& property : definition.properties)
     destination.properties[property.name] = property.value.reveal();
   return destination;
 }
+
+Result<Destination> load(const fs::path& file, const std::string& account, TargetBuilder& builder) {
+  const auto definition = read_file(file);
+  if (!definition) return std::unexpected(definition.error());
+  return make(*definition, account, builder, [&file](const std::string& location) {
+    // Only a name: nothing outside of the directory is read.
+    return read_secret_file(file.parent_path() / fs::path(location).filename());
+  });
+}
+
+/// Takes the destinations of a directory or a Secret, one after the other.
+class Collection {
+ public:
+  /// `where` is the file or the key that defines it.
+  void add(std::string_view where, Result<Destination> destination) {
+    if (destination && !names_.insert(destination->name).second)
+      destination = bad(fmt::format("Name: \"{}\" is defined by another one already", destination->name));
+    if (destination)
+      loaded.destinations.push_back(std::move(*destination));
+    else
+      loaded.refused.push_back({destination.error().code, fmt::format("{}: {}", where, destination.error().text)});
+  }
+
+  LoadedDestinations loaded;
+
+ private:
+  std::set<std::string> names_;
+};
 
 }  // namespace
 
@@ -83,7 +107,7 @@ Result<TargetDescription> describe(const DestinationDefinition& definition, cons
                                    const ReadKeyStore& read_key_store) {
   if (definition.type != DestinationType::http)
     return bad("Type: only HTTP destinations are served by this port; others need a port of their own, in a cluster");
-  TargetDescription description{.name = "destination " + definition.name,
+  TargetDescription description{.name = std::string(destination_prefix) + definition.name,
                                 .url = definition.url,
                                 .parameters = definition.parameters,
                                 .skip_verify = definition.trust_all,
@@ -123,7 +147,7 @@ Result<TargetDescription> describe(const DestinationDefinition& definition, cons
 }
 
 LoadedDestinations load_destinations(const fs::path& directory, const std::string& account, TargetBuilder& builder) {
-  LoadedDestinations loaded;
+  Collection all;
   std::error_code error;
   std::vector<fs::path> files;
   for (fs::directory_iterator entry(directory, error), end; !error && entry != end; entry.increment(error)) {
@@ -132,22 +156,34 @@ LoadedDestinations load_destinations(const fs::path& directory, const std::strin
     if (is_definition && !entry->is_directory(error)) files.push_back(path);
   }
   if (error) {
-    loaded.refused.push_back({"gateway.bad_destination", fmt::format("{}: {}", directory.string(), error.message())});
-    return loaded;
+    all.loaded.refused.push_back(
+        {"gateway.bad_destination", fmt::format("{}: {}", directory.string(), error.message())});
+    return std::move(all.loaded);
   }
   std::ranges::sort(files);
-  std::set<std::string> names;
-  for (const fs::path& file : files) {
-    auto destination = load(file, account, builder);
-    if (destination && !names.insert(destination->name).second)
-      destination = bad(fmt::format("Name: \"{}\" is defined by another file already", destination->name));
-    if (destination)
-      loaded.destinations.push_back(std::move(*destination));
-    else
-      loaded.refused.push_back(
-          {destination.error().code, fmt::format("{}: {}", file.string(), destination.error().text)});
+  for (const fs::path& file : files) all.add(file.string(), load(file, account, builder));
+  return std::move(all.loaded);
+}
+
+LoadedDestinations load_destinations(const DestinationTexts& texts, const std::string& account,
+                                     TargetBuilder& builder) {
+  Collection all;
+  const auto read_key_store = [&texts](const std::string& location) -> Result<Secret> {
+    const auto found = texts.find(location);
+    if (found == texts.end())
+      return bad(fmt::format("KeyStoreLocation: the Secret has no key \"{}\"; add it, in PEM", location));
+    return copy_of(found->second);
+  };
+  for (const auto& [key, text] : texts) {
+    if (key.ends_with(".pem")) continue;
+    const auto definition = read_destination(text.reveal());
+    if (!definition) {
+      all.add(key, std::unexpected(definition.error()));
+    } else if (definition->type == DestinationType::http) {  // Others are plain ports.
+      all.add(key, make(*definition, account, builder, read_key_store));
+    }
   }
-  return loaded;
+  return std::move(all.loaded);
 }
 
 }  // namespace culvert::server

@@ -6,6 +6,7 @@
 #include <boost/json/object.hpp>
 #include <fmt/core.h>
 
+#include "common/admin/defect.hpp"
 #include "common/base/utc_time.hpp"
 #include "server/auth/token.hpp"
 #include "server/gateway/gateway_upstream.hpp"
@@ -16,6 +17,27 @@
 namespace culvert::server {
 
 namespace {
+
+std::string_view status_class(std::size_t hundred) {
+  constexpr std::string_view names[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
+  return names[hundred];
+}
+
+/// The labels of a target's metrics.
+struct TargetLabels {
+  std::string_view application;
+  std::string_view service;
+  std::string_view entry;
+  std::string_view destination;
+};
+TargetLabels names_of(const ExternalTarget& target) {
+  const std::string_view name = target.name;
+  if (name.starts_with(destination_prefix)) return {"", "", "", name.substr(destination_prefix.size())};
+  const std::size_t first = std::min(name.find('/'), name.size());
+  const std::size_t second = std::min(name.find('/', first + 1), name.size());
+  return {name.substr(0, first), name.substr(std::min(first + 1, name.size()), second - first - 1),
+          name.substr(std::min(second + 1, name.size())), ""};
+}
 
 /// Only where no destination is named, which may have such a path itself.
 bool is_for_look_up(const http::RequestHead& head) {
@@ -88,6 +110,28 @@ ProxyError unknown_destination() {
           .challenge = {}};
 }
 
+/// Sends a request to a destination, with the whole path.
+void send_to_destination(GatewayContext& gateway, ClientExchange& exchange, ProxyClient& client,
+                         const std::shared_ptr<const Destination>& destination, bool compatible_errors) {
+  http::RequestHead& head = exchange.head();
+  head.fields.erase("X-Destination-Name");
+  std::shared_ptr<const ExternalTarget> target(destination, destination->target.get());
+  send_to_target(gateway, exchange, client, std::move(target), head.path, compatible_errors);
+}
+
+/// Begins the exchange of a request at the port of a Destination object; "*": the request names the destination. There
+/// is no look-up, which would show secrets: whoever may make such an object need not see them.
+void open_port_of_destination(GatewayContext& gateway, const std::string& name, ProxyClient& client,
+                              ClientExchange& exchange) {
+  const http::RequestHead& head = exchange.head();
+  const auto rules = gateway.rules.get();
+  const bool is_named = name != "*" || head.fields.count("X-Destination-Name") == 1;
+  const auto destination =
+      rules->table.find_destination(name != "*" ? name : head.fields.find("X-Destination-Name").value_or(""));
+  if (!destination || !is_named) return client.answer(unknown_destination());
+  send_to_destination(gateway, exchange, client, destination, rules->compatible_errors);
+}
+
 /// Begins the exchange of a request at the port for destinations.
 void open_destination(GatewayContext& gateway, ProxyClient& client, ClientExchange& exchange) {
   http::RequestHead& head = exchange.head();
@@ -96,6 +140,13 @@ void open_destination(GatewayContext& gateway, ProxyClient& client, ClientExchan
   const std::string name(is_look_up ? std::string_view(head.path).substr(look_up_path.size())
                                     : head.fields.find("X-Destination-Name").value_or(""));
   auto destination = rules->table.find_destination(name);
+  if (!destination && is_look_up) {
+    // SDKs compare the text, to tell a destination that is not there from a failure.
+    http::Fields fields;
+    fields.add("Content-Type", "application/json");
+    return client.answer_with(404, std::move(fields),
+                              R"({"ErrorMessage":"Configuration with the specified name was not found"})");
+  }
   if (!destination || (!is_look_up && head.fields.count("X-Destination-Name") != 1))
     return client.answer(unknown_destination());
   if (is_look_up) {
@@ -103,9 +154,7 @@ void open_destination(GatewayContext& gateway, ProxyClient& client, ClientExchan
     return exchange.begin(
         std::make_unique<LookUp>(gateway, exchange.near_side(), std::move(destination), std::move(caller)));
   }
-  head.fields.erase("X-Destination-Name");
-  std::shared_ptr<const ExternalTarget> target(destination, destination->target.get());
-  send_to_target(gateway, exchange, client, std::move(target), head.path, rules->compatible_errors);
+  send_to_destination(gateway, exchange, client, destination, rules->compatible_errors);
 }
 
 void answer_health(ProxyClient& client, ClientExchange& exchange) {
@@ -119,7 +168,7 @@ void answer_health(ProxyClient& client, ClientExchange& exchange) {
 }  // namespace
 
 GatewayContext::GatewayContext(DataPlanes& planes, Log& program_log)
-    : log(program_log), keeper(planes.home(), program_log) {
+    : log(program_log), home(planes.home()), keeper(planes.home(), program_log) {
   for (std::size_t i = 0; i < planes.size(); ++i) {
     DataPlane& plane = planes.plane(i);
     locals.push_back({std::make_unique<TargetDialer>(plane.worker(), plane.counters().dials, log),
@@ -137,6 +186,7 @@ std::shared_ptr<HttpPortContext> Gateway::make_port(const TunnelDirectory& direc
 
 Gateway::Gateway(DataPlanes& planes, Log& log, const TunnelDirectory& directory)
     : planes_(planes),
+      directory_(directory),
       context_(std::make_shared<GatewayContext>(planes, log)),
       services_(make_port(directory, GatewayPort::services)),
       entries_(make_port(directory, GatewayPort::entries)),
@@ -148,7 +198,8 @@ Gateway::Gateway(DataPlanes& planes, Log& log, const TunnelDirectory& directory)
       health_(std::make_shared<HttpPortContext>(
           directory, log, http::Role::origin, ErrorFormat::gateway,
           [](ProxyClient& client, ClientExchange& exchange, const Caller&) { answer_health(client, exchange); })),
-      since_(wall_clock_now()) {
+      since_(wall_clock_now()),
+      tasks_(planes.home().context().get_executor(), report_defect(log, "gateway")) {
   destinations_->is_for_server = is_for_look_up;
 }
 
@@ -161,10 +212,13 @@ std::shared_ptr<Meter> Gateway::meter_of(const std::string& name) {
 void Gateway::commit(const GatewayPlan* plan, std::shared_ptr<TokenCheck> tokens, PasswordChecker& passwords,
                      const std::shared_ptr<const http::HeadLimits>& head_limits) {
   for (const auto& port : {services_, entries_, destinations_, health_}) port->head_limits.publish(head_limits);
+  for (const auto& [name, port] : object_ports_) port->head_limits.publish(head_limits);
   targets_.clear();
   known_destinations_.clear();
-  compatible_errors_ = plan != nullptr && plan->settings.compatible_errors;
+  settings_.reset();
   if (plan != nullptr) {
+    settings_ = plan->settings;
+    head_limits_ = plan->head_limits;
     targets_ = plan->targets;
     known_destinations_ = plan->destinations.destinations;
     for (const Error& error : plan->destinations.refused)
@@ -174,11 +228,68 @@ void Gateway::commit(const GatewayPlan* plan, std::shared_ptr<TokenCheck> tokens
     rules->ask = ask_by(rules_of(rules->callers, std::move(tokens)), passwords);
     rules->abandoned_after = plan->settings.abandoned_after;
     for (const auto& port : {services_, entries_, destinations_}) port->rules.publish(rules);
+    for (const auto& [name, port] : object_ports_) port->rules.publish(rules);
     auto open = std::make_shared<HttpPortRules>();
     open->callers.account = "gateway";
     open->ask = ask_by(rules_of(open->callers, nullptr), passwords);
     health_->rules.publish(std::move(open));
   }
+  if (!settings_) cluster_ = {};
+  publish_table();
+  make_cluster_targets();
+}
+
+void Gateway::follow_cluster(std::shared_ptr<const std::vector<NamedTarget>> targets) {
+  if (!targets || targets == wanted_) return;
+  wanted_ = std::move(targets);
+  make_cluster_targets();
+}
+
+void Gateway::follow_cluster(std::shared_ptr<const DestinationTexts> definitions) {
+  if (definitions == wanted_definitions_) return;
+  wanted_definitions_ = std::move(definitions);
+  make_cluster_targets();
+}
+
+std::shared_ptr<HttpPortContext> Gateway::port_of_destination(const std::string& name) {
+  std::erase_if(object_ports_,
+                [&name](const auto& each) { return each.first != name && each.second.use_count() == 1; });
+  auto& port = object_ports_[name];
+  if (port) return port;
+  port = std::make_shared<HttpPortContext>(
+      directory_, context_->log, http::Role::origin, ErrorFormat::gateway,
+      [context = context_, name](ProxyClient& client, ClientExchange& exchange, const Caller&) {
+        open_port_of_destination(*context, name, client, exchange);
+      });
+  port->rules.publish(destinations_->rules.get());
+  port->head_limits.publish(destinations_->head_limits.get());
+  return port;
+}
+
+void Gateway::make_cluster_targets() {
+  if (!settings_ || tasks_.is_stopping() || (!wanted_ && !wanted_definitions_ && cluster_.is_empty())) return;
+  tasks_.spawn(make(wanted_, wanted_definitions_, *settings_, head_limits_));
+}
+
+boost::asio::awaitable<void> Gateway::make(std::shared_ptr<const std::vector<NamedTarget>> targets,
+                                           std::shared_ptr<const DestinationTexts> definitions,
+                                           GatewaySettings settings, http::HeadLimits head_limits) {
+  const std::uint64_t making = ++makings_;
+  std::function<ClusterTargets()> work = [targets, definitions, settings, head_limits] {
+    TargetBuilder builder(settings, head_limits);
+    ClusterTargets built;
+    if (targets) {
+      for (const NamedTarget& named : *targets) built.targets.push_back(builder.build(named));
+    }
+    if (definitions) built.destinations = load_destinations(*definitions, settings.account, builder);
+    return built;
+  };
+  auto built = co_await offload_.run(std::move(work), Deadline::max());
+  // A later change may have begun meanwhile.
+  if (!built || making != makings_) co_return;
+  cluster_ = std::move(*built);
+  for (const Error& error : cluster_.destinations.refused)
+    context_->log.error("destination.refused", {{"code", error.code}, {"text", error.text}});
   publish_table();
 }
 
@@ -199,19 +310,25 @@ void Gateway::publish_table() {
     if (!target.meter) target.meter = meter_of(target.name);
   };
   auto rules = std::make_shared<GatewayRules>();
-  rules->compatible_errors = compatible_errors_;
-  for (const BuiltTarget& built : targets_) {
-    go_on(*built.target);
-    rules->table.add(built.application, built.service, built.entry, built.owner, built.target);
+  rules->compatible_errors = settings_ && settings_->compatible_errors;
+  for (const auto* all : {&targets_, &cluster_.targets}) {
+    for (const BuiltTarget& built : *all) {
+      go_on(*built.target);
+      rules->table.add(built.application, built.service, built.entry, built.owner, built.target);
+    }
   }
-  for (const Destination& destination : known_destinations_) {
-    go_on(*destination.target);
-    rules->table.add(std::make_shared<const Destination>(destination));
+  // Where both define a name, that of the file counts.
+  for (const auto* all : {&cluster_.destinations.destinations, &known_destinations_}) {
+    for (const Destination& destination : *all) {
+      go_on(*destination.target);
+      rules->table.add(std::make_shared<const Destination>(destination));
+    }
   }
   context_->rules.publish(std::move(rules));
 }
 
 void Gateway::request_stop() {
+  tasks_.request_stop();
   context_->keeper.request_stop();
   planes_.on_each([context = context_](DataPlane& plane) {
     GatewayContext::Local& local = context->locals[plane.worker().index()];
@@ -222,27 +339,24 @@ void Gateway::request_stop() {
 
 bool Gateway::is_over(DataPlane& plane) const {
   const std::size_t index = plane.worker().index();
-  return context_->locals[index].dialer->size() == 0 && (index != 0 || context_->keeper.is_over());
+  return context_->locals[index].dialer->size() == 0 &&
+         (index != 0 || (context_->keeper.is_over() && tasks_.size() == 0));
 }
 
 boost::json::array Gateway::status() const {
   boost::json::array all;
   context_->rules.get()->table.each([&](const ExternalTarget& target) {
+    const Meter::Totals totals = target.meter->totals();
     boost::json::object responses;
-    std::uint64_t requests = 0;
-    for (std::size_t i = 0; i < target.meter->responses.size(); ++i) {
-      const std::uint64_t count = target.meter->responses[i].load(std::memory_order_relaxed);
-      requests += count;
-      responses[i == 0 ? "none" : fmt::format("{}xx", i)] = count;
-    }
+    for (std::size_t i = 0; i < totals.responses.size(); ++i) responses[status_class(i)] = totals.responses[i];
     boost::json::object object{{"name", target.name},
                                {"usable", target.problem.empty()},
                                {"problem", target.problem},
                                {"since", utc_text(since_)},
-                               {"requests", requests},
+                               {"requests", totals.requests()},
                                {"responses", std::move(responses)},
-                               {"bytes_sent", target.meter->bytes_sent.load(std::memory_order_relaxed)},
-                               {"bytes_received", target.meter->bytes_received.load(std::memory_order_relaxed)}};
+                               {"bytes_sent", totals.bytes_sent},
+                               {"bytes_received", totals.bytes_received}};
     if (target.token)
       object["tokens"] = boost::json::object{{"fetched", target.token->fetched()}, {"failed", target.token->failed()}};
     all.push_back(std::move(object));
@@ -252,22 +366,53 @@ boost::json::array Gateway::status() const {
 
 void Gateway::collect(MetricsPage& page) const {
   context_->rules.get()->table.each([&page](const ExternalTarget& target) {
-    const Meter& meter = *target.meter;
-    constexpr auto order = std::memory_order_relaxed;
-    for (std::size_t i = 0; i < meter.responses.size(); ++i) {
+    const Meter::Totals totals = target.meter->totals();
+    // A target without requests has no series: there may be thousands.
+    if (totals.requests() == 0) return;
+    const TargetLabels of = names_of(target);
+    for (std::size_t i = 0; i < totals.responses.size(); ++i) {
+      if (totals.responses[i] == 0) continue;
       page.counter("culvert_gateway_requests_total", "Requests to targets of the gateway, by the answer's status.",
-                   {{"target", target.name}, {"status", i == 0 ? "none" : fmt::format("{}xx", i)}},
-                   meter.responses[i].load(order));
+                   {{"application", of.application},
+                    {"service", of.service},
+                    {"entry", of.entry},
+                    {"destination", of.destination},
+                    {"status", status_class(i)}},
+                   totals.responses[i]);
     }
-    page.counter("culvert_gateway_sent_bytes_total", "Bytes of requests' bodies to targets.", {{"target", target.name}},
-                 meter.bytes_sent.load(order));
+    page.histogram("culvert_gateway_request_seconds", "Time from a request's head to the end of its answer.",
+                   {{"application", of.application},
+                    {"service", of.service},
+                    {"entry", of.entry},
+                    {"destination", of.destination}},
+                   Meter::bounds_seconds, totals.durations, totals.time);
+    page.counter("culvert_gateway_sent_bytes_total", "Bytes of requests' bodies to targets.",
+                 {{"application", of.application},
+                  {"service", of.service},
+                  {"entry", of.entry},
+                  {"destination", of.destination}},
+                 totals.bytes_sent);
     page.counter("culvert_gateway_received_bytes_total", "Bytes of responses' bodies from targets.",
-                 {{"target", target.name}}, meter.bytes_received.load(order));
+                 {{"application", of.application},
+                  {"service", of.service},
+                  {"entry", of.entry},
+                  {"destination", of.destination}},
+                 totals.bytes_received);
     if (!target.token) return;
     page.counter("culvert_gateway_tokens_total", "Access tokens that were asked for, by outcome.",
-                 {{"target", target.name}, {"outcome", "fetched"}}, target.token->fetched());
+                 {{"application", of.application},
+                  {"service", of.service},
+                  {"entry", of.entry},
+                  {"destination", of.destination},
+                  {"outcome", "fetched"}},
+                 target.token->fetched());
     page.counter("culvert_gateway_tokens_total", "Access tokens that were asked for, by outcome.",
-                 {{"target", target.name}, {"outcome", "failed"}}, target.token->failed());
+                 {{"application", of.application},
+                  {"service", of.service},
+                  {"entry", of.entry},
+                  {"destination", of.destination},
+                  {"outcome", "failed"}},
+                 target.token->failed());
   });
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -35,6 +36,9 @@ struct GatewayContext {
   }
 
   Log& log;
+  Worker& home;
+  /// Called at home when a target has refused its login; empty: nobody wants to know. Set before the ports open.
+  std::function<void()> login_refused;
   std::vector<Local> locals;
   GrantKeeper keeper;
   Snapshot<GatewayRules> rules{std::make_shared<const GatewayRules>()};

@@ -19,11 +19,11 @@ namespace {
 constexpr std::size_t kept_bytes_max = std::size_t{64} << 10;
 
 ProxyError error_of_grant(const Error& error) {
-  const bool is_csrf = error.code == "gateway.csrf_failed";
+  const bool is_csrf = error.code != "gateway.token_failed";
   return {.status = 502,
           .code = is_csrf ? "gateway.csrf_failed" : "gateway.token_failed",
           .type = "destination_unavailable",
-          .text = is_csrf ? "no CSRF token of the target could be had" : "no access token for the target could be had",
+          .text = is_csrf ? "there is no CSRF token of the target" : "there is no access token for the target",
           .hint = "check the entry's credentials, and what its server says at this time",
           .challenge = {},
           .detail = error.text};
@@ -34,7 +34,7 @@ ProxyError not_ready(const std::string& problem) {
           .code = "gateway.not_ready",
           .type = "destination_unavailable",
           .text = "the entry cannot be used",
-          .hint = "mend the entry; the object's status has the same text",
+          .hint = "change the entry; the object's status has the same text",
           .challenge = {},
           .detail = problem};
 }
@@ -95,11 +95,20 @@ bool GatewayUpstream::get_grant(const std::shared_ptr<GrantSource>& source, std:
   gateway_.keeper.ask(connection().plane().worker(), source, refused,
                       [this, &grant, alive = std::weak_ptr(alive_)](Result<std::shared_ptr<const Grant>> answer) {
                         if (alive.expired() || is_over_) return;
-                        if (!answer) return on_failed(error_of_grant(answer.error()), Reason::target_unreachable);
+                        if (!answer) return on_no_grant(answer.error());
                         grant = std::move(*answer);
                         get_grants();
                       });
   return false;
+}
+
+/// Where CSRF tokens are, the access token may be refused first.
+void GatewayUpstream::on_no_grant(const Error& error) {
+  const bool again = error.code == "gateway.login_refused" && token_ && !is_second_;
+  if (!again) return on_failed(error_of_grant(error), Reason::target_unreachable);
+  is_second_ = true;
+  refused_token_ = std::exchange(token_, nullptr);
+  get_grants();
 }
 
 void GatewayUpstream::open() {
@@ -179,6 +188,7 @@ void GatewayUpstream::on_response(http::ResponseHead head) {
   if (http::is_interim(head.status)) return client_.on_response(std::move(head));
   if (sends_again(head)) return;
   status_ = head.status;
+  if (status_ == 401 && gateway_.login_refused) gateway_.home.post([&gateway = gateway_] { gateway.login_refused(); });
   kept_ = {};
   replayed_ = 0;
   has_all_ = false;

@@ -57,6 +57,7 @@ class GatewayUpstream final : public Upstream, private Upstream::Client {
   void get_grants();
   static std::shared_ptr<GrantSource> token_source_of(const Request& request);
   bool get_grant(const std::shared_ptr<GrantSource>& source, std::shared_ptr<const Grant>& grant);
+  void on_no_grant(const Error& error);
   void open();
   bool sends_again(const http::ResponseHead& head);
   void keep(std::span<const std::byte> bytes);

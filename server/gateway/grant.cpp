@@ -77,6 +77,7 @@ void GrantKeeper::settle(GrantSource& source, Result<Grant> fetched) {
     return answer_all(std::move(grant));
   }
   source.failed_.fetch_add(1, std::memory_order_relaxed);
+  if (fetched.error().code == "gateway.login_refused") return answer_all(std::unexpected(std::move(fetched.error())));
   const auto now = GrantSource::Clock::now();
   const auto pause = std::min<std::chrono::seconds>(retry_min * (1 << std::min(source.failures_++, 5U)), retry_max);
   source.retry_ = now + pause;

@@ -55,7 +55,8 @@ class GrantSource {
 
  protected:
   /// Fetches a grant, at home. The error is for the client: code "gateway.token_failed" or "gateway.csrf_failed", and a
-  /// text without secrets. Throws operation_aborted when it is stopped.
+  /// text without secrets; "gateway.login_refused": with another access token it may work at once. Throws
+  /// operation_aborted when it is stopped.
   virtual boost::asio::awaitable<Result<Grant>> fetch(Dialer& dialer, Deadline deadline) = 0;
 
  private:

@@ -16,6 +16,9 @@ namespace json = boost::json;
 
 namespace {
 
+/// SDKs want one: they compare it with nothing.
+constexpr std::string_view owner_name = "culvert";
+
 /// "Bearer abc" as an entry of authTokens.
 json::object token_of(std::string_view authorization) {
   const std::size_t space = std::min(authorization.find(' '), authorization.size());
@@ -57,7 +60,7 @@ void LookUp::answer(const Result<std::shared_ptr<const Grant>>& grant) {
     token["expires_in"] = std::to_string(std::chrono::duration_cast<std::chrono::seconds>(left).count());
     tokens.push_back(std::move(token));
   }
-  json::object document{{"owner", json::object{{"SubaccountId", nullptr}, {"InstanceId", nullptr}}},
+  json::object document{{"owner", json::object{{"SubaccountId", owner_name}, {"InstanceId", nullptr}}},
                         {"destinationConfiguration", destination_->properties}};
   if (!tokens.empty()) document["authTokens"] = std::move(tokens);
   const std::string text = json::serialize(document);

@@ -20,8 +20,10 @@ boost::asio::awaitable<Result<OutsideAnswer>> ask_outside(Dialer& dialer, const 
   DialTarget target{server.url.server, [allowed = server.addresses](const boost::asio::ip::address& address) {
                       return allowed->allows(address);
                     }};
-  auto connection =
-      co_await WebConnection::open(dialer, std::move(target), server.tls ? &*server.tls : nullptr, deadline);
+  auto dialed = co_await dial_by_way_of(dialer, server.proxy.get(), std::move(target), deadline);
+  if (!dialed) co_return std::unexpected(dialed.error());
+  auto connection = co_await WebConnection::begin(std::move(dialed->fd), server.url.server.host,
+                                                  server.tls ? &*server.tls : nullptr, deadline);
   if (!connection) co_return std::unexpected(connection.error());
   auto answer = co_await (*connection)->ask(head, body, deadline);
   if (!answer) co_return std::unexpected(answer.error());

@@ -13,6 +13,7 @@
 #include "common/net/deadline.hpp"
 #include "common/net/dialer.hpp"
 #include "common/tls/tls_context.hpp"
+#include "common/upstream/connect_proxy.hpp"
 #include "server/targets/target_url.hpp"
 
 namespace culvert::server {
@@ -22,6 +23,7 @@ struct OutsideServer {
   TargetUrl url;
   std::optional<TlsContext> tls;  ///< For https:// and nothing else.
   std::shared_ptr<const AddressRule> addresses;
+  std::shared_ptr<const ConnectProxy> proxy;  ///< StreamTarget::proxy
 };
 
 struct OutsideAnswer {

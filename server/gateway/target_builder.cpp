@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/gateway/target_builder.hpp"
 
-#include <atomic>
 #include <initializer_list>
 #include <string_view>
 #include <utility>
@@ -32,6 +31,15 @@ Secret copy_of(const Secret& secret) {
   return Secret(std::vector<char>(secret.reveal().begin(), secret.reveal().end()));
 }
 
+Secret login_of(std::string_view user, std::string_view password) {
+  std::vector<char> pair;
+  pair.reserve(user.size() + 1 + password.size());
+  pair.assign(user.begin(), user.end());
+  pair.push_back(':');
+  pair.insert(pair.end(), password.begin(), password.end());
+  return Secret(std::move(pair));
+}
+
 std::string text_of(const RequestParameters& parameters) {
   std::string text = parameters.query;
   for (const auto& [name, value] : parameters.fields) text.append("\n").append(name).append(": ").append(value);
@@ -43,13 +51,37 @@ std::string text_of(const RequestParameters& parameters) {
 TargetBuilder::TargetBuilder(const GatewaySettings& settings, const http::HeadLimits& head_limits)
     : ca_(settings.ca),
       head_limits_(head_limits),
-      addresses_(std::make_shared<const AddressRule>(AddressRule{.networks = settings.targets, .and_public = true})) {}
+      addresses_(std::make_shared<const AddressRule>(AddressRule{.networks = settings.targets, .and_public = true})),
+      proxy_settings_(settings.proxy) {
+  // With other authorities, networks or another proxy, older connections must not be used any more.
+  const auto text = ca_.empty() ? Result<Secret>(Secret({})) : read_secret_file(ca_, Openness::certificate);
+  rules_digest_ = digest_of({text ? text->reveal() : "", settings.targets.text(),
+                             proxy_settings_ ? to_string(proxy_settings_->address) : ""});
+}
 
-Result<TargetBuilder::NumberedTls> TargetBuilder::tls(const LoginTexts* shown, bool skip_verify) {
-  static std::atomic<std::size_t> last{0};
+/// nullptr: it is dialled directly.
+Result<std::shared_ptr<const ConnectProxy>> TargetBuilder::proxy_for(const std::string& host) {
+  if (!proxy_settings_ || bypasses_proxy(host, proxy_settings_->no_proxy)) return nullptr;
+  if (proxy_) return proxy_;
+  auto proxy = std::make_shared<ConnectProxy>();
+  proxy->endpoint = proxy_settings_->address;
+  if (!proxy_settings_->user.empty()) {
+    auto password = read_secret_file(proxy_settings_->password_file);
+    if (!password) return std::unexpected(password.error());
+    // Kept in memory: a changed file makes another configuration.
+    auto pair = std::make_shared<const Secret>(login_of(proxy_settings_->user, password->reveal()));
+    proxy->credentials = [pair](Deadline) -> boost::asio::awaitable<Result<std::vector<char>>> {
+      co_return std::vector<char>(pair->reveal().begin(), pair->reveal().end());
+    };
+  }
+  proxy_ = std::move(proxy);
+  return proxy_;
+}
+
+Result<TargetBuilder::NamedTls> TargetBuilder::tls(const LoginTexts* shown, bool skip_verify) {
   const std::string_view certificate = shown ? shown->certificate.reveal() : "";
   const std::string_view key = shown ? shown->private_key.reveal() : "";
-  const std::string digest = digest_of({certificate, key, skip_verify ? "skip" : "verify"});
+  const std::string digest = digest_of({rules_digest_, certificate, key, skip_verify ? "skip" : "verify"});
   if (const auto known = tls_.find(digest); known != tls_.end()) return known->second;
   auto context = TlsContext::for_outside({.ca = ca_,
                                           .certificate = certificate,
@@ -58,13 +90,15 @@ Result<TargetBuilder::NumberedTls> TargetBuilder::tls(const LoginTexts* shown, b
                                           .key_name = shown ? shown->key_name : "",
                                           .skips_verify = skip_verify});
   if (!context) return std::unexpected(context.error());
-  return tls_.emplace(digest, NumberedTls{std::move(*context), ++last}).first->second;
+  return tls_.emplace(digest, NamedTls{std::move(*context), digest}).first->second;
 }
 
 Result<OutsideServer> TargetBuilder::outside(const std::string& url, const LoginTexts* shown, bool skip_verify) {
   auto parsed = parse_target_url(url);
   if (!parsed) return std::unexpected(parsed.error());
-  OutsideServer server{std::move(*parsed), std::nullopt, addresses_};
+  auto proxy = proxy_for(parsed->server.host);
+  if (!proxy) return std::unexpected(proxy.error());
+  OutsideServer server{std::move(*parsed), std::nullopt, addresses_, std::move(*proxy)};
   if (server.url.scheme == http::Scheme::http) return server;
   auto context = tls(shown, skip_verify);
   if (!context) return std::unexpected(context.error());
@@ -151,23 +185,26 @@ Result<std::shared_ptr<ExternalTarget>> TargetBuilder::build(const TargetDescrip
   if (auto logged_in = log_in(*target, description); !logged_in) return std::unexpected(logged_in.error());
   target->parameters = description.parameters;
   if (target->route) return target;
+  auto proxy = proxy_for(target->url.server.host);
+  if (!proxy) return std::unexpected(proxy.error());
   BackEndTarget& back_end = target->back_end;
   back_end.target = {.endpoint = target->url.server,
                      .name = target->name,
                      .connect_time_max = description.connect_timeout,
                      .tls = std::nullopt,
                      .addresses = addresses_,
+                     .proxy = std::move(*proxy),
                      .connections = nullptr,
                      .connections_max = 0};
-  std::size_t tls_number = 0;
+  std::string tls_name = rules_digest_;
   if (target->url.scheme == http::Scheme::https) {
     auto context =
         tls(description.login.type == Type::certificate ? &description.login : nullptr, description.skip_verify);
     if (!context) return std::unexpected(context.error());
-    tls_number = context->number;
+    tls_name = context->name;
     back_end.target.tls = StreamTarget::Tls{std::move(context->context), target->url.server.host};
   }
-  back_end.key = fmt::format("{} {}", tls_number, to_string(target->url.server));
+  back_end.key = fmt::format("{} {}", tls_name, to_string(target->url.server));
   back_end.first_byte_time_max = description.first_byte_timeout;
   back_end.idle_time_max = description.idle_timeout;
   back_end.head_limits = head_limits_;

@@ -40,11 +40,12 @@ class TargetBuilder {
   BuiltTarget build(const NamedTarget& named);
 
  private:
-  struct NumberedTls {
+  struct NamedTls {
     TlsContext context;
-    std::size_t number;
+    std::string name;  ///< A digest of what it was made of.
   };
-  Result<NumberedTls> tls(const LoginTexts* shown, bool skip_verify);
+  Result<std::shared_ptr<const ConnectProxy>> proxy_for(const std::string& host);
+  Result<NamedTls> tls(const LoginTexts* shown, bool skip_verify);
   Result<std::shared_ptr<const TokenSource::Settings>> token_settings(const TargetDescription& description);
   Result<void> log_in(ExternalTarget& target, const TargetDescription& description);
   Result<OutsideServer> outside(const std::string& url, const LoginTexts* shown, bool skip_verify);
@@ -52,7 +53,10 @@ class TargetBuilder {
   const std::filesystem::path ca_;
   const http::HeadLimits head_limits_;
   const std::shared_ptr<const AddressRule> addresses_;
-  std::map<std::string, NumberedTls> tls_;
+  const std::optional<ProxySettings> proxy_settings_;
+  std::shared_ptr<const ConnectProxy> proxy_;
+  std::string rules_digest_;
+  std::map<std::string, NamedTls> tls_;
   std::map<std::string, std::shared_ptr<GrantSource>> sources_;
 };
 

@@ -62,6 +62,7 @@ boost::asio::awaitable<Result<Grant>> TokenSource::fetch(Dialer& dialer, Deadlin
   } else if (shows_user) {
     head.fields.set("Authorization", basic_authorization(settings.service_user, settings.service_password.reveal()));
   }
+  const auto asked = Clock::now();  // The service counts from some moment after it.
   auto answer = co_await ask_outside(dialer, settings.service, std::move(head), client_form(form),
                                      token_answer_bytes_max, deadline);
   if (!answer)
@@ -70,8 +71,7 @@ boost::asio::awaitable<Result<Grant>> TokenSource::fetch(Dialer& dialer, Deadlin
   if (!token) co_return std::unexpected(token.error());
   Grant grant;
   grant.fields.add("Authorization", "Bearer " + token->text);
-  const auto now = Clock::now();
-  grant.ends = now + token->lifetime;
+  grant.ends = asked + token->lifetime;
   // A fifth of its life earlier, but not more than a minute.
   grant.renew = grant.ends - std::min<std::chrono::seconds>(token->lifetime / 5, std::chrono::minutes(1));
   co_return grant;

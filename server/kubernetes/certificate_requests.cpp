@@ -38,16 +38,6 @@ std::string encode_base64(std::string_view bytes) {
   return text;
 }
 
-std::optional<std::string> decode_base64(std::string_view text) {
-  std::string bare(text);
-  std::erase_if(bare, [](char c) { return c == '\n' || c == '\r'; });
-  if (bare.size() % 4 != 0 || bare.find_first_of("-_") != bare.npos) return std::nullopt;
-  for (int padding = 0; padding < 2 && bare.ends_with('='); ++padding) bare.pop_back();
-  std::ranges::replace(bare, '+', '-');
-  std::ranges::replace(bare, '/', '_');
-  return decode_base64url(bare);
-}
-
 std::string as_text(std::span<const std::byte> bytes) {
   std::string text;
   for (const std::byte byte : bytes) text += static_cast<char>(byte);

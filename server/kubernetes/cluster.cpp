@@ -5,6 +5,8 @@
 #include <array>
 #include <utility>
 
+#include <fmt/core.h>
+
 #include "common/admin/defect.hpp"
 #include "common/net/deadline.hpp"
 #include "server/kubernetes/object.hpp"
@@ -20,7 +22,8 @@ namespace {
 constexpr auto discovery_interval = 5s;
 constexpr auto count_interval = 1s;
 constexpr auto leave_time_max = 2s;
-constexpr std::array slice_versions{"v1", "v1beta1"};  ///< The better one first.
+constexpr const char* gateway_service = "central-application-gateway";  ///< As the chart and Kyma name it.
+constexpr std::array slice_versions{"v1", "v1beta1"};                   ///< The better one first.
 
 /// The version in which the API server serves EndpointSlices, of those that this program knows.
 asio::awaitable<Result<std::string>> served_version(ApiClient& client) {
@@ -85,6 +88,44 @@ Cluster::Cluster(Worker& home, Log& log, ClusterPlan plan, ClusterState known, H
     enrol(home, *plan_.enrolment);
   else
     state_.agents = nullptr;
+  if (plan_.gateway) {
+    applications_.emplace(home.context().get_executor(), client_, log, application_rules(), lease_,
+                          [this](ApplicationController::Targets targets) {
+                            state_.targets = std::move(targets);
+                            hooks_.changed(ClusterPart::targets);
+                          });
+  } else {
+    state_.targets = nullptr;
+  }
+  follow_destinations(home);
+}
+
+void Cluster::follow_destinations(Worker& home) {
+  if (!plan_.gateway || !plan_.gateway->destination_ports) {
+    state_.destinations = nullptr;
+    state_.destination_ports.clear();
+    return;
+  }
+  destinations_.emplace(home.context().get_executor(), client_, log_, *plan_.gateway, plan_.settings.name_space, lease_,
+                        replicas_,
+                        DestinationController::Hooks{.ports =
+                                                         [this](std::vector<OnPremisePort> ports) {
+                                                           state_.destination_ports = std::move(ports);
+                                                           hooks_.changed(ClusterPart::ports);
+                                                         },
+                                                     .definitions =
+                                                         [this](std::shared_ptr<const DestinationTexts> texts) {
+                                                           state_.destinations = std::move(texts);
+                                                           hooks_.changed(ClusterPart::destinations);
+                                                         }});
+}
+
+ApplicationRules Cluster::application_rules() const {
+  const KubernetesSettings& settings = plan_.settings;
+  return {.allow_skip_verify = plan_.gateway->allow_skip_verify,
+          .accounts = plan_.on_premise ? plan_.on_premise->accounts : std::vector<std::string>(),
+          .name_space = settings.name_space,
+          .gateway_host = fmt::format("{}.{}{}", gateway_service, settings.name_space, settings.service_suffix)};
 }
 
 void Cluster::enrol(Worker& home, const ClusterEnrolment& enrolment) {
@@ -104,6 +145,7 @@ void Cluster::start() {
   mappings_.start(tasks_);
   if (agents_) agents_->start(tasks_);
   if (agent_controller_) agent_controller_->start(tasks_);
+  if (applications_) applications_->start(tasks_);
   tasks_.spawn(discover());
   tasks_.spawn(count());
 }
@@ -137,11 +179,18 @@ asio::awaitable<void> Cluster::discover() {
   replicas_.start(tasks_, version);
   mappings_.follow_endpoints(tasks_, version);
   if (on_premise_) on_premise_->start(tasks_, version);
+  if (destinations_) destinations_->start(tasks_, version);
+}
+
+void Cluster::look_at_secrets() {
+  if (applications_) applications_->look_at_secrets();
+  if (destinations_) destinations_->look_at_secrets();
 }
 
 bool Cluster::is_synced() const {
   return mappings_.is_synced() && replicas_.is_synced() && (!on_premise_ || on_premise_->is_synced()) &&
-         (!agents_ || agents_->is_synced());
+         (!agents_ || agents_->is_synced()) && (!applications_ || applications_->is_synced()) &&
+         (!destinations_ || destinations_->is_synced());
 }
 
 json::object Cluster::status() const {
@@ -154,6 +203,8 @@ json::object Cluster::status() const {
           {"service_mappings", mappings_.objects()},
           {"on_premise_services", on_premise_ ? on_premise_->objects() : 0},
           {"agents", agents_ ? agents_->objects().size() : 0},
+          {"applications", applications_ ? applications_->objects() : 0},
+          {"destinations", destinations_ ? destinations_->objects() : 0},
           {"writes_status", lease_.is_ours()}};
 }
 
@@ -165,6 +216,8 @@ asio::awaitable<void> Cluster::count() {
                       .service_mappings = mappings_.objects(),
                       .on_premise_services = on_premise_ ? on_premise_->objects() : 0,
                       .agents = agents_ ? agents_->objects().size() : 0,
+                      .applications = applications_ ? applications_->objects() : 0,
+                      .destinations = destinations_ ? destinations_->objects() : 0,
                       .requests = client_.counts()};
     hooks_.changed(ClusterPart::numbers);
     co_await wait_for(count_interval);

@@ -15,9 +15,11 @@
 #include "common/net/worker.hpp"
 #include "server/kubernetes/agent_controller.hpp"
 #include "server/kubernetes/api_client.hpp"
+#include "server/kubernetes/application_controller.hpp"
 #include "server/kubernetes/certificate_requests.hpp"
 #include "server/kubernetes/cluster_agents.hpp"
 #include "server/kubernetes/cluster_state.hpp"
+#include "server/kubernetes/destination_controller.hpp"
 #include "server/kubernetes/lease.hpp"
 #include "server/kubernetes/on_premise_controller.hpp"
 #include "server/kubernetes/replicas.hpp"
@@ -31,6 +33,7 @@ struct ClusterPlan {
   std::optional<OnPremiseSettings> on_premise;
   ApiAccess access;
   std::optional<ClusterEnrolment> enrolment = std::nullopt;
+  std::optional<GatewaySettings> gateway = std::nullopt;  ///< With it, Applications are followed.
 };
 /// How `settings` lead to the API. Reads files, so it blocks. Errors: tls.*.
 Result<ApiAccess> load_access(const KubernetesSettings& settings);
@@ -57,6 +60,9 @@ class Cluster {
   void request_stop() { tasks_.request_stop(); }
   bool is_over() const { return tasks_.size() == 0; }
 
+  /// A target of the gateway has answered 401: reads the Secrets of targets now, but at most once in 5 s.
+  void look_at_secrets();
+
   /// Every collection that is followed has been listed once.
   bool is_synced() const;
   const ClusterState& state() const { return state_; }
@@ -67,6 +73,8 @@ class Cluster {
   std::shared_ptr<Signer> signer() const { return signer_; }
 
  private:
+  ApplicationRules application_rules() const;
+  void follow_destinations(Worker& home);
   void enrol(Worker& home, const ClusterEnrolment& enrolment);
   boost::asio::awaitable<void> discover();
   boost::asio::awaitable<void> count();
@@ -84,6 +92,8 @@ class Cluster {
   std::shared_ptr<ClusterAgents> agents_;
   std::shared_ptr<CertificateRequests> signer_;
   std::optional<AgentController> agent_controller_;
+  std::optional<ApplicationController> applications_;
+  std::optional<DestinationController> destinations_;
   std::optional<std::chrono::steady_clock::time_point> leave_until_;
   TaskGroup tasks_;
 };

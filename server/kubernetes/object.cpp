@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/kubernetes/object.hpp"
 
+#include <algorithm>
 #include <array>
 #include <ctime>
 
 #include <fmt/core.h>
 
+#include "common/base/base64url.hpp"
 #include "common/base/utc_time.hpp"
 
 namespace culvert::server {
@@ -39,6 +41,16 @@ std::string key_of(const json::object& object) {
   const json::object& metadata = object_at(object, "metadata");
   const std::string where = text_at(metadata, "namespace");
   return where.empty() ? text_at(metadata, "name") : where + "/" + text_at(metadata, "name");
+}
+
+std::optional<std::string> decode_base64(std::string_view text) {
+  std::string bare(text);
+  std::erase_if(bare, [](char c) { return c == '\n' || c == '\r'; });
+  if (bare.size() % 4 != 0 || bare.find_first_of("-_") != bare.npos) return std::nullopt;
+  for (int padding = 0; padding < 2 && bare.ends_with('='); ++padding) bare.pop_back();
+  std::ranges::replace(bare, '+', '-');
+  std::ranges::replace(bare, '/', '_');
+  return decode_base64url(bare);
 }
 
 std::string micro_time() {

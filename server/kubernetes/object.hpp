@@ -24,6 +24,9 @@ std::int64_t number_at(const boost::json::object& object, std::string_view name)
 /// "namespace/name", or "name" for an object without a namespace.
 std::string key_of(const boost::json::object& object);
 
+/// Decodes a field of bytes: RFC 4648 4, with padding; line breaks are ignored. Nothing for any other text.
+std::optional<std::string> decode_base64(std::string_view text);
+
 /// The wall clock's time as a Lease has it, with six decimals: "2026-11-21T10:00:00.000000Z". Other objects have
 /// utc_text().
 std::string micro_time();

@@ -8,7 +8,6 @@
 
 #include "common/base/utc_time.hpp"
 #include "common/net/deadline.hpp"
-#include "server/kubernetes/object.hpp"
 
 // The way of an object: the informers -> the policy's plan, which every replica makes; where its status has a port,
 // that is published. The writer then keeps Service, EndpointSlice and status, in this order; the last gives it its
@@ -17,7 +16,6 @@
 namespace culvert::server {
 
 namespace asio = boost::asio;
-namespace json = boost::json;
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
@@ -30,16 +28,16 @@ constexpr auto interval = 500ms;
 }  // namespace
 
 OnPremiseController::OnPremiseController(const asio::any_io_executor& executor, ApiClient& client, Log& log,
-                                         OnPremiseSettings settings, const KubernetesSettings& kubernetes,
+                                         const OnPremiseSettings& settings, const KubernetesSettings& kubernetes,
                                          const Lease& lease, const Replicas& replicas, Publish publish)
-    : client_(client),
-      log_(log),
+    : log_(log),
       namespaces_(settings.namespaces),
       lease_(lease),
       replicas_(replicas),
       publish_(std::move(publish)),
       writer_(client, log),
-      policy_(std::move(settings), kubernetes),
+      services_(client),
+      policy_(settings, kubernetes),
       changed_(executor) {
   const std::size_t count = std::max<std::size_t>(namespaces_.size(), 1);
   for (std::size_t i = 0; i < count; ++i) {
@@ -51,7 +49,7 @@ OnPremiseController::OnPremiseController(const asio::any_io_executor& executor, 
 }
 
 void OnPremiseController::start(TaskGroup& tasks, const std::string& version) {
-  version_ = version;
+  services_.use_version(version);
   for (std::size_t i = 0; i < informers_.size(); ++i) {
     const std::string where = namespaces_.empty() ? "" : "/namespaces/" + namespaces_[i];
     tasks.spawn(informers_[i]->run(group + where + "/onpremiseservices"));
@@ -102,7 +100,7 @@ asio::awaitable<void> OnPremiseController::keep_services() {
 
 asio::awaitable<void> OnPremiseController::keep(std::string key) {
   while (auto work = policy_.next_work(key, replicas_.ready(), Clock::now())) {
-    const auto outcome = co_await carry_out(std::move(*work));
+    const auto outcome = co_await services_.carry_out(std::move(*work));
     policy_.note_done(key, outcome, Clock::now());
   }
   const auto has_agent = [this](const std::string& account, const std::string& location) {
@@ -116,56 +114,4 @@ asio::awaitable<void> OnPremiseController::keep(std::string key) {
   const std::string path = fmt::format("{}/namespaces/{}/onpremiseservices/{}", group, object.name_space, object.name);
   if (co_await writer_.write(object, path, *write)) policy_.note_written(*write, Clock::now());
 }
-
-/// The Service first: a name that is taken is found out before anything leads anywhere.
-asio::awaitable<Result<void>> OnPremiseController::carry_out(OnPremiseWork work) {
-  const std::string slices =
-      fmt::format("/apis/discovery.k8s.io/{}/namespaces/{}/endpointslices", version_, work.object.name_space);
-  if (work.kind == OnPremiseWork::Kind::withdraw) co_return co_await withdraw(slices, std::move(work.object));
-  auto service = co_await put(fmt::format("/api/v1/namespaces/{}/services", work.object.name_space),
-                              service_of(work.object, work.planned), work.object);
-  if (!service) co_return service;
-  co_return co_await put(slices, slice_of(work.object, work.planned, work.replicas, version_), work.object);
-}
-
-/// Makes an object as it should be, unless somebody else has made one of its name.
-asio::awaitable<Result<void>> OnPremiseController::put(std::string collection, json::object wanted,
-                                                       OnPremiseObject owner) {
-  std::string name = text_at(object_at(wanted, "metadata"), "name");
-  const auto actual = co_await find(collection + "/" + name);
-  if (!actual) co_return std::unexpected(actual.error());
-  const std::optional<json::object>& known = *actual;
-  auto next = write_of(known ? &*known : nullptr, std::move(wanted), owner);
-  if (!next) co_return std::unexpected(next.error());
-  co_return co_await write(std::move(collection), std::move(name), std::move(*next));
-}
-
-/// The Service of a refused object stays, since the server has no right to delete it; its endpoints go.
-asio::awaitable<Result<void>> OnPremiseController::withdraw(std::string collection, OnPremiseObject owner) {
-  const auto actual = co_await find(collection + "/" + slice_name(owner));
-  if (!actual) co_return std::unexpected(actual.error());
-  const std::optional<json::object>& known = *actual;
-  co_return co_await write(std::move(collection), slice_name(owner), withdrawal_of(known ? &*known : nullptr, owner));
-}
-
-/// Nothing: there is no such object.
-asio::awaitable<Result<std::optional<json::object>>> OnPremiseController::find(std::string path) {
-  auto answer = co_await client_.get(path);
-  if (!answer) co_return std::unexpected(answer.error());
-  if (answer->status == 404) co_return std::nullopt;
-  if (!answer->is_good() || !answer->body.is_object()) co_return fail("kubernetes.refused", answer->error_text());
-  co_return std::move(answer->body.get_object());
-}
-
-asio::awaitable<Result<void>> OnPremiseController::write(std::string collection, std::string name, ObjectWrite write) {
-  if (write.kind == ObjectWrite::Kind::none) co_return Result<void>();
-  const bool is_new = write.kind == ObjectWrite::Kind::create;
-  auto answer = co_await client_.call(is_new ? "POST" : "PATCH", is_new ? collection : collection + "/" + name,
-                                      json::value(std::move(write.body)),
-                                      is_new ? "application/json" : "application/merge-patch+json");
-  if (!answer) co_return std::unexpected(answer.error());
-  if (!answer->is_good()) co_return fail("kubernetes.refused", answer->error_text());
-  co_return Result<void>();
-}
-
 }  // namespace culvert::server

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +15,7 @@
 #include "server/kubernetes/lease.hpp"
 #include "server/kubernetes/on_premise_policy.hpp"
 #include "server/kubernetes/replicas.hpp"
+#include "server/kubernetes/service_writer.hpp"
 #include "server/kubernetes/status_writer.hpp"
 
 namespace culvert::server {
@@ -30,7 +30,7 @@ class OnPremiseController {
 
   /// Everything outlives it.
   OnPremiseController(const boost::asio::any_io_executor& executor, ApiClient& client, Log& log,
-                      OnPremiseSettings settings, const KubernetesSettings& kubernetes, const Lease& lease,
+                      const OnPremiseSettings& settings, const KubernetesSettings& kubernetes, const Lease& lease,
                       const Replicas& replicas, Publish publish);
 
   /// `version` of discovery.k8s.io.
@@ -42,23 +42,17 @@ class OnPremiseController {
   boost::asio::awaitable<void> keep_ports();
   boost::asio::awaitable<void> keep_services();
   boost::asio::awaitable<void> keep(std::string key);
-  boost::asio::awaitable<Result<void>> carry_out(OnPremiseWork work);
-  boost::asio::awaitable<Result<void>> put(std::string collection, boost::json::object wanted, OnPremiseObject owner);
-  boost::asio::awaitable<Result<void>> withdraw(std::string collection, OnPremiseObject owner);
-  boost::asio::awaitable<Result<std::optional<boost::json::object>>> find(std::string path);
-  boost::asio::awaitable<Result<void>> write(std::string collection, std::string name, ObjectWrite write);
   OnPremisePolicy::Objects gather() const;
 
-  ApiClient& client_;
   Log& log_;
   const std::vector<std::string> namespaces_;  ///< Empty: all.
   const Lease& lease_;
   const Replicas& replicas_;
   const Publish publish_;
   StatusWriter writer_;
+  ServiceWriter services_;
   OnPremisePolicy policy_;
   std::vector<std::unique_ptr<Informer<OnPremiseObject>>> informers_;  ///< One, or one per namespace.
-  std::string version_;
   bool has_changed_ = false;
   Event changed_;
 };

@@ -27,7 +27,7 @@ asio::awaitable<bool> StatusWriter::write(ObjectReference object, std::string pa
   co_return true;
 }
 
-/// An Event of type Warning. Events of objects that belong to the cluster as a whole are in the namespace "default".
+/// Events of objects that belong to the cluster as a whole are in the namespace "default".
 asio::awaitable<void> StatusWriter::warn(ObjectReference object, RefusalReason refusal) {
   const std::string where = object.name_space.empty() ? "default" : object.name_space;
   const std::string now = utc_text(wall_clock_now());

@@ -29,10 +29,10 @@ class StatusWriter {
   /// Writes the status of the object at `path`. False: the API server has not taken it. A failure is logged, unless the
   /// object has changed or gone meanwhile.
   boost::asio::awaitable<bool> write(ObjectReference object, std::string path, StatusWrite write);
-
- private:
+  /// Makes an Event of type Warning for the object. A failure is logged.
   boost::asio::awaitable<void> warn(ObjectReference object, RefusalReason refusal);
 
+ private:
   ApiClient& client_;
   Log& log_;
 };

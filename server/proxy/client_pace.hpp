@@ -46,12 +46,14 @@ class ReadingPace {
  public:
   /// Call it each second. `acknowledged`: how many bytes the client has acknowledged in all.
   bool is_stalled(bool something_waits, std::uint64_t acknowledged, protocol::Time now) {
-    if (!something_waits || acknowledged != acknowledged_) since_ = now;
+    if (!something_waits || !began_ || acknowledged != acknowledged_) since_ = now;
+    began_ = true;
     acknowledged_ = acknowledged;
     return now - since_ >= stall_time_max;
   }
 
  private:
+  bool began_ = false;
   std::uint64_t acknowledged_ = 0;
   protocol::Time since_{0};
 };

@@ -127,10 +127,9 @@ void ProxyClient::ask_for_caller() {
   const auto rules = context_->rules.get();
   const http::RequestHead& head = exchange_->head();
   std::string_view credentials = parser_.proxy_authorization();
-  if (context_->is_for_server && context_->is_for_server(head))
-    credentials = head.fields.find("Authorization").value_or("");
+  if (is_for_server(head)) credentials = head.fields.find("Authorization").value_or("");
   const auto question = question_of(head.fields, credentials, rules->callers, source_);
-  if (!question) return answer(question.error());
+  if (!question) return refuse_caller(question.error());
   rules->ask(plane_.worker(), *question,
              [&plane = plane_, handle = plane_.clients().handle_of(*this)](std::expected<Caller, CallerFlaw> verdict) {
                ProxyClient* client = plane.clients().find(handle);
@@ -139,8 +138,17 @@ void ProxyClient::ask_for_caller() {
              });
 }
 
+bool ProxyClient::is_for_server(const http::RequestHead& head) const {
+  return context_->is_for_server && context_->is_for_server(head);
+}
+
+void ProxyClient::refuse_caller(ProxyError error) {
+  if (error.status == 407 && is_for_server(exchange_->head())) error.status = 401;
+  answer(error);
+}
+
 void ProxyClient::on_caller(std::expected<Caller, CallerFlaw> verdict) {
-  if (!verdict) return answer(error_of_caller(verdict.error()));
+  if (!verdict) return refuse_caller(error_of_caller(verdict.error()));
   subject_ = verdict->subject;
   if (exchange_->ends_here()) return answer_itself();
   context_->open(*this, *exchange_, std::move(*verdict));

@@ -102,6 +102,8 @@ class ProxyClient final : public ClientConnection, public Pollable, public TurnE
   void begin_request();
   void ask_for_caller();
   std::string request_id();
+  bool is_for_server(const http::RequestHead& head) const;
+  void refuse_caller(ProxyError error);
   void on_caller(std::expected<Caller, CallerFlaw> verdict);
   void forget_exchange();
   void leave();

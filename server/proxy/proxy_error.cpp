@@ -18,6 +18,7 @@ namespace {
 constexpr std::string_view reason_phrase(int status) {
   switch (status) {
     case 400: return "Bad Request";
+    case 401: return "Unauthorized";
     case 403: return "Forbidden";
     case 404: return "Not Found";
     case 405: return "Method Not Allowed";
@@ -154,7 +155,8 @@ std::string write_error(const ProxyError& error, ErrorFormat format, std::string
       "Content-Length: {}\r\nX-Request-Id: {}\r\n",
       error.status, reason_phrase(error.status), date_now(), error.from_agent ? "culvert-agent" : "culvert-server",
       error.type, error.code, format == ErrorFormat::gateway ? "json" : "problem+json", body.size(), request_id);
-  if (!error.challenge.empty()) out += fmt::format("Proxy-Authenticate: {}\r\n", error.challenge);
+  if (!error.challenge.empty())
+    out += fmt::format("{}: {}\r\n", error.status == 401 ? "WWW-Authenticate" : "Proxy-Authenticate", error.challenge);
   if (error.status == 503) out += "Retry-After: 5\r\n";
   if (error.status == 405) out += "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE, CONNECT\r\n";
   if (!keep) out += "Connection: close\r\n";

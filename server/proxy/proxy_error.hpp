@@ -23,7 +23,7 @@ struct ProxyError {
   std::string_view type;    ///< Type of RFC 9209 2.3: "destination_unavailable"
   std::string_view text;    ///< What happened.
   std::string_view hint;    ///< What to do.
-  std::string challenge;    ///< 407: the value of Proxy-Authenticate.
+  std::string challenge;    ///< 407: the value of Proxy-Authenticate; 401: that of WWW-Authenticate.
   bool from_agent = false;  ///< The hop is the agent, not this server.
   // NOLINTNEXTLINE(readability-redundant-member-init): most errors have none, and need not say so.
   std::string detail = {};  ///< More about what happened.

@@ -3,6 +3,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -73,6 +75,10 @@ struct DestinationDefinition {
   DestinationProperties properties;  ///< All of them as they came, for the look-up.
   std::vector<std::string> notes;    ///< What was accepted and has no effect, one sentence each.
 };
+
+/// The values of a Secret of a cluster, by key: a definition in each, but certificates with keys in those whose keys end
+/// in ".pem".
+using DestinationTexts = std::map<std::string, Secret, std::less<>>;
 
 /// Reads one destination as JSON or properties. Code "gateway.bad_destination": the text names the property and says
 /// what to do, and shows no value.

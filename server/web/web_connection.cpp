@@ -31,11 +31,15 @@ std::unexpected<Error> malformed(const http::Refusal& refusal) {
 
 asio::awaitable<Result<std::unique_ptr<WebConnection>>> WebConnection::open(Dialer& dialer, DialTarget target,
                                                                             const TlsContext* tls, Deadline deadline) {
-  const std::string host = target.endpoint.host;
+  std::string host = target.endpoint.host;
   auto dialed = co_await dialer.dial(std::move(target), deadline);
   if (!dialed) co_return std::unexpected(dialed.error());
+  co_return co_await begin(std::move(dialed->fd), std::move(host), tls, deadline);
+}
+
+asio::awaitable<Result<std::unique_ptr<WebConnection>>> WebConnection::begin(UniqueFd fd, std::string host,
+                                                                             const TlsContext* tls, Deadline deadline) {
   std::unique_ptr<WebConnection> connection(new WebConnection(co_await asio::this_coro::executor));
-  UniqueFd fd = std::move(dialed->fd);
   if (tls != nullptr) {
     auto secured = co_await tls_connect(std::move(fd), tls->make_ssl(), host, deadline);
     if (!secured) co_return std::unexpected(secured.error());

@@ -30,6 +30,10 @@ class WebConnection {
   static boost::asio::awaitable<Result<std::unique_ptr<WebConnection>>> open(Dialer& dialer, DialTarget target,
                                                                              const TlsContext* tls, Deadline deadline);
 
+  /// The same over a socket that leads there already.
+  static boost::asio::awaitable<Result<std::unique_ptr<WebConnection>>> begin(UniqueFd fd, std::string host,
+                                                                              const TlsContext* tls, Deadline deadline);
+
   /// Sends the request, whose framing has the length of `body`, and reads the head of the answer.
   boost::asio::awaitable<Result<http::ResponseHead>> ask(const http::RequestHead& request, std::string_view body,
                                                          Deadline deadline);

@@ -18,6 +18,8 @@ OPEN = ["--values", chart.CHART / "values/compatibility.yaml", "--set",
         "config.on_premise_services.allow_from={10.0.0.0/8}"]
 ENROLMENT = ["--set", "enrolment.enabled=true"]
 ISSUER = [*ENROLMENT, "--set", "enrolment.issuer.name=agents"]
+APPLICATIONS = "applications.applicationconnector.kyma-project.io"
+GATEWAY = ["--set", "gateway.enabled=true", "--set", "gateway.allowFrom={10.0.0.0/8}"]
 # Settings in the tables of docs/configure.md that the chart itself decides.
 CHARTS_OWN = {
     "tunnel": {"listen", "certificate", "private_key", "client_ca", "replica", "replicas"},
@@ -26,9 +28,11 @@ CHARTS_OWN = {
                    "external_address",
                    "replicas_service"},
     "enrolment": {"authority_certificate", "authority_key", "addresses", "state"},
-    "http_proxy": {"listen"}, "socks5_proxy": {"listen"}, "on_premise_services": {"listen"}}
+    "http_proxy": {"listen"}, "socks5_proxy": {"listen"}, "on_premise_services": {"listen"},
+    "gateway": {"listen", "listen_entries", "listen_health", "allow_from", "listen_destinations", "destinations",
+                "account"}}
 # Tables of the manual that config of the chart does not have.
-NOT_IN_THE_CHART = {"virtual_listener", "admin", "enrolment.issuer", "gateway", "gateway.issuer", "application",
+NOT_IN_THE_CHART = {"virtual_listener", "admin", "enrolment.issuer", "application",
                     "application.api", "application.api.credentials"}
 
 
@@ -51,7 +55,7 @@ class RulesTest(unittest.TestCase):
 
     def test_defaults_and_value_sets_keep_the_rules(self):
         self.assertGreaterEqual(len(chart.VALUE_SETS), 5)
-        for arguments in [[], OPEN, ENROLMENT, ISSUER, *map(chart.with_values, chart.VALUE_SETS)]:
+        for arguments in [[], OPEN, ENROLMENT, ISSUER, [*OPEN, *GATEWAY], *map(chart.with_values, chart.VALUE_SETS)]:
             for version in ("1.20", "1.34"):
                 with self.subTest(values=arguments, version=version):
                     self.assertEqual(manifest_rules.findings(chart.render(*arguments, "--kube-version", version)), [])
@@ -88,6 +92,9 @@ class RulesTest(unittest.TestCase):
                                                "verbs": ["create", "delete", "get"]}),
                        ("ClusterRole", ["rules", 0], {"apiGroups": [""], "resources": ["secrets"],
                                                       "verbs": ["create", "delete"]}),
+                       ("Role", ["rules", 0], {"apiGroups": [""], "resources": ["secrets"],
+                                               "verbs": ["get", "list"]}),
+                       ("ClusterRole", ["rules", 0], {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}),
                        ("RoleBinding", ["roleRef", "name"], "admin")],
             "tokens": [("ServiceAccount", ["automountServiceAccountToken"], None),
                        ("Deployment", [*pod, "serviceAccountName"], None),
@@ -172,6 +179,11 @@ class RenderingTest(unittest.TestCase):
         self.refusal_of("config.enrolment is of no use", "--set", "config.enrolment.required=true")
         self.refusal_of("at '/config/enrolment': additional properties 'state' not allowed", "--set",
                      "config.enrolment.state=/var")
+        self.refusal_of("gateway is open to nobody", "--set", "gateway.enabled=true")
+        self.refusal_of("gateway needs config.kubernetes", *GATEWAY, "--set", "config.kubernetes=null")
+        self.refusal_of("config.gateway is of no use", "--set", "config.gateway.compatible_errors=true")
+        self.refusal_of("at '/config/gateway': additional properties 'listen' not allowed", *GATEWAY, "--set",
+                     "config.gateway.listen=x")
         self.refusal_of("replicas without config.kubernetes", "--set", "replicas=2", "--set", "config.kubernetes=null")
         self.refusal_of("external.host is missing", "--set", "ingress.enabled=true")
         self.refusal_of("external.host is missing", "--set", "istio.gateway.enabled=true")
@@ -300,6 +312,40 @@ class RenderingTest(unittest.TestCase):
             "authority_certificate": "authority/tls.crt", "addresses": ["a:1", "b:2"],
             "issuer": {"name": "agents", "kind": "Issuer", "group": "cert-manager.io"}})
 
+    def test_the_gateway_has_its_service_rights_and_definition(self):
+        def secrets(objects):
+            return [rule for rule in chart.named(objects, "Role", "culvert-server")["rules"]
+                    if rule["resources"] == ["secrets"]]
+
+        closed, opened = chart.render(), chart.render(*GATEWAY, "--set", "config.gateway.compatible_errors=true")
+        self.assertEqual(manifest_rules.server_toml(opened)["gateway"], {
+            "listen": "0.0.0.0:8080", "listen_entries": "0.0.0.0:8082", "listen_health": "0.0.0.0:8081",
+            "allow_from": ["10.0.0.0/8"], "compatible_errors": True})
+        ports = chart.named(opened, "Service", "central-application-gateway")["spec"]["ports"]
+        self.assertEqual([port["port"] for port in ports], [8080, 8082, 8081])
+        self.assertEqual(secrets(opened), [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}])
+        limited = chart.render(*GATEWAY, "--set", "gateway.secretNames={orders,crm}")
+        self.assertEqual(secrets(limited)[0]["resourceNames"], ["orders", "crm"])
+        names = lambda objects: {each["metadata"]["name"] for each in objects}
+        self.assertEqual(names(opened) - names(closed), {"central-application-gateway", APPLICATIONS})
+        # Kyma's own definition is there.
+        self.assertEqual(names(opened) - names(chart.render(*GATEWAY, "--set", "crds.applications=false")),
+                         {APPLICATIONS})
+        with_tokens = chart.render("--set", "gateway.enabled=true", "--set-json", "config.gateway.issuer="
+                                   '[{"issuer": "i", "jwks_url": "https://i/keys"}]')
+        self.assertEqual(manifest_rules.server_toml(with_tokens)["gateway"]["issuer"][0]["issuer"], "i")
+
+    def test_the_network_policy_lets_the_gateway_out(self):
+        def egress(*arguments):
+            return chart.named(chart.render(*arguments), "NetworkPolicy")["spec"]["egress"]
+
+        before = egress()
+        self.assertEqual([rule for rule in egress(*GATEWAY) if rule not in before],
+                         [{"ports": [{"protocol": "TCP", "port": 80}, {"protocol": "TCP", "port": 443}]}])
+        self.assertIn({"ports": [{"protocol": "TCP", "port": 8443}], "to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]},
+                      egress(*GATEWAY, "--set", "networkPolicy.externalSystems.ports={8443}", "--set",
+                             "networkPolicy.externalSystems.cidrs={192.0.2.0/24}"))
+
     def test_the_network_policy_opens_the_ports_that_are_open(self):
         def ports(*arguments):
             rules = chart.named(chart.render(*arguments), "NetworkPolicy")["spec"]["ingress"]
@@ -312,6 +358,8 @@ class RenderingTest(unittest.TestCase):
         self.assertEqual(one_by_one, [8042, *range(20100, 20500)])
         self.assertEqual([port["port"] for port in ports(*OPEN, "--set", "config.on_premise_services=null")],
                          [8042, 20003, 20004])
+        self.assertEqual([port["port"] for port in ports(*GATEWAY, "--set", "networkPolicy.clientNamespaces={shop}")],
+                         [8042, 8080, 8082, 8081])
         self.assertEqual([port["port"] for port in ports(*OPEN, "--set", "networkPolicy.clientNamespaces=null")],
                          [8042])
 

@@ -14,6 +14,7 @@ from tests.harness.waiting import wait_until
 
 MAPPINGS, SERVICES = "servicemappings.connectivityproxy.sap.com", "onpremiseservices.culvert.dev"
 AGENTS = "agents.culvert.dev"
+APPLICATIONS = "applications.applicationconnector.kyma-project.io"
 SEED = (pathlib.Path(__file__).resolve().parent / "seed.yaml").read_text()
 MAPPING = {"apiVersion": "connectivityproxy.sap.com/v1", "kind": "ServiceMapping", "metadata": {"name": "mapping"},
            "spec": {"type": "TCP", "serviceId": "myservice", "internalAddress": "echoserver.test:80"}}
@@ -21,7 +22,26 @@ SERVICE = {"apiVersion": "culvert.dev/v1alpha1", "kind": "OnPremiseService", "me
            "spec": {"virtualHost": "erp", "virtualPort": 443}}
 AGENT = {"apiVersion": "culvert.dev/v1alpha1", "kind": "Agent", "metadata": {"name": "gate-1"},
          "spec": {"account": "acme"}}
-PLURALS = {"ServiceMapping": MAPPINGS, "OnPremiseService": SERVICES, "Agent": AGENTS}
+# Each field that Kyma's own definition has.
+APPLICATION = {
+    "apiVersion": "applicationconnector.kyma-project.io/v1alpha1", "kind": "Application", "metadata": {"name": "shop"},
+    "spec": {
+        "displayName": "Shop", "description": "d", "longDescription": "l", "providerDisplayName": "p",
+        "accessLabel": "shop", "tenant": "t", "group": "g", "tags": ["a"], "labels": {"region": "us"},
+        "skipInstallation": False, "skipVerify": False, "encodeUrl": True,
+        "compassMetadata": {"applicationId": "1", "authentication": {"clientIds": ["c"]}},
+        "services": [{
+            "id": "1", "name": "orders", "displayName": "Orders", "description": "d", "providerDisplayName": "p",
+            "identifier": "i", "longDescription": "l", "labels": {"a": "b"}, "tags": ["a"],
+            "authCreateParameterSchema": "{}",
+            "entries": [{"type": "API", "apiType": "OPEN_API", "name": "v1", "id": "2", "targetUrl": "https://x/",
+                         "gatewayUrl": "http://x", "centralGatewayUrl": "http://x", "accessLabel": "shop",
+                         "specificationUrl": "https://x/spec", "requestParametersSecretName": "more",
+                         "credentials": {"type": "OAuth", "secretName": "login", "authenticationUrl": "https://x/t",
+                                         "csrfInfo": {"tokenEndpointURL": "https://x/csrf"}}},
+                        {"type": "Events"}]}]}}
+CLUSTER_SCOPED = ("ServiceMapping", "Application")
+PLURALS = {"ServiceMapping": MAPPINGS, "OnPremiseService": SERVICES, "Agent": AGENTS, "Application": APPLICATIONS}
 ABSENT = "absent"
 
 
@@ -53,10 +73,10 @@ class CrdsTest(unittest.TestCase):
         cls.kubectl = cls.server.kubectl
         cls.said = cls.kubectl("apply", f"--filename={CRDS}")
         cls.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{MAPPINGS}", f"crd/{SERVICES}",
-                    f"crd/{AGENTS}")
+                    f"crd/{AGENTS}", f"crd/{APPLICATIONS}")
         # kubectl validates with this schema, which is published a little later.
         for kind in ("com.sap.connectivityproxy.v1.ServiceMapping", "dev.culvert.v1alpha1.OnPremiseService",
-                     "dev.culvert.v1alpha1.Agent"):
+                     "dev.culvert.v1alpha1.Agent", "io.kyma-project.applicationconnector.v1alpha1.Application"):
             wait_until(lambda kind=kind: f'"{kind}"' in cls.server.get("/openapi/v2"), 30, f"the schema of {kind}",
                        every=0.5)
 
@@ -64,6 +84,7 @@ class CrdsTest(unittest.TestCase):
         self.kubectl("delete", MAPPINGS, "--all")
         self.kubectl("delete", SERVICES, "--all")
         self.kubectl("delete", AGENTS, "--all")
+        self.kubectl("delete", APPLICATIONS, "--all")
 
     def apply(self, content, *arguments, **keywords):
         return self.kubectl("apply", "--filename=-", *arguments, input=content, **keywords)
@@ -74,7 +95,7 @@ class CrdsTest(unittest.TestCase):
     def put_status(self, template, status, code=0, **keywords):
         """Writes the whole object through the subresource, as a controller does."""
         group, plural = template["apiVersion"], PLURALS[template["kind"]].split(".")[0]
-        scope = "" if template["kind"] == "ServiceMapping" else "/namespaces/default"
+        scope = "" if template["kind"] in CLUSTER_SCOPED else "/namespaces/default"
         name = template["metadata"]["name"]
         present = self.get(f"{plural}.{group.split('/')[0]}", name)
         return self.kubectl("replace", "--raw", f"/apis/{group}{scope}/{plural}/{name}/status", "--filename=-",
@@ -93,9 +114,10 @@ class CrdsTest(unittest.TestCase):
 
     def test_all_are_accepted_without_a_warning(self):
         self.assertEqual(self.said, f"customresourcedefinition.apiextensions.k8s.io/{AGENTS} created\n"
+                                    f"customresourcedefinition.apiextensions.k8s.io/{APPLICATIONS} created\n"
                                     f"customresourcedefinition.apiextensions.k8s.io/{SERVICES} created\n"
                                     f"customresourcedefinition.apiextensions.k8s.io/{MAPPINGS} created\n")
-        for name in (MAPPINGS, SERVICES, AGENTS):
+        for name in (MAPPINGS, SERVICES, AGENTS, APPLICATIONS):
             conditions = {each["type"]: each["status"] for each in self.get("crd", name)["status"]["conditions"]}
             self.assertEqual(conditions, {"NamesAccepted": "True", "Established": "True"},
                              "NonStructuralSchema is not among them")
@@ -104,16 +126,22 @@ class CrdsTest(unittest.TestCase):
         self.apply(MAPPING)
         self.apply(SERVICE)
         self.apply(AGENT)
+        self.apply(APPLICATION)
         listed = self.kubectl("get", "culvert", "--output=name").split()
-        self.assertEqual(sorted(listed), ["agent.culvert.dev/gate-1", "onpremiseservice.culvert.dev/erp",
+        self.assertEqual(sorted(listed), ["agent.culvert.dev/gate-1",
+                                          "application.applicationconnector.kyma-project.io/shop",
+                                          "onpremiseservice.culvert.dev/erp",
                                           "servicemapping.connectivityproxy.sap.com/mapping"])
         self.kubectl("get", "sm", "mapping")
         self.kubectl("get", "ops", "erp")
         self.kubectl("get", "cag", "gate-1")
+        self.kubectl("get", "app", "shop")
 
     def test_status_is_written_only_through_its_subresource(self):
         for template, status in ((MAPPING, {"endpoint": "tcp://tunnel.example.com:443/myservice"}),
                                  (SERVICE, {"port": 21000}),
+                                 (APPLICATION, {"installationStatus": {"status": "deployed"}, "gateway": [
+                                     {"service": "Orders", "entry": "v1", "url": "http://gateway:8080/shop/orders"}]}),
                                  (AGENT, {"version": "0.4.0", "replicas": ["a"],
                                           "joinToken": {"id": "t", "notAfter": "2026-01-02T03:04:05Z"}})):
             with self.subTest(template["kind"]):
@@ -134,11 +162,12 @@ class CrdsTest(unittest.TestCase):
     def test_writing_a_status_needs_no_right_to_change_the_spec(self):
         self.kubectl("create", "serviceaccount", "controller")
         self.kubectl("create", "clusterrole", "controller", "--verb=get,update",
-                     f"--resource={MAPPINGS}/status,{SERVICES}/status,{AGENTS}/status")
+                     f"--resource={MAPPINGS}/status,{SERVICES}/status,{AGENTS}/status,{APPLICATIONS}/status")
         self.kubectl("create", "clusterrolebinding", "controller", "--clusterrole=controller",
                      "--serviceaccount=default:controller")
         mine = self.server.kubeconfig_of("controller")
         for template, path in ((MAPPING, "spec.serviceId"), (SERVICE, "spec.virtualHost"),
+                               (APPLICATION, "spec.description"),
                                (AGENT, "spec.location")):
             with self.subTest(template["kind"]):
                 self.apply(template)
@@ -154,7 +183,7 @@ class CrdsTest(unittest.TestCase):
 
     def test_applying_one_condition_does_not_change_the_others(self):
         newer = program_cache.newer_tools() / "kubectl"
-        for template in (MAPPING, SERVICE, AGENT):
+        for template in (MAPPING, SERVICE, AGENT, APPLICATION):
             with self.subTest(template["kind"]):
                 self.apply(template)
                 for writer, kind, status in (("one", "Ready", "False"), ("two", "Accepted", "True"),
@@ -167,7 +196,7 @@ class CrdsTest(unittest.TestCase):
                                  {"Ready": "True", "Accepted": "True"})
 
     def test_a_bad_condition_is_refused(self):
-        for template in (MAPPING, SERVICE, AGENT):
+        for template in (MAPPING, SERVICE, AGENT, APPLICATION):
             self.apply(template)
             for conditions, why in (
                     ([condition("Ready", "Perhaps")], r"status.conditions.status: Unsupported value"),
@@ -178,7 +207,7 @@ class CrdsTest(unittest.TestCase):
                     self.assertRegex(self.put_status(template, {"conditions": conditions}, code=1), why)
 
     def test_an_unknown_field_is_dropped_and_kubectl_warns_before(self):
-        for template in (MAPPING, SERVICE, AGENT):
+        for template in (MAPPING, SERVICE, AGENT, APPLICATION):
             with self.subTest(template["kind"]):
                 unknown = changed(template, "spec.colour", "red")
                 self.assertIn('unknown field "colour"', self.apply(unknown, status=1))
@@ -190,15 +219,30 @@ class CrdsTest(unittest.TestCase):
         return header.split(), row.split()
 
     def test_kubectl_explains_each_field_of_a_specification(self):
-        for template in (MAPPING, SERVICE, AGENT):
+        for template in (MAPPING, SERVICE, AGENT, APPLICATION):
             with self.subTest(template["kind"]):
                 said = self.kubectl("explain", f"{PLURALS[template['kind']].split('.', maxsplit=1)[0]}.spec",
                                     f"--api-version={template['apiVersion']}")
                 schema = self.get("crd", PLURALS[template["kind"]])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
                 spec = schema["properties"]["spec"]
                 for name in spec["properties"]:
-                    end = " -required-" if name in spec["required"] else ""
-                    self.assertRegex(said, rf"(?m)^   {name}\t<[^>]+>{end}\n     \S")
+                    end = " -required-" if name in spec.get("required", ()) else ""
+                    self.assertRegex(said, rf"(?m)^   {name}\t<[^>]*>{end}\n     \S")
+
+    # --- Application -------------------------------------------------------------------------------------------------
+
+    def test_what_kymas_definition_accepts_is_accepted_unchanged(self):
+        self.apply(APPLICATION)
+        self.assertEqual(self.get(APPLICATIONS, "shop")["spec"], APPLICATION["spec"])
+        for path, value in (("spec", {}), ("spec.labels", None), ("spec.tags", None), ("spec.services", []),
+                            ("spec.services", ABSENT)):
+            self.assert_accepted(APPLICATION, path, value)
+        self.apply({key: value for key, value in APPLICATION.items() if key != "spec"} | {"metadata": {"name": "empty"}})
+        wrong = copy.deepcopy(APPLICATION)
+        wrong["spec"]["services"][0]["entries"][0]["type"] = "Queue"
+        self.assert_refused(wrong, "spec.displayName", "x", 'Unsupported value: "Queue"')
+        del wrong["spec"]["services"][0]["entries"]
+        self.assert_refused(wrong, "spec.displayName", "x", r"spec.services(\[0\])?.entries: Required value")
 
     # --- ServiceMapping -----------------------------------------------------------------------------------------------
 

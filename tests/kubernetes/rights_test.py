@@ -6,6 +6,8 @@ of the server adds a step."""
 import json
 import unittest
 
+from tests.harness.back_ends.judge import Judge
+from tests.harness.gateway import Gateway
 from tests.harness.kubernetes import audit, program_cache
 from tests.harness.kubernetes.cluster import NAMESPACE
 from tests.harness.kubernetes.cluster_case import ClusterCase
@@ -15,6 +17,7 @@ from tests.harness.waiting import wait_until
 
 DISCOVERY = ["/apis/discovery.k8s.io"]  # allowed for every authenticated account by system:discovery
 ON_PREMISE_SERVICES = "onpremiseservices.culvert.dev"
+APPLICATIONS = "applications.applicationconnector.kyma-project.io"
 ACCOUNT = f"{NAMESPACE}:culvert-server"
 
 
@@ -169,6 +172,40 @@ class RightsWithEnrolment(Rights):
         wait_until(lambda: self.enrolled.secret("gate-1") is None, 10, "the token to be removed")
 
     STEPS = (*Rights.STEPS, enrol_an_agent)
+
+
+class RightsWithGateway(Rights):
+    """Secrets are read by the names that Applications have."""
+    chart_values = ["--set", "gateway.enabled=true", "--set", "gateway.allowFrom={10.0.0.0/8}"]
+    SECRETS = (("get", NAMESPACE),)
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self.api.kubectl, "delete", APPLICATIONS, "--all")
+        self.gateway = Gateway(self, pair=self.pair)
+
+    def call_an_application(self):
+        self.api.kubectl("create", "secret", "generic", "login", "--from-literal=username=a",
+                         "--from-literal=password=b", f"--namespace={NAMESPACE}")
+        judge = Judge(self)
+        self.apply_application("good", judge.url, "login")
+        wait_until(lambda: self.gateway.call(f"{self.gateway.services}/good/s/x").status == 200, 10, "it to be called")
+
+    def report_a_missing_secret(self):
+        self.apply_application("bad", "https://example.com", "nowhere")
+        wait_until(lambda: self.api.kubectl("get", APPLICATIONS, "bad",
+                                            "--output=jsonpath={.status.conditions[*].reason}"), 10, "its status")
+
+    STEPS = (*Rights.STEPS, call_an_application, report_a_missing_secret)
+
+    def apply_application(self, name, url, secret):
+        self.cluster.apply({
+            "apiVersion": "applicationconnector.kyma-project.io/v1alpha1", "kind": "Application",
+            "metadata": {"name": name},
+            "spec": {"services": [{"id": "1", "name": "s", "displayName": "s", "description": "",
+                                   "providerDisplayName": "",
+                                   "entries": [{"type": "API", "targetUrl": url,
+                                                "credentials": {"type": "Basic", "secretName": secret}}]}]}})
 
 
 class RightsWithIssuer(RightsWithEnrolment):

@@ -12,7 +12,7 @@ def in_sources():
     found = set()
     for folder in ("common", "server", "agent"):
         for file in (ROOT / folder).rglob("*.cpp"):
-            calls = re.findall(r'\b(gauge|counter)\(\s*"(\w+)",\s*"[^"]*"\s*(?:,\s*\{\{?(?:"(\w+)")?)?',
+            calls = re.findall(r'\b(gauge|counter|histogram)\(\s*"(\w+)",\s*"[^"]*"\s*(?:,\s*\{\{?(?:"(\w+)")?)?',
                                file.read_text())
             found.update((name, kind, label) for kind, name, label in calls)
     # The metrics page adds this one itself.

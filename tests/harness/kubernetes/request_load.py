@@ -14,8 +14,8 @@ class RequestLoad:
     """Runs within a with block, in threads of its own. At its end, no request may have failed. `expected`: the body of
     every answer."""
 
-    def __init__(self, case, port, expected):
-        self.case, self.port, self.expected = case, port, expected.encode()
+    def __init__(self, case, port, expected, path="/"):
+        self.case, self.port, self.expected, self.path = case, port, expected.encode(), path
         self.answers, self.failures, self.over = 0, [], threading.Event()
         self.threads = [threading.Thread(target=self.ask_again_and_again, args=(keeps,), daemon=True)
                         for keeps in (True, False)]
@@ -49,7 +49,7 @@ class RequestLoad:
 
     def ask(self, connection):
         try:
-            connection.request("GET", "/")
+            connection.request("GET", self.path)
             answer = connection.getresponse()
             what = (answer.status, answer.read())
         except (OSError, http.client.HTTPException) as error:

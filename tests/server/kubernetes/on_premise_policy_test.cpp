@@ -10,7 +10,7 @@ namespace culvert::server {
 namespace {
 
 using namespace std::chrono_literals;
-using Kind = OnPremiseWork::Kind;
+using Kind = ServiceWork::Kind;
 using Ports = std::map<std::string, int>;
 const OnPremisePolicy::Time start{1000h};
 const std::vector<Replica> one{{"a", {boost::asio::ip::make_address("10.0.0.1")}}};
@@ -47,7 +47,7 @@ struct OnPremisePolicyTest : ::testing::Test {
     objects.erase("shop/" + name);
     policy.plan(objects);
   }
-  std::optional<OnPremiseWork> work(const std::string& name, std::chrono::seconds after = 0s,
+  std::optional<ServiceWork> work(const std::string& name, std::chrono::seconds after = 0s,
                                     const std::vector<Replica>& replicas = one) {
     return policy.next_work("shop/" + name, replicas, start + after);
   }

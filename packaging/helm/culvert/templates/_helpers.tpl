@@ -111,12 +111,20 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- $_ := set $config "enrolment" (merge $ours ($config.enrolment | default dict)) -}}
 {{- end -}}
 {{- end -}}
+{{- if .Values.gateway.enabled -}}
+{{- $ours := dict "listen" (printf "%s:8080" $at) "listen_entries" (printf "%s:8082" $at) "listen_health" (printf "%s:8081" $at)
+      "allow_from" .Values.gateway.allowFrom -}}
+{{- if .Values.gateway.destinations -}}
+{{- $_ := set $ours "destination_ports" (printf "%s:%s" $at .Values.gateway.destinationPorts) -}}
+{{- end -}}
+{{- $_ := set $config "gateway" (merge $ours ($config.gateway | default dict)) -}}
+{{- end -}}
 {{- if $config.http_proxy -}}{{- $_ := set $config.http_proxy "listen" (printf "%s:20003" $at) -}}{{- end -}}
 {{- if $config.socks5_proxy -}}{{- $_ := set $config.socks5_proxy "listen" (printf "%s:20004" $at) -}}{{- end -}}
 {{- $_ := set $config.metrics "listen" (printf "%s:9494" $at) -}}
 {{- $_ := set $config "limits" (merge (dict "drain_time" (printf "%ds" (int64 .Values.drainSeconds))) ($config.limits | default dict)) -}}
 # Made by the Helm chart; a change here lasts until its next upgrade.
-{{- range $name := list "tunnel" "enrolment" "kubernetes" "on_premise_services" "http_proxy" "socks5_proxy" "metrics" "deny" "log" "limits" }}
+{{- range $name := list "tunnel" "enrolment" "kubernetes" "on_premise_services" "http_proxy" "socks5_proxy" "gateway" "metrics" "deny" "log" "limits" }}
 {{- with get $config $name }}{{ include "culvert.toml.table" (list (printf "[%s]" $name) . $name) }}{{ end }}
 {{- end }}
 {{- range $config.service_mapping }}{{ include "culvert.toml.table" (list "[[service_mapping]]" . "") }}{{ end }}
@@ -146,6 +154,21 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 {{- if not $.Values.config.kubernetes -}}
 {{- fail "config.on_premise_services needs config.kubernetes, since the objects are in the cluster" -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.gateway -}}
+{{- $config := $.Values.config.gateway | default dict -}}
+{{- if and .enabled (not (or .allowFrom $config.issuer $config.trust)) -}}
+{{- fail "gateway is open to nobody: set gateway.allowFrom to the networks of your pods, or add an issuer of tokens" -}}
+{{- end -}}
+{{- if and $config (not .enabled) -}}
+{{- fail "config.gateway is of no use without gateway.enabled=true" -}}
+{{- end -}}
+{{- if and .destinations (not .enabled) -}}
+{{- fail "gateway.destinations is of no use without gateway.enabled=true" -}}
+{{- end -}}
+{{- if and .enabled (not $.Values.config.kubernetes) -}}
+{{- fail "gateway needs config.kubernetes, since the Applications are in the cluster; without a cluster use extraConfig" -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.enrolment.enabled (not .Values.config.kubernetes) -}}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/links/connect_proxy.hpp"
+#include "common/upstream/connect_proxy.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -15,7 +15,7 @@
 #include "common/base/base64.hpp"
 #include "common/http/characters.hpp"
 
-namespace culvert::agent {
+namespace culvert {
 
 namespace asio = boost::asio;
 using asio::ip::tcp;
@@ -232,6 +232,17 @@ asio::awaitable<Result<DialedSocket>> dial_through_proxy(Dialer& dialer, const C
   co_return dialed;
 }
 
+asio::awaitable<Result<DialedSocket>> dial_by_way_of(Dialer& dialer, const ConnectProxy* proxy, DialTarget target,
+                                                     Deadline deadline) {
+  if (proxy == nullptr) co_return co_await dialer.dial(std::move(target), deadline);
+  const std::string& host = target.endpoint.host;
+  boost::system::error_code is_name;
+  const auto address = asio::ip::make_address(host == "localhost" ? "127.0.0.1" : host, is_name);
+  if (!is_name && target.allows && !target.allows(address))
+    co_return fail("dial.address_denied", fmt::format("{} is not allowed as a target", to_string(target.endpoint)));
+  co_return co_await dial_through_proxy(dialer, *proxy, target.endpoint, deadline);
+}
+
 bool bypasses_proxy(std::string_view host, const std::vector<std::string>& no_proxy) {
   boost::system::error_code not_literal;
   const auto address = asio::ip::make_address(std::string(host), not_literal);
@@ -245,4 +256,4 @@ bool bypasses_proxy(std::string_view host, const std::vector<std::string>& no_pr
   });
 }
 
-}  // namespace culvert::agent
+}  // namespace culvert

@@ -1,26 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/kubernetes/on_premise_policy.hpp"
+#include "server/kubernetes/service_policy.hpp"
 
 #include <set>
 #include <utility>
 
+#include <fmt/core.h>
+
+#include "server/kubernetes/destination_object.hpp"
 #include "server/kubernetes/object.hpp"
+#include "server/kubernetes/on_premise_object.hpp"
 
 namespace culvert::server {
 
-using Kind = OnPremiseWork::Kind;
+using Kind = ServiceWork::Kind;
 
-OnPremisePolicy::OnPremisePolicy(OnPremiseSettings settings, const KubernetesSettings& kubernetes)
-    : settings_(std::move(settings)), kubernetes_(kubernetes), pool_(settings_.ports) {}
+template <typename Object>
+ServicePolicy<Object>::ServicePolicy(Rules rules) : rules_(std::move(rules)), pool_(rules_.ports) {}
 
-void OnPremisePolicy::plan(Objects objects) {
+template <typename Object>
+void ServicePolicy<Object>::plan(Objects objects) {
   objects_ = std::move(objects);
-  planned_ = plan_on_premise(objects_, settings_, kubernetes_);
+  planned_ = rules_.plan(objects_);
   // Also those of refused objects, until their statuses do without: something may still lead there.
   std::set<std::uint16_t> in_use;
   for (const auto& [key, object] : objects_) {
     const std::int64_t port = number_at(object.status, "port");
-    if (port >= settings_.ports.low && port <= settings_.ports.high) in_use.insert(static_cast<std::uint16_t>(port));
+    if (port >= rules_.ports.low && port <= rules_.ports.high) in_use.insert(static_cast<std::uint16_t>(port));
   }
   std::erase_if(given_, [&](const auto& entry) {
     const auto& [key, given] = entry;
@@ -35,14 +40,16 @@ void OnPremisePolicy::plan(Objects objects) {
   written_.keep_only(exists);
 }
 
-std::vector<std::string> OnPremisePolicy::keys() const {
+template <typename Object>
+std::vector<std::string> ServicePolicy<Object>::keys() const {
   std::vector<std::string> keys;
   keys.reserve(planned_.size());
   for (const auto& [key, planned] : planned_) keys.push_back(key);
   return keys;
 }
 
-std::optional<std::vector<OnPremisePort>> OnPremisePolicy::next_ports() {
+template <typename Object>
+std::optional<std::vector<OnPremisePort>> ServicePolicy<Object>::next_ports() {
   std::vector<OnPremisePort> ports;
   for (const auto& [key, planned] : planned_) {
     if (planned.is_accepted() && planned.port.port != 0) ports.push_back(planned.port);
@@ -53,7 +60,8 @@ std::optional<std::vector<OnPremisePort>> OnPremisePolicy::next_ports() {
 }
 
 /// An accepted object without a port gets one; without one that is left it is refused.
-PlannedService OnPremisePolicy::with_port(const OnPremiseObject& object, PlannedService planned) {
+template <typename Object>
+PlannedService ServicePolicy<Object>::with_port(const Object& object, PlannedService planned) {
   if (!planned.is_accepted() || planned.port.port != 0) return planned;
   Given& given = given_[planned.port.name];
   if (given.port == 0) given = {object.uid, pool_.take()};
@@ -61,23 +69,26 @@ PlannedService OnPremisePolicy::with_port(const OnPremiseObject& object, Planned
   if (given.port != 0) return planned;
   given_.erase(planned.port.name);
   planned.reason = "NoPortLeft";
-  planned.message = "every port of the server's [on_premise_services] is in use";
+  planned.message = fmt::format("every port of the server's {} is in use", rules_.table);
   return planned;
 }
 
-bool OnPremisePolicy::has_status_port(const OnPremiseObject& object, Time now) {
+template <typename Object>
+bool ServicePolicy<Object>::has_status_port(const Object& object, Time now) {
   const std::string key = object.name_space + "/" + object.name;
   return number_at(written_.known(key, object.uid, object.status, now), "port") != 0;
 }
 
-OnPremiseWork OnPremisePolicy::begin(Left& left, Kind kind, const OnPremiseObject& object) {
+template <typename Object>
+ServiceWork ServicePolicy<Object>::begin(Left& left, Kind kind, const Object& object) {
   left.kind = kind;
   left.is_open = true;
   return {kind, object, left.planned, left.replicas};
 }
 
-std::optional<OnPremiseWork> OnPremisePolicy::next_work(const std::string& key, const std::vector<Replica>& replicas,
-                                                        Time now) {
+template <typename Object>
+std::optional<ServiceWork> ServicePolicy<Object>::next_work(const std::string& key,
+                                                            const std::vector<Replica>& replicas, Time now) {
   const auto object = objects_.find(key);
   if (object == objects_.end() || object->second.is_going) return std::nullopt;
   PlannedService planned = with_port(object->second, planned_.at(key));
@@ -99,7 +110,8 @@ std::optional<OnPremiseWork> OnPremisePolicy::next_work(const std::string& key, 
   return begin(left, Kind::withdraw, object->second);
 }
 
-void OnPremisePolicy::note_done(const std::string& key, const Result<void>& outcome, Time now) {
+template <typename Object>
+void ServicePolicy<Object>::note_done(const std::string& key, const Result<void>& outcome, Time now) {
   const auto found = left_.find(key);
   if (found == left_.end()) return;  // The object has gone meanwhile.
   Left& left = found->second;
@@ -122,12 +134,13 @@ void OnPremisePolicy::note_done(const std::string& key, const Result<void>& outc
   }
 }
 
-std::optional<StatusWrite> OnPremisePolicy::next_status(const std::string& key, const HasAgent& has_agent, Time now,
-                                                        std::string_view date) {
+template <typename Object>
+std::optional<StatusWrite> ServicePolicy<Object>::next_status(const std::string& key, const HasAgent& has_agent,
+                                                              Time now, std::string_view date) {
   const auto found = objects_.find(key);
   const auto left = left_.find(key);
   if (found == objects_.end() || found->second.is_going || left == left_.end()) return std::nullopt;
-  OnPremiseObject object = found->second;
+  Object object = found->second;
   object.status = written_.known(key, object.uid, object.status, now);
   PlannedService planned = left->second.planned;
   PublishedFacts facts = left->second.facts;
@@ -144,5 +157,8 @@ std::optional<StatusWrite> OnPremisePolicy::next_status(const std::string& key, 
   if (status == object.status) return std::nullopt;
   return StatusWrite{key, object.uid, object.version, std::move(object.status), std::move(status)};
 }
+
+template class ServicePolicy<OnPremiseObject>;
+template class ServicePolicy<DestinationObject>;
 
 }  // namespace culvert::server

@@ -13,7 +13,7 @@
 #include "common/net/dialer.hpp"
 #include "common/net/endpoint.hpp"
 
-namespace culvert::agent {
+namespace culvert {
 
 /// An HTTP proxy for outgoing connections, used with CONNECT (RFC 9110 9.3.6).
 struct ConnectProxy {
@@ -32,9 +32,14 @@ struct ConnectProxy {
 boost::asio::awaitable<Result<DialedSocket>> dial_through_proxy(Dialer& dialer, const ConnectProxy& proxy,
                                                                 const Endpoint& target, Deadline deadline);
 
+/// The same where there may be no proxy (nullptr). Through a proxy the target's rule for addresses is applied to a
+/// literal; the proxy has rules of its own for names. Code also: "dial.address_denied".
+boost::asio::awaitable<Result<DialedSocket>> dial_by_way_of(Dialer& dialer, const ConnectProxy* proxy,
+                                                            DialTarget target, Deadline deadline);
+
 /// Returns whether `host` (a name, or a literal without brackets) is dialled directly. Entries: "erp.corp" (that host),
 /// ".corp" and "*.corp" (all names below corp, not corp itself), "10.0.0.0/8" (literals in that network), "*"
 /// (everything). Case does not matter. An entry of any other form matches nothing.
 bool bypasses_proxy(std::string_view host, const std::vector<std::string>& no_proxy);
 
-}  // namespace culvert::agent
+}  // namespace culvert

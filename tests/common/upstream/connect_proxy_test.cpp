@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/links/connect_proxy.hpp"
+#include "common/upstream/connect_proxy.hpp"
 
 #include <optional>
 
@@ -14,7 +14,7 @@
 #include "tests/testing/run.hpp"
 #include "tests/testing/sockets.hpp"
 
-namespace culvert::agent {
+namespace culvert {
 namespace {
 
 namespace asio = boost::asio;
@@ -277,4 +277,4 @@ TEST(ConnectProxy, is_bypassed_for_the_hosts_that_no_proxy_names) {
 }
 
 }  // namespace
-}  // namespace culvert::agent
+}  // namespace culvert
