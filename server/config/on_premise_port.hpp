@@ -19,7 +19,7 @@ struct OnPremisePort {
   Endpoint virtual_host;
   /// Requests go to this destination of the gateway, not to a virtual host; "*": X-Destination-Name of each request
   /// names it. Empty: to the virtual host.
-  std::string destination = {};
+  std::string destination;
   friend bool operator==(const OnPremisePort&, const OnPremisePort&) = default;
 };
 

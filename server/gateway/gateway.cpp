@@ -132,6 +132,15 @@ void open_port_of_destination(GatewayContext& gateway, const std::string& name, 
   send_to_destination(gateway, exchange, client, destination, rules->compatible_errors);
 }
 
+ProxyError look_ups_are_closed() {
+  return {.status = 403,
+          .code = "gateway.look_up_closed",
+          .type = "http_request_denied",
+          .text = "look-ups are answered to callers with a token only, since secrets are in the answers",
+          .hint = "add [[gateway.issuer]]",
+          .challenge = {}};
+}
+
 /// Begins the exchange of a request at the port for destinations.
 void open_destination(GatewayContext& gateway, ProxyClient& client, ClientExchange& exchange) {
   http::RequestHead& head = exchange.head();
@@ -140,6 +149,7 @@ void open_destination(GatewayContext& gateway, ProxyClient& client, ClientExchan
   const std::string name(is_look_up ? std::string_view(head.path).substr(look_up_path.size())
                                     : head.fields.find("X-Destination-Name").value_or(""));
   auto destination = rules->table.find_destination(name);
+  if (is_look_up && !rules->answers_look_ups) return client.answer(look_ups_are_closed());
   if (!destination && is_look_up) {
     // SDKs compare the text, to tell a destination that is not there from a failure.
     http::Fields fields;
@@ -311,6 +321,7 @@ void Gateway::publish_table() {
   };
   auto rules = std::make_shared<GatewayRules>();
   rules->compatible_errors = settings_ && settings_->compatible_errors;
+  rules->answers_look_ups = settings_ && !settings_->callers.issuers.empty();
   for (const auto* all : {&targets_, &cluster_.targets}) {
     for (const BuiltTarget& built : *all) {
       go_on(*built.target);

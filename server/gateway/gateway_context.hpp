@@ -19,6 +19,7 @@ namespace culvert::server {
 struct GatewayRules {
   GatewayTable table;
   bool compatible_errors = false;
+  bool answers_look_ups = false;  ///< Only to callers with a token, since secrets are in the answers.
 };
 
 /// Shared by all exchanges of the gateway, on every worker.

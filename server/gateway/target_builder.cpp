@@ -50,6 +50,7 @@ std::string text_of(const RequestParameters& parameters) {
 
 TargetBuilder::TargetBuilder(const GatewaySettings& settings, const http::HeadLimits& head_limits)
     : ca_(settings.ca),
+      allows_skip_verify_(settings.allow_skip_verify),
       head_limits_(head_limits),
       addresses_(std::make_shared<const AddressRule>(AddressRule{.networks = settings.targets, .and_public = true})),
       proxy_settings_(settings.proxy) {
@@ -178,6 +179,10 @@ Result<void> TargetBuilder::log_in(ExternalTarget& target, const TargetDescripti
 Result<std::shared_ptr<ExternalTarget>> TargetBuilder::build(const TargetDescription& description) {
   auto url = parse_target_url(description.url);
   if (!url) return std::unexpected(url.error());
+  if (description.skip_verify && !allows_skip_verify_)
+    return fail("gateway.skip_verify_refused",
+                "verification of the target's certificate must not be turned off without allow_skip_verify = true of "
+                "[gateway]; better add its authority to ca");
   auto target = std::make_shared<ExternalTarget>();
   target->name = description.name;
   target->url = std::move(*url);

@@ -34,7 +34,7 @@ class TargetBuilder {
  public:
   TargetBuilder(const GatewaySettings& settings, const http::HeadLimits& head_limits);
 
-  /// Errors: "config.malformed" of a URL, "tls.*".
+  /// Errors: "config.malformed" of a URL, "tls.*", "secret.*", "gateway.skip_verify_refused".
   Result<std::shared_ptr<ExternalTarget>> build(const TargetDescription& description);
   /// The same for a target that is there in any case: one that cannot be made has a problem.
   BuiltTarget build(const NamedTarget& named);
@@ -51,6 +51,7 @@ class TargetBuilder {
   Result<OutsideServer> outside(const std::string& url, const LoginTexts* shown, bool skip_verify);
 
   const std::filesystem::path ca_;
+  const bool allows_skip_verify_;
   const http::HeadLimits head_limits_;
   const std::shared_ptr<const AddressRule> addresses_;
   const std::optional<ProxySettings> proxy_settings_;

@@ -45,7 +45,7 @@ DestinationController::DestinationController(const asio::any_io_executor& execut
       hooks_(std::move(hooks)),
       writer_(client, log),
       services_(client),
-      policy_({.ports = gateway.destination_ports->ports,
+      policy_({.ports = gateway.destination_ports.value_or(EndpointRange()).ports,
                .table = "[gateway] destination_ports",
                .plan =
                    [this, &gateway](const ServicePolicy<DestinationObject>::Objects& objects) {

@@ -39,6 +39,7 @@ struct DestinationObject {
   boost::json::object status;
   bool is_going = false;  ///< Has a deletionTimestamp.
 
+  // NOLINTNEXTLINE(google-explicit-constructor): an object is the owner of what it becomes.
   operator ServiceOwner() const;
   friend bool operator==(const DestinationObject&, const DestinationObject&) = default;
 };

@@ -34,6 +34,7 @@ struct OnPremiseObject {
   boost::json::object status;
   bool is_going = false;  ///< Has a deletionTimestamp.
 
+  // NOLINTNEXTLINE(google-explicit-constructor): an object is the owner of what it becomes.
   operator ServiceOwner() const { return {"culvert.dev/v1alpha1", "OnPremiseService", name_space, name, uid}; }
   friend bool operator==(const OnPremiseObject&, const OnPremiseObject&) = default;
 };

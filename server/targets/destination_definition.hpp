@@ -76,8 +76,8 @@ struct DestinationDefinition {
   std::vector<std::string> notes;    ///< What was accepted and has no effect, one sentence each.
 };
 
-/// The values of a Secret of a cluster, by key: a definition in each, but certificates with keys in those whose keys end
-/// in ".pem".
+/// The values of a cluster's Secret, by key. Each is a definition; those whose keys end in ".pem" are certificates with
+/// their private keys.
 using DestinationTexts = std::map<std::string, Secret, std::less<>>;
 
 /// Reads one destination as JSON or properties. Code "gateway.bad_destination": the text names the property and says

@@ -10,7 +10,7 @@ from tests.harness.culvert_program import ACCOUNT
 from tests.harness.gateway import Gateway
 from tests.harness.http_server import echo_request, http_server
 from tests.harness.oauth_server import JWT_BEARER, SECRET, TOKEN_EXCHANGE, Client, OAuthServer
-from tests.harness.ports import free_port
+from tests.harness.ports import closed_port, free_port
 from tests.harness.waiting import wait_until
 
 PROPERTIES = """#Exported
@@ -147,3 +147,16 @@ class Destinations(Case):
         self.gateway.table["ca"] = authority.ca
         self.gateway.server.reload()
         self.assertEqual(self.call("known").status, 200)
+
+    def test_look_ups_need_a_token_and_skipped_verification_a_switch(self):
+        self.define("plain", self.judge.url, "BasicAuthentication", User="u", Password="CANARY")
+        self.define("trusting", f"https://127.0.0.1:{closed_port()}", TrustAll="true")
+        self.gateway.start()
+        answered = self.gateway.call(f"{self.url}/destination-configuration/v1/destinations/plain")
+        self.assertEqual((answered.status, answered.reason), (403, "gateway.look_up_closed"))
+        self.assertNotIn(b"CANARY", answered.body)
+        self.assertEqual(self.call("trusting").status, 404)
+        self.assertIn("gateway.skip_verify_refused", self.gateway.server.output())
+        self.gateway.table["allow_skip_verify"] = True
+        self.gateway.server.reload()
+        self.assertEqual(self.call("trusting").reason, "gateway.target_unreachable")

@@ -47,12 +47,13 @@ def basic(user, password):
 
 
 class ApplicationsCase(ClusterCase):
-    chart_values = ["--set", "gateway.enabled=true", "--set", "gateway.allowFrom={10.0.0.0/8}"]
+    chart_values = ["--set", "gateway.enabled=true", "--set", "gateway.allowFrom={10.0.0.0/8}",
+                    "--set", "config.on_premise_services.allow_from={10.0.0.0/8}"]
     seconds = 180
 
     def setUp(self):
         super().setUp()
-        self.addCleanup(self.api.kubectl, "delete", "secrets", "--all", f"--namespace={NAMESPACE}",
+        self.addCleanup(self.api.kubectl, "delete", "secrets", f"--namespace={NAMESPACE}",
                         "--field-selector=type=Opaque")
         self.addCleanup(self.api.kubectl, "delete", "events", "--all", "--namespace=default")
         self.addCleanup(self.api.kubectl, "delete", APPLICATIONS, "--all")
@@ -93,6 +94,11 @@ class ApplicationsCase(ClusterCase):
                       if each["involvedObject"]["kind"] == "Application" and each["involvedObject"]["name"] == name)
 
     # --- the gateway --------------------------------------------------------------------------------------------------
+
+    def start(self, path):
+        """Starts the server, and waits until the target of this path can be called."""
+        self.pair.server.start().wait_until_ready()
+        self.wait_for(path)
 
     def call(self, path, *arguments, port="services"):
         return self.gateway.call(f"{getattr(self.gateway, port)}/{path}", *arguments)
@@ -144,16 +150,20 @@ class Applications(ApplicationsCase):
             service("My Headers Params Service", entry(f"{url}/more", "Basic", "basic-login",
                                                        requestParametersSecretName="more")),
             service("Open", entry(f"{url}/v1", name="V1"), entry(f"{url}/v2", name="V2")))
-        self.pair.server.start().wait_until_ready()
+        self.start("test-app/open/x")
 
         with self.subTest("Basic, on both ports"):
             for path, port in (("my-basic-auth-service", "services"),
                                ("my-basic-auth-service/my-basic-auth-service", "entries")):
-                seen = self.call(f"test-app/{path}/items?a=b", port=port).json()
+                answered = self.call(f"test-app/{path}/items?a=b", port=port)
+                self.assertEqual(answered.status, 200, answered.body)
+                seen = answered.json()
                 self.assertEqual((seen["path"], seen["query"]), ("/basic/items", "a=b"))
                 self.assertEqual(seen["fields"]["authorization"], basic("test-user", "test-password"))
         with self.subTest("OAuth"):
-            seen = self.call("test-app/my-oauth-service/x").json()
+            answered = self.call("test-app/my-oauth-service/x")
+            self.assertEqual(answered.status, 200, answered.body)
+            seen = answered.json()
             self.assertEqual(seen["fields"]["authorization"], "Bearer t1")
             (token,) = self.judge.calls_of("/oauth/token")
             self.assertEqual(token.value("authorization"), basic("sb-a!b1|c", "client secret=$1"))
@@ -189,7 +199,7 @@ class Applications(ApplicationsCase):
             self.application(client, service("s", entry(f"{oauth.url}/resource", "OAuth", f"{client}-login",
                                                         f"{oauth.url}/oauth/token")),
                              annotations={"culvert.dev/oauth-client-in": way})
-        self.pair.server.start().wait_until_ready()
+        self.start("c1/s/x")
         for client in ("c1", "form"):
             answered = self.call(f"{client}/s/x")
             self.assertEqual((answered.status, answered.json().get("client")), (200, client), answered.body)
@@ -211,7 +221,7 @@ class Applications(ApplicationsCase):
         self.judge.on("/api/x", action)
         self.secret("login", username="user", password="old")
         self.application("shop", service("orders", entry(f"{self.judge.url}/api", "Basic", "login")))
-        self.pair.server.start().wait_until_ready()
+        self.start("shop/orders/x")
         port = int(self.gateway.services.rsplit(":", 1)[1])
         with RequestLoad(self, port, "good", "/shop/orders/x"):
             self.secret("login", username="user", password="new-password")
@@ -224,7 +234,7 @@ class Applications(ApplicationsCase):
             200 if exchange.read().value("authorization") == wanted["login"] else 401))
         self.secret("login", username="user", password="first one")
         self.application("shop", service("orders", entry(f"{self.judge.url}/api", "Basic", "login")))
-        self.pair.server.start().wait_until_ready()
+        self.start("shop/orders/x")
         self.assertEqual(self.call("shop/orders/x").status, 200)
         wanted["login"] = basic("user", "second one")
         self.secret("login", username="user", password="second one")
@@ -240,7 +250,7 @@ class Applications(ApplicationsCase):
         self.application("clash", good, service("Orders API", entry(url)), service("orders-api", entry(url)))
         self.application("missing", good, service("lost", entry(url, "Basic", "nowhere")))
         self.application("bad", good, service("bad", entry("ftp://x"), id="7"))
-        self.pair.server.start().wait_until_ready()
+        self.start("missing/good/x")
 
         self.assertIn("Orders API", self.wait_for_reason("clash", "Accepted", "NameClash"))
         self.assertEqual(self.call("clash/orders-api/x").reason, "gateway.ambiguous_service")
@@ -274,7 +284,7 @@ class Applications(ApplicationsCase):
     def test_changes_and_deletion_count_at_once(self):
         self.application("shop", service("orders", entry(f"{self.judge.url}/v1")))
         self.application("other", service("orders", entry(f"{self.judge.url}/other")))
-        self.pair.server.start().wait_until_ready()
+        self.start("shop/orders/x")
         self.assertEqual(self.call("shop/orders/x").json()["path"], "/v1/x")
         self.application("shop", service("orders", entry(f"{self.judge.url}/v2")))
         wait_until(lambda: self.call("shop/orders/x").json()["path"] == "/v2/x", DELETION_SECONDS_MAX, "the other URL")
@@ -286,7 +296,7 @@ class Applications(ApplicationsCase):
         self.secret("one", username="one", password="pass word 1")
         self.secret("two", username="two", password="pass word 2")
         self.application("shop", service("orders", entry(f"{self.judge.url}/api", "Basic", "one")))
-        self.pair.server.start().wait_until_ready()
+        self.start("shop/orders/x")
         port, logins = int(self.gateway.services.rsplit(":", 1)[1]), set()
 
         def action(exchange):
@@ -312,7 +322,9 @@ class Applications(ApplicationsCase):
         self.assertIn("not verified", self.wait_for_reason("shop", "Accepted", "Accepted"))
 
     def test_through_an_agent_of_an_allowed_account(self):
-        self.pair.server.tables["on_premise_services"] = {"listen": "127.0.0.1:29600-29601", "accounts": ["acme"]}
+        self.replicate(self.pair.server, "replica-1")
+        self.pair.server.tables["on_premise_services"] = {"listen": "127.0.0.1:29600-29601",
+                                                          "allow_from": ["127.0.0.0/8"], "accounts": ["acme"]}
         self.pair.agent.web("erp.corp:80", self.judge.port)
         self.secret("login", username="user", password="pass word")
         for name, account in (("erp", "acme"), ("theirs", "elsewhere")):
@@ -327,7 +339,7 @@ class Applications(ApplicationsCase):
     def test_what_is_known_stays_while_the_api_is_away(self):
         self.secret("login", username="user", password="pass word")
         self.application("shop", service("orders", entry(self.judge.url, "Basic", "login")))
-        self.pair.server.start().wait_until_ready()
+        self.start("shop/orders/x")
         self.write_token("of nobody")
         self.api.stop()
         try:
@@ -361,7 +373,7 @@ class ApplicationsOfKymasDefinition(ApplicationsCase):
     def test_events_tell_what_is_wrong(self):
         self.application("shop", service("good", entry(self.judge.url)),
                          service("lost", entry(self.judge.url, "Basic", "nowhere")))
-        self.pair.server.start().wait_until_ready()
+        self.start("shop/good/x")
         self.assertEqual(self.call("shop/good/x").status, 200)
         wait_until(lambda: self.events("shop"), 10, "an Event")
         self.assertNotIn("status", self.object("shop"))

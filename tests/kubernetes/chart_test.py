@@ -30,7 +30,7 @@ CHARTS_OWN = {
     "enrolment": {"authority_certificate", "authority_key", "addresses", "state"},
     "http_proxy": {"listen"}, "socks5_proxy": {"listen"}, "on_premise_services": {"listen"},
     "gateway": {"listen", "listen_entries", "listen_health", "allow_from", "listen_destinations", "destinations",
-                "account"}}
+                "destination_ports"}}
 # Tables of the manual that config of the chart does not have.
 NOT_IN_THE_CHART = {"virtual_listener", "admin", "enrolment.issuer", "application",
                     "application.api", "application.api.credentials"}
@@ -334,6 +334,25 @@ class RenderingTest(unittest.TestCase):
         with_tokens = chart.render("--set", "gateway.enabled=true", "--set-json", "config.gateway.issuer="
                                    '[{"issuer": "i", "jwks_url": "https://i/keys"}]')
         self.assertEqual(manifest_rules.server_toml(with_tokens)["gateway"]["issuer"][0]["issuer"], "i")
+
+    def test_destinations_have_their_ports_rights_and_definition(self):
+        without, opened = chart.render(*GATEWAY), chart.render(*GATEWAY, "--set", "gateway.destinations=true", "--set",
+                                                               "networkPolicy.clientNamespaces={shop}", "--set",
+                                                               "gateway.secretNames={orders}")
+        self.assertEqual(manifest_rules.server_toml(opened)["gateway"]["destination_ports"], "0.0.0.0:20500-20899")
+        added = {(each["kind"], each["metadata"]["name"]) for each in opened} - {
+            (each["kind"], each["metadata"]["name"]) for each in without}
+        self.assertEqual(added, {("CustomResourceDefinition", "destinations.destination.connectivity.api.sap"),
+                                 ("ClusterRole", "culvert-server-destinations"),
+                                 ("ClusterRoleBinding", "culvert-server-destinations")})
+        readable = [rule["resourceNames"] for rule in chart.named(opened, "Role", "culvert-server")["rules"]
+                    if rule["resources"] == ["secrets"]]
+        self.assertEqual(readable, [["orders"], ["culvert-destinations"]])
+        ports = [port for rule in chart.named(opened, "NetworkPolicy")["spec"]["ingress"] for port in rule["ports"]]
+        self.assertIn({"protocol": "TCP", "port": 20500, "endPort": 20899}, ports)
+        kept = chart.render(*GATEWAY, "--set", "gateway.destinations=true", "--set", "crds.destinations=false")
+        self.assertNotIn("destinations.destination.connectivity.api.sap", {each["metadata"]["name"] for each in kept})
+        self.refusal_of("gateway.destinations is of no use", "--set", "gateway.destinations=true")
 
     def test_the_network_policy_lets_the_gateway_out(self):
         def egress(*arguments):

@@ -15,6 +15,7 @@ from tests.harness.waiting import wait_until
 MAPPINGS, SERVICES = "servicemappings.connectivityproxy.sap.com", "onpremiseservices.culvert.dev"
 AGENTS = "agents.culvert.dev"
 APPLICATIONS = "applications.applicationconnector.kyma-project.io"
+DESTINATIONS = "destinations.destination.connectivity.api.sap"
 SEED = (pathlib.Path(__file__).resolve().parent / "seed.yaml").read_text()
 MAPPING = {"apiVersion": "connectivityproxy.sap.com/v1", "kind": "ServiceMapping", "metadata": {"name": "mapping"},
            "spec": {"type": "TCP", "serviceId": "myservice", "internalAddress": "echoserver.test:80"}}
@@ -40,8 +41,16 @@ APPLICATION = {
                          "credentials": {"type": "OAuth", "secretName": "login", "authenticationUrl": "https://x/t",
                                          "csrfInfo": {"tokenEndpointURL": "https://x/csrf"}}},
                         {"type": "Events"}]}]}}
+# Each field that SAP's own definition has.
+DESTINATION = {
+    "apiVersion": "destination.connectivity.api.sap/v1", "kind": "Destination", "metadata": {"name": "web"},
+    "spec": {
+        "destinationRef": {"name": "WEB"}, "fragmentRef": {"name": "f"},
+        "chainRef": {"name": "c", "variables": [{"name": "a", "value": "b"}]},
+        "destinationServiceInstanceName": "i", "service": {"port": 8080}, "accessControl": {"scope": "clusterWide"}}}
 CLUSTER_SCOPED = ("ServiceMapping", "Application")
-PLURALS = {"ServiceMapping": MAPPINGS, "OnPremiseService": SERVICES, "Agent": AGENTS, "Application": APPLICATIONS}
+PLURALS = {"ServiceMapping": MAPPINGS, "OnPremiseService": SERVICES, "Agent": AGENTS, "Application": APPLICATIONS,
+           "Destination": DESTINATIONS}
 ABSENT = "absent"
 
 
@@ -73,10 +82,11 @@ class CrdsTest(unittest.TestCase):
         cls.kubectl = cls.server.kubectl
         cls.said = cls.kubectl("apply", f"--filename={CRDS}")
         cls.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{MAPPINGS}", f"crd/{SERVICES}",
-                    f"crd/{AGENTS}", f"crd/{APPLICATIONS}")
+                    f"crd/{AGENTS}", f"crd/{APPLICATIONS}", f"crd/{DESTINATIONS}")
         # kubectl validates with this schema, which is published a little later.
         for kind in ("com.sap.connectivityproxy.v1.ServiceMapping", "dev.culvert.v1alpha1.OnPremiseService",
-                     "dev.culvert.v1alpha1.Agent", "io.kyma-project.applicationconnector.v1alpha1.Application"):
+                     "dev.culvert.v1alpha1.Agent", "io.kyma-project.applicationconnector.v1alpha1.Application",
+                     "sap.api.connectivity.destination.v1.Destination"):
             wait_until(lambda kind=kind: f'"{kind}"' in cls.server.get("/openapi/v2"), 30, f"the schema of {kind}",
                        every=0.5)
 
@@ -85,6 +95,7 @@ class CrdsTest(unittest.TestCase):
         self.kubectl("delete", SERVICES, "--all")
         self.kubectl("delete", AGENTS, "--all")
         self.kubectl("delete", APPLICATIONS, "--all")
+        self.kubectl("delete", DESTINATIONS, "--all")
 
     def apply(self, content, *arguments, **keywords):
         return self.kubectl("apply", "--filename=-", *arguments, input=content, **keywords)
@@ -115,9 +126,10 @@ class CrdsTest(unittest.TestCase):
     def test_all_are_accepted_without_a_warning(self):
         self.assertEqual(self.said, f"customresourcedefinition.apiextensions.k8s.io/{AGENTS} created\n"
                                     f"customresourcedefinition.apiextensions.k8s.io/{APPLICATIONS} created\n"
+                                    f"customresourcedefinition.apiextensions.k8s.io/{DESTINATIONS} created\n"
                                     f"customresourcedefinition.apiextensions.k8s.io/{SERVICES} created\n"
                                     f"customresourcedefinition.apiextensions.k8s.io/{MAPPINGS} created\n")
-        for name in (MAPPINGS, SERVICES, AGENTS, APPLICATIONS):
+        for name in (MAPPINGS, SERVICES, AGENTS, APPLICATIONS, DESTINATIONS):
             conditions = {each["type"]: each["status"] for each in self.get("crd", name)["status"]["conditions"]}
             self.assertEqual(conditions, {"NamesAccepted": "True", "Established": "True"},
                              "NonStructuralSchema is not among them")
@@ -207,7 +219,7 @@ class CrdsTest(unittest.TestCase):
                     self.assertRegex(self.put_status(template, {"conditions": conditions}, code=1), why)
 
     def test_an_unknown_field_is_dropped_and_kubectl_warns_before(self):
-        for template in (MAPPING, SERVICE, AGENT, APPLICATION):
+        for template in (MAPPING, SERVICE, AGENT, APPLICATION, DESTINATION):
             with self.subTest(template["kind"]):
                 unknown = changed(template, "spec.colour", "red")
                 self.assertIn('unknown field "colour"', self.apply(unknown, status=1))
@@ -219,7 +231,7 @@ class CrdsTest(unittest.TestCase):
         return header.split(), row.split()
 
     def test_kubectl_explains_each_field_of_a_specification(self):
-        for template in (MAPPING, SERVICE, AGENT, APPLICATION):
+        for template in (MAPPING, SERVICE, AGENT, APPLICATION, DESTINATION):
             with self.subTest(template["kind"]):
                 said = self.kubectl("explain", f"{PLURALS[template['kind']].split('.', maxsplit=1)[0]}.spec",
                                     f"--api-version={template['apiVersion']}")
@@ -243,6 +255,31 @@ class CrdsTest(unittest.TestCase):
         self.assert_refused(wrong, "spec.displayName", "x", 'Unsupported value: "Queue"')
         del wrong["spec"]["services"][0]["entries"]
         self.assert_refused(wrong, "spec.displayName", "x", r"spec.services(\[0\])?.entries: Required value")
+
+    # --- Destination -------------------------------------------------------------------------------------------------
+
+    def test_what_saps_definition_accepts_is_accepted_unchanged(self):
+        self.apply(DESTINATION)
+        self.assertEqual(self.get(DESTINATIONS, "web")["spec"], DESTINATION["spec"])
+        for path in ("fragmentRef", "chainRef", "destinationServiceInstanceName", "service", "accessControl"):
+            self.assert_accepted(DESTINATION, f"spec.{path}", ABSENT)
+        self.assert_accepted(DESTINATION, "spec.destinationRef.name", "*")
+        for path, value, why in (("spec.destinationRef", ABSENT, "Required value"),
+                                 ("spec.destinationRef.name", "a b", "Invalid value"),
+                                 ("spec.service.port", 65536, "Invalid value"),
+                                 ("spec.accessControl.scope", "all", "Unsupported value"),
+                                 ("metadata.name", "1web", "Invalid value")):
+            self.assert_refused(DESTINATION, path, value, why)
+
+    def test_the_columns_and_the_status_of_a_destination(self):
+        self.apply(DESTINATION)
+        available = {"type": "Available", "status": "True", "reason": "Available", "message": "",
+                     "lastUpdateTime": "2026-01-02T03:04:05Z"}
+        self.put_status(DESTINATION, {"port": 20500, "observedGeneration": 1, "conditions": [available]})
+        header, row = self.columns(DESTINATIONS)
+        self.assertEqual(header, ["NAME", "DESTINATION", "AVAILABLE", "AGE"])
+        self.assertEqual(row[:3], ["web", "WEB", "True"])
+        self.kubectl("wait", "--for=condition=Available", "--timeout=10s", f"{DESTINATIONS}/web")
 
     # --- ServiceMapping -----------------------------------------------------------------------------------------------
 

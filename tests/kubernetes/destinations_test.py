@@ -9,8 +9,8 @@ import unittest
 
 from tests.harness.back_ends.judge import Judge, answering
 from tests.harness.commands import output_of
-from tests.harness.gateway import Gateway
 from tests.harness.culvert_program import ACCOUNT
+from tests.harness.gateway import Gateway
 from tests.harness.kubernetes import program_cache
 from tests.harness.kubernetes.cluster import NAMESPACE
 from tests.harness.kubernetes.cluster_case import ClusterCase
@@ -115,8 +115,8 @@ class Destinations(ClusterCase):
         self.assertNotIn("selector", service["spec"])
         self.assertEqual([owner["kind"] for owner in service["metadata"]["ownerReferences"]], ["Destination"])
         self.assertEqual(self.pair.server.status()["kubernetes"][0]["destinations"], 1)
-        wait_until(lambda: 'culvert_kubernetes_objects{kind="Destination"} 1' in self.pair.server.http("/metrics")[1], 5,
-                   "the object to be counted")
+        counted = 'culvert_kubernetes_objects{kind="Destination"} 1'
+        wait_until(lambda: counted in self.pair.server.http("/metrics")[1], 5, "the object to be counted")
         shown = "\n".join([self.pair.server.output(), json.dumps(self.pair.server.status()),
                            self.pair.server.http("/metrics")[1], json.dumps(self.object("erp"))])
         self.assertNotIn(PASSWORD, shown)

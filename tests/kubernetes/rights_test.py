@@ -16,6 +16,7 @@ from tests.harness.kubernetes.issuer import COLLECTION, Issuer
 from tests.harness.waiting import wait_until
 
 DISCOVERY = ["/apis/discovery.k8s.io"]  # allowed for every authenticated account by system:discovery
+DESTINATIONS = "destinations.destination.connectivity.api.sap"
 ON_PREMISE_SERVICES = "onpremiseservices.culvert.dev"
 APPLICATIONS = "applications.applicationconnector.kyma-project.io"
 ACCOUNT = f"{NAMESPACE}:culvert-server"
@@ -206,6 +207,49 @@ class RightsWithGateway(Rights):
                                    "providerDisplayName": "",
                                    "entries": [{"type": "API", "targetUrl": url,
                                                 "credentials": {"type": "Basic", "secretName": secret}}]}]}})
+
+
+class RightsWithDestinations(RightsWithGateway):
+    """Their Services and EndpointSlices are made and changed."""
+    chart_values = [*RightsWithGateway.chart_values, "--set", "gateway.destinations=true"]
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self.api.kubectl, "delete", DESTINATIONS, "--all", "--all-namespaces")
+        # Outside the range of free_port().
+        self.gateway.table["destination_ports"] = "127.0.0.1:11010-11019"
+
+    def publish_a_destination(self):
+        self.apply_destination("any", "*", 8080)
+        wait_until(lambda: self.port_of("any"), 15, "its Service")
+        self.apply_destination("any", "*", 8081)
+        wait_until(lambda: self.port_of("any") == "8081", 15, "the Service's port to change")
+        wait_until(lambda: self.api.kubectl("get", DESTINATIONS, "any", "--namespace=shop",
+                                            "--output=jsonpath={.status.port}"), 10, "its status")
+
+    def move_it_to_another_replica(self):
+        self.replica_addresses["server-1"] = "10.9.9.1"
+        self.publish_replicas()
+        addresses = lambda: self.api.kubectl("get", "endpointslices", "any-culvert", "--namespace=shop",
+                                             "--output=jsonpath={.endpoints[*].addresses[0]}")
+        wait_until(lambda: "10.9.9.1" in addresses(), 10, "the Service to have another endpoint")
+
+    def report_a_missing_definition(self):
+        self.apply_destination("lost", "nowhere", 80)
+        wait_until(lambda: json.loads(self.api.kubectl("get", "events", "--namespace=shop",
+                                                       "--output=json"))["items"], 15, "an event")
+
+    STEPS = (*RightsWithGateway.STEPS, publish_a_destination, move_it_to_another_replica, report_a_missing_definition)
+
+    def apply_destination(self, name, destination, port):
+        self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}},
+                           {"apiVersion": "destination.connectivity.api.sap/v1", "kind": "Destination",
+                            "metadata": {"name": name, "namespace": "shop"},
+                            "spec": {"destinationRef": {"name": destination}, "service": {"port": port}}})
+
+    def port_of(self, service):
+        return self.api.kubectl("get", "service", service, "--namespace=shop", "--ignore-not-found",
+                                "--output=jsonpath={.spec.ports[0].port}")
 
 
 class RightsWithIssuer(RightsWithEnrolment):

@@ -377,7 +377,8 @@ TEST(ServerConfig, has_an_example_of_every_key_that_is_right) {
   const std::string example = testing::example_configuration("server");
   EXPECT_EQ(testing::written_keys(example), config_keys());
   const testing::TemporaryDirectory directory;
-  for (const char* name : {"server.crt", "server.key", "ca.crt", "ca.key", "token", "parameters.json", "shop.secret"})
+  for (const char* name :
+       {"server.crt", "server.key", "ca.crt", "ca.key", "token", "parameters.json", "shop.secret", "proxy.password"})
     directory.write(std::filesystem::path("tls") / name, "x");
   const auto config = load_config(directory.write("server.toml", example));
   EXPECT_TRUE(config) << config.error().text;

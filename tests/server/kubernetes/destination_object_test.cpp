@@ -96,7 +96,7 @@ TEST(DestinationObject, leads_to_its_destination) {
 TEST(DestinationObject, of_another_type_is_a_plain_port_to_an_agent) {
   const auto db = plan(object("db", 20502));
   ASSERT_TRUE(db.is_accepted()) << db.message;
-  EXPECT_EQ(db.port, (OnPremisePort{"shop/erp", 20502, false, {"acme", ""}, {"db.corp", 5432}}));
+  EXPECT_EQ(db.port, (OnPremisePort{"shop/erp", 20502, false, {"acme", ""}, {"db.corp", 5432}, ""}));
   EXPECT_EQ(db.service_port, 5432);
   EXPECT_EQ(plan(object("far")).reason, "NotSupported");
   GatewaySettings with_tokens = gateway();

@@ -54,7 +54,7 @@ TEST(OnPremiseObject, is_read_from_json) {
 TEST(OnPremiseObject, leads_to_its_virtual_host) {
   const auto planned = plan({object("erp", "1", 20101)}).at("shop/erp");
   ASSERT_TRUE(planned.is_accepted()) << planned.message;
-  EXPECT_EQ(planned.port, (OnPremisePort{"shop/erp", 20101, false, {"acme", ""}, {"erp.corp", 443}}));
+  EXPECT_EQ(planned.port, (OnPremisePort{"shop/erp", 20101, false, {"acme", ""}, {"erp.corp", 443}, ""}));
   EXPECT_EQ(planned.service_port, 443) << "that of the virtual host";
 }
 
