@@ -152,7 +152,8 @@ void ServerService::commit(Staged staged) {
   keep_keys(gateway_tokens_, std::move(staged.gateway_tokens));
   // If a proxy was removed, its old rules apply to its open connections.
   if (staged.http_rules) port_context_.http->rules.publish(std::move(staged.http_rules));
-  gateway_.commit(plan_->gateway_ ? &*plan_->gateway_ : nullptr, gateway_tokens_, passwords_, staged.head_limits);
+  const std::optional<GatewayPlan>& gateway = plan_->gateway_;
+  gateway_.commit(gateway ? &*gateway : nullptr, gateway_tokens_, passwords_, staged.head_limits);
   port_context_.http->head_limits.publish(std::move(staged.head_limits));
   if (staged.socks5_rules) port_context_.socks5->rules.publish(std::move(staged.socks5_rules));
   ports_.commit(std::move(staged.ports));
@@ -268,8 +269,7 @@ void ServerService::publish_ports() {
   }
   on_premise_ports_.change_each(std::move(wanted), [this](const std::string& name, const Error& error) {
     const bool is_destination = name.starts_with("destination ");
-    context_.log.limited(Log::Level::error,
-                         is_destination ? "destination.port_failed" : "on_premise_service.failed",
+    context_.log.limited(Log::Level::error, is_destination ? "destination.port_failed" : "on_premise_service.failed",
                          {{"object", name.substr(name.find(' ') + 1)}, {"code", error.code}, {"text", error.text}});
   });
 }
@@ -392,6 +392,7 @@ void ServerService::command(const std::string&, const std::string& arguments,
 
 Readiness ServerService::readiness() {
   if (cluster_ && !was_synced_ && !cluster_->is_synced()) return {false, "the cluster's objects are not received yet"};
+  if (gateway_.is_beginning()) return {false, "the gateway's targets are not made yet"};
   return {true, ""};
 }
 

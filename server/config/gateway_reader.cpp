@@ -34,7 +34,7 @@ Result<std::string> parse_url(std::string_view text) {
 
 /// The keys that each type needs, and those that it may have.
 struct TypeKeys {
-  Type type;
+  Type type = Type::none;
   std::initializer_list<std::string_view> required;
   std::initializer_list<std::string_view> possible;
 };

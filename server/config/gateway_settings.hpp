@@ -65,7 +65,7 @@ struct GatewaySettings {
   /// Addresses of private networks, of this host and its links that targets may have; others are reached always.
   AllowList targets;
   std::optional<ProxySettings> proxy;  ///< On the way to targets in the internet.
-  std::filesystem::path ca;  ///< In addition to the system's store.
+  std::filesystem::path ca;            ///< In addition to the system's store.
   /// The port for destinations, which X-Destination-Name chooses; nothing: none.
   std::optional<Endpoint> destinations;
   std::filesystem::path definitions;  ///< Key destinations: a directory with a definition in each file.

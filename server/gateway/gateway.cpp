@@ -278,13 +278,14 @@ std::shared_ptr<HttpPortContext> Gateway::port_of_destination(const std::string&
 
 void Gateway::make_cluster_targets() {
   if (!settings_ || tasks_.is_stopping() || (!wanted_ && !wanted_definitions_ && cluster_.is_empty())) return;
+  ++makings_;
   tasks_.spawn(make(wanted_, wanted_definitions_, *settings_, head_limits_));
 }
 
 boost::asio::awaitable<void> Gateway::make(std::shared_ptr<const std::vector<NamedTarget>> targets,
                                            std::shared_ptr<const DestinationTexts> definitions,
                                            GatewaySettings settings, http::HeadLimits head_limits) {
-  const std::uint64_t making = ++makings_;
+  const std::uint64_t making = makings_;
   std::function<ClusterTargets()> work = [targets, definitions, settings, head_limits] {
     TargetBuilder builder(settings, head_limits);
     ClusterTargets built;
@@ -297,6 +298,7 @@ boost::asio::awaitable<void> Gateway::make(std::shared_ptr<const std::vector<Nam
   auto built = co_await offload_.run(std::move(work), Deadline::max());
   // A later change may have begun meanwhile.
   if (!built || making != makings_) co_return;
+  has_made_ = true;
   cluster_ = std::move(*built);
   for (const Error& error : cluster_.destinations.refused)
     context_->log.error("destination.refused", {{"code", error.code}, {"text", error.text}});

@@ -55,6 +55,9 @@ class Gateway {
   /// it.
   std::shared_ptr<HttpPortContext> port_of_destination(const std::string& name);
 
+  /// The first targets of the cluster are being made: requests would not find them yet.
+  bool is_beginning() const { return makings_ > 0 && !has_made_; }
+
   void request_stop();
   /// On the plane's worker.
   bool is_over(DataPlane& plane) const;
@@ -93,7 +96,8 @@ class Gateway {
   std::shared_ptr<const std::vector<NamedTarget>> wanted_;  ///< Of the cluster.
   std::shared_ptr<const DestinationTexts> wanted_definitions_;
   ClusterTargets cluster_;
-  std::uint64_t makings_ = 0;
+  std::uint64_t makings_ = 0;                             ///< Begun so far.
+  bool has_made_ = false;                                 ///< One of them has ended.
   Offload offload_;                                       ///< Makes TLS contexts, which reads files.
   std::map<std::string, std::shared_ptr<Meter>> meters_;  ///< Kept over changes, by the targets' names.
   TaskGroup tasks_;

@@ -116,9 +116,9 @@ void GatewayUpstream::open() {
   http::RequestHead head = head_;
   if (token_) add_grant(head.fields, token_->fields);
   if (csrf_) add_grant(head.fields, csrf_->fields);
-  if (target_->route) {
+  if (const std::optional<Route>& route = target_->route) {
     sent_ = std::move(head);
-    inner_ = std::make_unique<TunnelUpstream>(near_side, sent_, *target_->route);
+    inner_ = std::make_unique<TunnelUpstream>(near_side, sent_, *route);
   } else {
     DataPlane& plane = connection().plane();
     inner_ = std::make_unique<DirectUpstream>(near_side, plane, gateway_.back_ends_of(plane.worker()), target_,

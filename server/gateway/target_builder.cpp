@@ -40,6 +40,10 @@ Secret login_of(std::string_view user, std::string_view password) {
   return Secret(std::move(pair));
 }
 
+boost::asio::awaitable<Result<std::vector<char>>> give(std::shared_ptr<const Secret> secret) {
+  co_return std::vector<char>(secret->reveal().begin(), secret->reveal().end());
+}
+
 std::string text_of(const RequestParameters& parameters) {
   std::string text = parameters.query;
   for (const auto& [name, value] : parameters.fields) text.append("\n").append(name).append(": ").append(value);
@@ -71,9 +75,7 @@ Result<std::shared_ptr<const ConnectProxy>> TargetBuilder::proxy_for(const std::
     if (!password) return std::unexpected(password.error());
     // Kept in memory: a changed file makes another configuration.
     auto pair = std::make_shared<const Secret>(login_of(proxy_settings_->user, password->reveal()));
-    proxy->credentials = [pair](Deadline) -> boost::asio::awaitable<Result<std::vector<char>>> {
-      co_return std::vector<char>(pair->reveal().begin(), pair->reveal().end());
-    };
+    proxy->credentials = [pair](Deadline) { return give(pair); };
   }
   proxy_ = std::move(proxy);
   return proxy_;

@@ -71,9 +71,11 @@ boost::asio::awaitable<Result<Grant>> TokenSource::fetch(Dialer& dialer, Deadlin
   if (!token) co_return std::unexpected(token.error());
   Grant grant;
   grant.fields.add("Authorization", "Bearer " + token->text);
-  grant.ends = asked + token->lifetime;
-  // A fifth of its life earlier, but not more than a minute.
-  grant.renew = grant.ends - std::min<std::chrono::seconds>(token->lifetime / 5, std::chrono::minutes(1));
+  // Services count in whole seconds, so it may end up to one earlier.
+  const std::chrono::milliseconds lifetime = token->lifetime;
+  grant.ends = asked + lifetime - std::min<std::chrono::milliseconds>(lifetime / 8, std::chrono::seconds(1));
+  // A third of its life earlier, but not more than a minute.
+  grant.renew = grant.ends - std::min<std::chrono::milliseconds>(lifetime / 3, std::chrono::minutes(1));
   co_return grant;
 }
 

@@ -155,6 +155,7 @@ asio::awaitable<void> ApplicationController::keep_statuses() {
     if (!lease_.is_ours() || !is_published_) continue;
     policy_.keep_only([this](const std::string& key) { return informer_.objects().contains(key); });
     std::vector<std::string> keys;
+    keys.reserve(reports_.size());
     for (const auto& [key, report] : reports_) keys.push_back(key);
     for (const std::string& key : keys) {
       const auto object = informer_.objects().find(key);

@@ -248,7 +248,7 @@ void Planner::plan_service(std::size_t index) {
                       .description = {.name = fmt::format("{}/{}/{}", spec_.name, path, entry_path)},
                       .problem = common_.problem};
     const auto same_service = service_clashes_.find(path);
-    const auto same_entry = entry_clashes_.find(path + "/" + entry_path);
+    const auto same_entry = entry_clashes_.find(fmt::format("{}/{}", path, entry_path));
     if (same_service != service_clashes_.end() || same_entry != entry_clashes_.end()) {
       named.problem = same_service != service_clashes_.end() ? same_service->second : same_entry->second;
     } else {

@@ -89,7 +89,7 @@ Cluster::Cluster(Worker& home, Log& log, ClusterPlan plan, ClusterState known, H
   else
     state_.agents = nullptr;
   if (plan_.gateway) {
-    applications_.emplace(home.context().get_executor(), client_, log, application_rules(), lease_,
+    applications_.emplace(home.context().get_executor(), client_, log, application_rules(*plan_.gateway), lease_,
                           [this](ApplicationController::Targets targets) {
                             state_.targets = std::move(targets);
                             hooks_.changed(ClusterPart::targets);
@@ -120,9 +120,9 @@ void Cluster::follow_destinations(Worker& home) {
                                                          }});
 }
 
-ApplicationRules Cluster::application_rules() const {
+ApplicationRules Cluster::application_rules(const GatewaySettings& gateway) const {
   const KubernetesSettings& settings = plan_.settings;
-  return {.allow_skip_verify = plan_.gateway->allow_skip_verify,
+  return {.allow_skip_verify = gateway.allow_skip_verify,
           .accounts = plan_.on_premise ? plan_.on_premise->accounts : std::vector<std::string>(),
           .name_space = settings.name_space,
           .gateway_host = fmt::format("{}.{}{}", gateway_service, settings.name_space, settings.service_suffix)};

@@ -73,7 +73,7 @@ class Cluster {
   std::shared_ptr<Signer> signer() const { return signer_; }
 
  private:
-  ApplicationRules application_rules() const;
+  ApplicationRules application_rules(const GatewaySettings& gateway) const;
   void follow_destinations(Worker& home);
   void enrol(Worker& home, const ClusterEnrolment& enrolment);
   boost::asio::awaitable<void> discover();

@@ -193,7 +193,7 @@ void ClientExchange::cut(Reason reason) {
 
 /// Answers with an error if the response has not begun, otherwise resets the connection.
 void ClientExchange::on_failed(ProxyError error, Reason reason) {
-  if (!response_ && reason != Reason::cancelled) return client_->answer(std::move(error));
+  if (!response_ && reason != Reason::cancelled) return client_->answer(error);
   client_->note_cut(protocol::to_string(reason));
   client_->break_off();
 }

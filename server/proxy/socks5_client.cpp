@@ -124,7 +124,7 @@ void Socks5Client::ask(CallerCredentials credentials, std::string_view location)
   auto named = parse_location(location);
   if (!named) return on_caller(std::unexpected(nullptr));
   const auto rules = context_->rules.get();
-  rules->ask(plane_.worker(), {std::move(credentials), std::move(*named), peer_.address()},
+  rules->ask(plane_.worker(), {credentials, std::move(*named), peer_.address()},
              [&plane = plane_, handle = plane_.clients().handle_of(*this)](std::expected<Caller, CallerFlaw> verdict) {
                Socks5Client* client = plane.clients().find(handle);
                if (client != nullptr && client->state_ == State::checking) client->on_caller(std::move(verdict));

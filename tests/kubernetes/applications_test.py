@@ -96,9 +96,9 @@ class ApplicationsCase(ClusterCase):
     # --- the gateway --------------------------------------------------------------------------------------------------
 
     def start(self, path):
-        """Starts the server, and waits until the target of this path can be called."""
+        """Starts the server. Once it is ready, the target of this path can be called."""
         self.pair.server.start().wait_until_ready()
-        self.wait_for(path)
+        self.assertEqual(self.call(path).status, 200)
 
     def call(self, path, *arguments, port="services"):
         return self.gateway.call(f"{getattr(self.gateway, port)}/{path}", *arguments)

@@ -169,7 +169,7 @@ class InstallingTest(unittest.TestCase):
                      f"crd/{AGENTS}")
         examples = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/kubernetes.md").read_text(), re.M | re.S)
         values = [text for text in examples if text.startswith("# Values of the chart.")]
-        self.assertEqual((len(values), len(examples)), (2, 8))
+        self.assertEqual((len(values), len(examples)), (4, 12))
         with tempfile.TemporaryDirectory() as folder:
             for text in values:
                 path = pathlib.Path(folder) / "values.yaml"

@@ -249,7 +249,7 @@ class CrdsTest(unittest.TestCase):
         for path, value in (("spec", {}), ("spec.labels", None), ("spec.tags", None), ("spec.services", []),
                             ("spec.services", ABSENT)):
             self.assert_accepted(APPLICATION, path, value)
-        self.apply({key: value for key, value in APPLICATION.items() if key != "spec"} | {"metadata": {"name": "empty"}})
+        self.apply({**changed(APPLICATION, "spec", ABSENT), "metadata": {"name": "empty"}})
         wrong = copy.deepcopy(APPLICATION)
         wrong["spec"]["services"][0]["entries"][0]["type"] = "Queue"
         self.assert_refused(wrong, "spec.displayName", "x", 'Unsupported value: "Queue"')

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include "tests/testing/config_files.hpp"
@@ -189,6 +190,23 @@ TEST(ServerConfig, opens_nothing_to_the_cluster_by_default) {
   EXPECT_NE(faults(replicated, "accounts = ['a']\nlisten = 'name:7000-7009'\n").find("an IP address and a range"),
             std::string::npos);
   EXPECT_NE(faults(replicated, "accounts = ['a']\nlisten = '127.0.0.1:8000-8100'\n").find("contains the port 8042"),
+            std::string::npos);
+}
+
+TEST(ServerConfig, has_ports_for_destinations_only_with_a_cluster_and_apart_from_others) {
+  const ConfigFiles files;
+  const std::string replicated = std::string(cluster) + "replicas_service = 'r'\n";
+  const auto faults = [&](std::string_view kubernetes, std::string_view gateway, std::string_view more = "") {
+    return files.faults_of(
+        fmt::format("{}{}[gateway]\ndestination_ports = {}\n{}", smallest, kubernetes, gateway, more), load_config);
+  };
+  EXPECT_EQ(faults(replicated, "'127.0.0.1:7000-7009'"), "");
+  EXPECT_NE(faults("", "'127.0.0.1:7000-7009'").find("gateway.destination_ports: needs a cluster"), std::string::npos);
+  EXPECT_NE(faults(cluster, "'127.0.0.1:7000-7009'").find("needs replicas_service"), std::string::npos);
+  EXPECT_NE(faults(replicated, "'0.0.0.0:7000-7009'").find("allow_from"), std::string::npos);
+  EXPECT_NE(faults(replicated, "'127.0.0.1:8000-8100'").find("contains the port 8042"), std::string::npos);
+  const std::string_view on_premise = "[on_premise_services]\naccounts = ['a']\nlisten = '127.0.0.1:7009-7010'\n";
+  EXPECT_NE(faults(replicated, "'127.0.0.1:7000-7009'", on_premise).find("has ports of [on_premise_services]"),
             std::string::npos);
 }
 

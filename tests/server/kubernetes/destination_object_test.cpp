@@ -114,6 +114,7 @@ TEST(DestinationObject, is_refused_with_a_reason) {
   EXPECT_EQ(plan(object("none", 20500)).reason, "NoDefinition");
   EXPECT_EQ(plan(object("none", 20500)).port.port, 0) << "nobody listens for it";
   EXPECT_EQ(plan(object("bad")).reason, "BadDefinition");
+  EXPECT_EQ(plan(object("k.pem")).reason, "NoDefinition") << "it is a certificate";
   GatewaySettings without = gateway();
   without.account = "";
   EXPECT_EQ(plan(object("plant"), without).reason, "NoAccount");
