@@ -9,8 +9,8 @@
 
 #include <fmt/core.h>
 
-#include "common/upstream/connect_proxy.hpp"
 #include "common/config/secret_file.hpp"
+#include "common/upstream/connect_proxy.hpp"
 
 namespace culvert::agent {
 

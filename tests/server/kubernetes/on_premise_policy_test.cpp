@@ -48,7 +48,7 @@ struct OnPremisePolicyTest : ::testing::Test {
     policy.plan(objects);
   }
   std::optional<ServiceWork> work(const std::string& name, std::chrono::seconds after = 0s,
-                                    const std::vector<Replica>& replicas = one) {
+                                  const std::vector<Replica>& replicas = one) {
     return policy.next_work("shop/" + name, replicas, start + after);
   }
   void done(const std::string& name, const Result<void>& outcome = {}, std::chrono::seconds after = 0s) {
