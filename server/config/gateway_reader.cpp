@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/config/gateway_reader.hpp"
 
+#include <algorithm>
 #include <initializer_list>
 #include <map>
 #include <string_view>
