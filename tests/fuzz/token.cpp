@@ -3,8 +3,8 @@
 
 #include <boost/json/serialize.hpp>
 
-#include "common/base/json_object.hpp"
 #include "common/base/base64url.hpp"
+#include "common/base/json_object.hpp"
 #include "protocol/check.hpp"
 #include "tests/fuzz/targets.hpp"
 
