@@ -90,7 +90,7 @@ Result<Secret> read_secret_file(const std::filesystem::path& path, Openness open
   }
   if (text.ends_with('\n')) text.remove_suffix(text.ends_with("\r\n") ? 2 : 1);
   if (text.empty()) return fail("secret.empty", fmt::format("{} is empty", path.string()));
-  return Secret(std::vector<char>(text.begin(), text.end()));
+  return Secret::of(text);
 }
 
 }  // namespace culvert

@@ -16,12 +16,16 @@ class Secret {
  public:
   /// Takes ownership of the bytes; the caller must not keep copies of them.
   explicit Secret(std::vector<char> bytes) : bytes_(std::move(bytes)) {}
+  /// Takes a copy of bytes that somebody else holds.
+  static Secret of(std::string_view bytes) { return Secret(std::vector<char>(bytes.begin(), bytes.end())); }
   Secret(Secret&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
   Secret& operator=(Secret&& other) noexcept;
   Secret(const Secret&) = delete;
   Secret& operator=(const Secret&) = delete;
   ~Secret() { wipe(); }
 
+  /// Another one with the same bytes: copies are made on purpose only.
+  Secret copy() const { return Secret(bytes_); }
   /// The bytes themselves, valid while this lives. They must not get into a log, an error or an argument.
   std::string_view reveal() const { return {bytes_.data(), bytes_.size()}; }
 

@@ -32,9 +32,8 @@ void PasswordChecker::check(std::shared_ptr<const std::vector<Socks5Consumer>> c
     --waiting_;
     return answer(std::nullopt);
   }
-  auto attempt = std::make_shared<Attempt>(Attempt{std::move(consumers), std::move(user),
-                                                   Secret(std::vector<char>(password.begin(), password.end())), source,
-                                                   std::move(answer)});
+  auto attempt = std::make_shared<Attempt>(
+      Attempt{std::move(consumers), std::move(user), Secret::of(password), source, std::move(answer)});
   boost::asio::post(thread_, [this, attempt] {
     --waiting_;
     attempt->answer(login_of(*attempt));

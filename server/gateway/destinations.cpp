@@ -18,10 +18,6 @@ std::unexpected<Error> bad(std::string text) {
   return fail("gateway.bad_destination", std::move(text));
 }
 
-Secret copy_of(const Secret& secret) {
-  return Secret(std::vector<char>(secret.reveal().begin(), secret.reveal().end()));
-}
-
 LoginType type_of(DestinationLogin login) {
   switch (login) {
     case DestinationLogin::none: return LoginType::none;
@@ -46,7 +42,7 @@ Result<void> take_key_store(LoginTexts& login, const std::string& location, cons
                     location));
   auto pem = read_key_store(location);
   if (!pem) return std::unexpected(pem.error());
-  login.certificate = copy_of(*pem);
+  login.certificate = pem->copy();
   login.private_key = std::move(*pem);
   login.certificate_name = login.key_name = location;
   return {};
@@ -124,15 +120,15 @@ Result<TargetDescription> describe(const DestinationDefinition& definition, cons
   if (service.is_common) return bad("tokenServiceURLType: Common is not supported; write the tenant's own URL");
   if (login.type == LoginType::basic) {
     login.user = definition.user;
-    login.secret = copy_of(definition.password);
+    login.secret = definition.password.copy();
   } else {
     login.user = service.client_id;
-    login.secret = copy_of(service.client_secret);
+    login.secret = service.client_secret.copy();
     login.owner = definition.user;
-    login.owner_password = copy_of(definition.password);
+    login.owner_password = definition.password.copy();
   }
   login.service_user = service.user;
-  login.service_password = copy_of(service.password);
+  login.service_password = service.password.copy();
   login.token_url = service.url;
   login.in_form = service.client_in_form;
   login.scope = service.scope;
@@ -172,7 +168,7 @@ LoadedDestinations load_destinations(const DestinationTexts& texts, const std::s
     const auto found = texts.find(location);
     if (found == texts.end())
       return bad(fmt::format("KeyStoreLocation: the Secret has no key \"{}\"; add it, in PEM", location));
-    return copy_of(found->second);
+    return found->second.copy();
   };
   for (const auto& [key, text] : texts) {
     if (key.ends_with(".pem")) continue;

@@ -124,7 +124,6 @@ void DirectUpstream::on_taken(std::size_t bytes) {
 // ---- the response
 
 void DirectUpstream::on_response(http::ResponseHead head) {
-  is_raw_ = head.status == 101;
   has_response_ = has_response_ || !http::is_interim(head.status);
   client_.on_response(std::move(head));
 }

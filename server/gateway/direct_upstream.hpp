@@ -55,7 +55,6 @@ class DirectUpstream final : public Upstream, private BackEndExchange::Client, p
   http::RequestHead head_;
   bool is_open_ = true;
   bool is_connected_ = false;
-  bool is_raw_ = false;
   bool is_sending_ = false;
   bool is_receiving_ = false;
   bool request_ended_ = false;

@@ -27,10 +27,6 @@ std::string digest_of(std::initializer_list<std::string_view> texts) {
   return encode_base64url({reinterpret_cast<const char*>(digest.data()), digest.size()});
 }
 
-Secret copy_of(const Secret& secret) {
-  return Secret(std::vector<char>(secret.reveal().begin(), secret.reveal().end()));
-}
-
 Secret login_of(std::string_view user, std::string_view password) {
   std::vector<char> pair;
   pair.reserve(user.size() + 1 + password.size());
@@ -119,11 +115,11 @@ Result<std::shared_ptr<const TokenSource::Settings>> TargetBuilder::token_settin
       TokenSource::Settings{.service = std::move(*service),
                             .grant = login.type,
                             .owner = login.owner,
-                            .owner_password = copy_of(login.owner_password),
+                            .owner_password = login.owner_password.copy(),
                             .service_user = login.service_user,
-                            .service_password = copy_of(login.service_password),
+                            .service_password = login.service_password.copy(),
                             .client_id = login.user,
-                            .client_secret = copy_of(login.secret),
+                            .client_secret = login.secret.copy(),
                             .in_form = login.in_form,
                             .scope = login.scope,
                             .parameters = description.parameters});

@@ -88,8 +88,7 @@ std::shared_ptr<GrantSource> CallerTokens::of(std::string_view caller) {
       std::erase_if(sources, [now](const auto& each) { return !each.second->current(now); });
       if (sources.size() >= callers_max) sources.clear();
     }
-    std::shared_ptr<GrantSource> source =
-        std::make_shared<TokenSource>(name_, key_, settings_, Secret(std::vector<char>(caller.begin(), caller.end())));
+    std::shared_ptr<GrantSource> source = std::make_shared<TokenSource>(name_, key_, settings_, Secret::of(caller));
     return sources.emplace(digest, std::move(source)).first->second;
   });
 }

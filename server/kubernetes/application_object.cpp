@@ -140,7 +140,7 @@ class Planner {
 };
 
 Secret secret_of(std::string_view text) {
-  return Secret(std::vector<char>(text.begin(), text.end()));
+  return Secret::of(text);
 }
 
 // ---- the whole object

@@ -25,7 +25,7 @@ ClusterSecret read_secret(const json::object& object) {
     const json::string* text = member.value().if_string();
     auto bytes = text == nullptr ? std::nullopt : decode_base64(std::string_view(*text));
     if (!bytes) continue;
-    secret.values.emplace(member.key(), Secret(std::vector<char>(bytes->begin(), bytes->end())));
+    secret.values.emplace(member.key(), Secret::of(*bytes));
     std::ranges::fill(*bytes, '\0');
   }
   return secret;

@@ -113,8 +113,7 @@ void DestinationController::take_secret() {
   definitions_ = read_definitions(*secret);
   has_definitions_ = true;
   auto texts = std::make_shared<DestinationTexts>();
-  for (const auto& [key, value] : secret->values)
-    texts->emplace(key, Secret(std::vector<char>(value.reveal().begin(), value.reveal().end())));
+  for (const auto& [key, value] : secret->values) texts->emplace(key, value.copy());
   hooks_.definitions(std::move(texts));
   note_change();
 }

@@ -102,10 +102,7 @@ class DefinitionReader {
     return found->value.reveal();
   }
   std::string_view text(std::string_view name) const { return find(name).value_or(""); }
-  Secret secret(std::string_view name) const {
-    const std::string_view value = text(name);
-    return Secret(std::vector<char>(value.begin(), value.end()));
-  }
+  Secret secret(std::string_view name) const { return Secret::of(text(name)); }
   Result<void> require(std::initializer_list<std::string_view> names) const {
     for (const std::string_view name : names) {
       if (text(name).empty()) return bad(name, "is missing; add it (exports leave secrets out)");

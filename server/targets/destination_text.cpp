@@ -43,7 +43,7 @@ class Scratch {
   void add(std::string_view text) { bytes_.insert(bytes_.end(), text.begin(), text.end()); }
   void clear() { bytes_.clear(); }
   std::string_view text() const { return {bytes_.data(), bytes_.size()}; }
-  Secret secret() const { return Secret(std::vector<char>(bytes_.begin(), bytes_.end())); }
+  Secret secret() const { return Secret::of(text()); }
 
  private:
   std::vector<char> bytes_;
